@@ -1,0 +1,37 @@
+# The commands of README.md. Everything is installed into .venv by the first of them.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo dev test campaign lint clean
+
+demo: .venv/installed
+	@$(BIN)/cdr demo
+
+dev: .venv/installed
+	@$(BIN)/cdr dev
+
+test: .venv/installed-test lint
+	$(BIN)/python -m pytest
+
+campaign: .venv/installed-test
+	$(BIN)/python -m pytest -m campaign
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv data
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing into .venv ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ .venv/installed

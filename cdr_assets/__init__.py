@@ -1,0 +1,1 @@
+"""AloTech call detail records, turned into a warehouse people trust."""

@@ -1,0 +1,45 @@
+"""The vendor's API: one window of AloTech's `reportsCDRLogs` in, whole chains of pages out.
+
+Requests, pages, retries, limits and errors belong here. It reads no setting, writes no table and interprets
+no call: pages leave it as they came.
+"""
+
+from .client import AlotechClient
+from .errors import (
+    AlotechError,
+    ClientClosedError,
+    ConfigurationError,
+    EndlessChainError,
+    MalformedAnswerError,
+    ParameterRejectedError,
+    RepeatedCursorError,
+    RequestRefusedError,
+    ServiceUnavailableError,
+    TlsError,
+    TokenRejectedError,
+    UnknownHostError,
+    UnreachableError,
+    WrongAddressError,
+)
+from .models import Filters, Page, Window
+
+__all__ = [
+    "AlotechClient",
+    "AlotechError",
+    "ClientClosedError",
+    "ConfigurationError",
+    "EndlessChainError",
+    "Filters",
+    "MalformedAnswerError",
+    "Page",
+    "ParameterRejectedError",
+    "RepeatedCursorError",
+    "RequestRefusedError",
+    "ServiceUnavailableError",
+    "TlsError",
+    "TokenRejectedError",
+    "UnknownHostError",
+    "UnreachableError",
+    "Window",
+    "WrongAddressError",
+]

@@ -1,0 +1,241 @@
+"""Reading one answer of AloTech: its status, its shape, its records' count and its cursor.
+
+The vendor documents the fields of a call but not what is around them, so every plausible envelope is read and
+anything else is an error that names what was met: key names and types, never values.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from .errors import (
+    AlotechError,
+    MalformedAnswerError,
+    ParameterRejectedError,
+    RequestRefusedError,
+    ServiceUnavailableError,
+    TokenRejectedError,
+    WrongAddressError,
+)
+from .wire import Reply
+
+#: What the vendor's Turkish texts are in where they are not UTF-8.
+_LAST_CHARSET = "windows-1254"
+_LONGEST_RETRY_AFTER = 60.0
+_LONGEST_MESSAGE = 200
+
+# The spellings of a cursor that stand for none.
+_NO_CURSOR = {"", "none", "null", "false"}
+_FALSE = {"false", "0", "no"}
+
+# Words of a message, compared without case or accents. A prefix, so that Turkish endings do not matter.
+_PASSING = (
+    r"tempora|try again|try later|retry|please wait|busy|overload|too many|rate limit|limit exceed|quota|time(d )?out|"
+    r"unavailable|internal|unexpected|unknown error|"
+    r"gecici|tekrar dene|daha sonra|mesgul|yogun|kota|limit asi|beklenmeyen|bilinmeyen hata|zaman asimi"
+)
+_WRONG = (
+    r"invalid|not valid|wrong|incorrect|missing|required|mandatory|expired|unknown|not found|reject|denied|bad|"
+    r"malformed|unsupported|must be|must not|must have|does not match|earlier than|out of range|not allowed|"
+    r"gecersiz|gecerli degil|hatali|yanlis|eksik|zorunlu|gerekli|bulunamadi|bilinmeyen|reddedildi|suresi dol"
+)
+_TOKEN = r"(app_?)?token|api ?key|credential|anahtar|jeton"
+_ACCESS = r"unauthori[sz]ed|not authori[sz]ed|authentication fail|access denied|yetkisiz|yetkiniz yok"
+_PARAMETER = (
+    r"param|argument|start_?date|finish_?date|date|tarih|format|bicim|queue|kuyruk|agent|temsilci|sorting|cursor|"
+    r"function|fonksiyon|uniqueid|callkey|activecallkey"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a chain needs of a page; `last_calldate` is the text of the last record, if it has one."""
+
+    charset: str
+    record_count: int
+    cursor: str | None
+    last_calldate: str | None
+
+
+def read_answer(reply: Reply, redact: Callable[[str], str]) -> Answer:
+    """The page in a reply of `reportsCDRLogs`.
+
+    Raises the kind of AlotechError that fits the status, the message or the shape.
+    """
+    charset, document = read_object(reply, redact)
+    records = document.get("CallList")
+    if records is None:
+        _check_without_calls(document, redact)
+        records = []
+    elif not isinstance(records, list):
+        raise MalformedAnswerError(f"CallList is {_kind(records)} and not an array")
+    last = records[-1] if records else None
+    calldate = last.get("calldate") if isinstance(last, dict) else None
+    return Answer(
+        charset,
+        len(records),
+        _cursor(document.get("cursor")),
+        calldate if isinstance(calldate, str) else None,
+    )
+
+
+def read_object(reply: Reply, redact: Callable[[str], str]) -> tuple[str, dict[str, Any]]:
+    """The charset and the JSON object of a reply that reports no failure; raises like `read_answer`."""
+    if reply.status != 200:
+        raise _status_error(reply, redact)
+    charset, document = _parse(reply)
+    if not isinstance(document, dict):
+        raise MalformedAnswerError(f"the answer is {_kind(document)} and not an object")
+    message = _message(document)
+    success = document.get("success")
+    refused = success is not None and str(success).strip().lower() in _FALSE
+    if refused or (success is None and message and not isinstance(document.get("CallList"), list)):
+        raise refusal(message, redact)
+    return charset, document
+
+
+def refusal(message: str, redact: Callable[[str], str]) -> AlotechError:
+    """The error for a `success: false` with this message, by whether a retry can mend it."""
+    said = f"AloTech says {_quoted(message, redact)}" if message else "AloTech refuses without a message"
+    plain = _plain(redact(message))
+    if not _has(_PASSING, plain):
+        if _has(_ACCESS, plain) or (_has(_TOKEN, plain) and _has(_WRONG, plain)):
+            return TokenRejectedError(said)
+        if _has(_PARAMETER, plain) and _has(_WRONG, plain):
+            return ParameterRejectedError(said)
+    return RequestRefusedError(said)
+
+
+def _status_error(reply: Reply, redact: Callable[[str], str]) -> AlotechError:
+    status = reply.status
+    message = ""
+    if reply.body.lstrip()[:1] == b"{":
+        try:
+            message = _message(_parse(reply)[1])
+        except MalformedAnswerError:
+            message = ""
+    met = f"the answer is HTTP {status}" + (f", {_quoted(message, redact)}" if message else "")
+    if status in (408, 425, 429) or status >= 500:
+        return ServiceUnavailableError(met, retry_after=_retry_after(reply.headers.get("Retry-After")))
+    if status in (401, 403):
+        return TokenRejectedError(met)
+    if status in (400, 422):
+        return ParameterRejectedError(met)
+    if 300 <= status < 400:
+        target = _quoted(reply.headers.get("Location", "nowhere").split("?")[0], redact)
+        return WrongAddressError(
+            f"HTTP {status} points to {target}, which is not followed since the token would go with it",
+            advice="set ALOTECH_BASE_URL to the final address if it is AloTech's",
+        )
+    return WrongAddressError(met)
+
+
+def _parse(reply: Reply) -> tuple[str, Any]:
+    """The charset that decodes the body, and its JSON value."""
+    body = reply.body
+    try:
+        # orjson takes strict UTF-8 alone, so that it is the check of the charset too.
+        return "utf-8", orjson.loads(body)
+    except orjson.JSONDecodeError:
+        charset, text = _decoded(body, reply.headers.get("Content-Type", ""))
+    try:
+        # Reads NaN, lone surrogates and raw line breaks in strings as well.
+        return charset, json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        raise MalformedAnswerError(f"the answer is {_not_json(text)}") from None
+
+
+def _decoded(body: bytes, content_type: str) -> tuple[str, str]:
+    header = Message()
+    header["Content-Type"] = content_type
+    declared = header.get_content_charset()
+    for charset in ("utf-8-sig" if body.startswith(b"\xef\xbb\xbf") else "utf-8", declared, _LAST_CHARSET):
+        if charset is None:
+            continue
+        try:
+            return charset, body.decode(charset)
+        except (UnicodeError, LookupError):
+            continue
+    raise MalformedAnswerError(f"the answer is neither UTF-8 nor {declared or 'declared'} nor {_LAST_CHARSET} text")
+
+
+def _not_json(text: str) -> str:
+    if not text.strip():
+        return "empty"
+    if text.lstrip().startswith("<"):
+        return f"an HTML page ({len(text)} characters) and not JSON"
+    return f"not JSON, or JSON that was cut off ({len(text)} characters)"
+
+
+def _check_without_calls(document: dict[str, Any], redact: Callable[[str], str]) -> None:
+    """An answer without CallList has no calls if it is one of ours; calls under another name must not be lost."""
+    success = str(document.get("success")).strip().lower()
+    is_answer = "CallList" in document or "cursor" in document or success in ("true", "1", "yes")
+    if not is_answer or any(isinstance(value, list) and value for value in document.values()):
+        keys = _quoted(", ".join(sorted(document)), redact)
+        raise MalformedAnswerError(f"the answer has no CallList; its keys are {keys}")
+
+
+def _cursor(value: Any) -> str | None:
+    if value is None or value is False:
+        return None
+    if isinstance(value, str):
+        return None if value.strip().lower() in _NO_CURSOR else value
+    if isinstance(value, int | float) and value is not True:
+        return str(value)
+    raise MalformedAnswerError(f"cursor is {_kind(value)} and not a string")
+
+
+def _message(document: dict[str, Any]) -> str:
+    for name in ("message", "error"):
+        value = document.get(name)
+        if isinstance(value, str) and value.strip():
+            return value
+    return ""
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _quoted(message: str, redact: Callable[[str], str]) -> str:
+    """Words of the server for an error: the token cut out first, then the length, so that no part is left."""
+    words = " ".join(redact(message).split())
+    return f'"{words[:_LONGEST_MESSAGE]}{"…" if len(words) > _LONGEST_MESSAGE else ""}"'
+
+
+def _plain(message: str) -> str:
+    folded = unicodedata.normalize("NFKD", message.casefold().replace("\u0131", "i"))
+    return "".join(c for c in folded if not unicodedata.combining(c))
+
+
+def _has(words: str, message: str) -> bool:
+    return re.search(rf"(?<![a-z])(?:{words})", message) is not None
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds to wait, of a header in seconds or as a date, within reason; None if there is none to read."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER) if seconds == seconds else None

@@ -1,0 +1,286 @@
+"""The client: whole windows and single calls of `reportsCDRLogs`, with retries, limits and parallel slices.
+
+Knows nothing of the pipeline around it. What one request is lies in `wire.py`, what an answer says in
+`answer.py`, where a chain of pages ends in `chain.py`, how fast we may ask in `limits.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from .answer import read_answer, read_object
+from .chain import Chain, Fetched
+from .errors import AlotechError, ClientClosedError
+from .limits import Limits
+from .models import Filters, Page, Window
+from .wire import Reply, Wire
+
+_log = logging.getLogger(__name__)
+_T = TypeVar("_T")
+
+_DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
+_NO_FILTERS = Filters()
+_backoff = wait_exponential_jitter(multiplier=0.5, max=30, jitter=1)
+
+# The vendor calls the dates mandatory even where a call's key makes them moot: a span that holds every call.
+_ANY_TIME = Window(datetime(2000, 1, 1), datetime(2100, 1, 1))
+
+# A window is worth slicing where the first pages, read one after the other and then thrown away, are few of
+# many, and where the time is spent on waiting for the network and not on work of our own.
+_PROBE_PAGES = 2
+_BUSY_PAGES = 50
+_PAGES_PER_SLICE = 10
+_SLOW_PAGE = 0.02
+_UNLIMITED_PARALLEL = 8
+
+
+class AlotechClient:
+    """Reads call detail records of one tenant. Threads may share it: its limits and connections are theirs.
+
+    `base_url` is the whole endpoint; plain http is for loopback alone. At most `max_concurrency` requests are
+    in flight and `requests_per_second` started, 0 meaning no limit; with `limits_dir` this holds for all
+    processes that use the same folder. Timeouts are in seconds: for a connection, for a wait without a byte,
+    for a whole answer. `max_attempts` bounds the requests for one page, `max_pages` the pages of one chain.
+    `sleep` replaces the pauses between attempts and requests.
+
+    Raises ConfigurationError for what can be seen to be wrong without a request.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        *,
+        max_concurrency: int = 4,
+        requests_per_second: float = 10.0,
+        connect_timeout: float = 10.0,
+        read_timeout: float = 60.0,
+        total_timeout: float = 180.0,
+        max_attempts: int = 5,
+        max_pages: int = 5000,
+        limits_dir: Path | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self._closed = threading.Event()
+        self._sleep = sleep or self._pause
+        self._wire = Wire(
+            base_url,
+            token,
+            connections=max_concurrency,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            total_timeout=total_timeout,
+        )
+        self._limits = Limits(max_concurrency, requests_per_second, limits_dir, self._sleep)
+        self._max_concurrency = max_concurrency
+        self._requests_per_second = requests_per_second
+        self._max_attempts = max_attempts
+        self._max_pages = max_pages
+
+    def __repr__(self) -> str:
+        return f"AlotechClient({self._wire.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends pauses and retries of all threads and drops idle connections; a request under way may finish."""
+        self._closed.set()
+        self._wire.close()
+
+    def fetch_window(
+        self,
+        window: Window,
+        filters: Filters = _NO_FILTERS,
+        sorting: str = "asc",
+        *,
+        in_slices: bool = True,
+    ) -> list[Page]:
+        """All pages that hold the calls with `calldate` in the window; the whole chain or an error, never a part.
+
+        The server is asked from one second before the window to its finish, so that inclusive or exclusive
+        bounds cannot lose a call: pages may hold neighbours' calls too. Where many pages come slowly, the window
+        is read in slices side by side, each a chain of its own; a page's own `window_start` and `window_finish`
+        tell which of its calls are its to give. `in_slices=False` forbids that, for a window whose wall clock
+        runs twice: a slice of a repeated hour may be read as one of the two alone.
+        """
+        if sorting not in ("asc", "desc"):
+            raise ValueError(f"sorting is asc or desc, not {sorting!r}")
+        chain = self._chain(window, filters, sorting)
+        if in_slices and sorting == "asc" and self._max_concurrency != 1:
+            chain.fetch(at_most=_PROBE_PAGES)
+            parallel, slices = self._slices(window, chain)
+            if slices:
+                _log.info("%s: reading %d slices, %d at a time", window, len(slices), parallel)
+                pages = self._fetch_slices(slices, filters, parallel)
+                # What the look ahead cost is counted where the first page says what it took.
+                pages[0] = replace(pages[0], attempts=pages[0].attempts + chain.requests)
+                return pages
+        return chain.fetch()
+
+    def fetch_call(
+        self,
+        *,
+        callkey: str | None = None,
+        activecallkey: str | None = None,
+        uniqueid: str | None = None,
+        filters: Filters = _NO_FILTERS,
+    ) -> list[Page]:
+        """The pages that answer for a single call, by exactly one of its keys; only `include_…` of filters count.
+
+        An unknown call is a page without records. Raises ValueError for no key, two keys or a blank one.
+        """
+        keys = {"callkey": callkey, "activecallkey": activecallkey, "uniqueid": uniqueid}
+        given = {name: key for name, key in keys.items() if key is not None}
+        if len(given) != 1 or not all(key.strip() for key in given.values()):
+            raise ValueError("a call is asked for by one of callkey, activecallkey and uniqueid")
+        [(name, key)] = given.items()
+        subject = f"call with {name} {' '.join(self._wire.redact(key).split())}"
+        parameters = _parameters(_ANY_TIME, filters, "asc") | given
+        return Chain(self._send, parameters, subject, None, self._max_pages).fetch()
+
+    def ping(self) -> None:
+        """One request that shows whether the tenant answers and takes the token; raises an AlotechError if not."""
+        self._attempt({"function": "ping"}, "ping", lambda reply: read_object(reply, self._wire.redact), tries=1)
+
+    def _chain(self, window: Window, filters: Filters, sorting: str, stop: threading.Event | None = None) -> Chain:
+        def send(parameters: Mapping[str, str], where: str) -> Fetched:
+            if stop is not None and stop.is_set():
+                raise ClientClosedError("another slice of the window failed")
+            return self._send(parameters, where)
+
+        return Chain(send, _parameters(window, filters, sorting), str(window), window, self._max_pages)
+
+    def _send(self, parameters: Mapping[str, str], where: str) -> Fetched:
+        def read(reply: Reply) -> Fetched:
+            answer = read_answer(reply, self._wire.redact)
+            return Fetched(self._wire.redact_body(reply.body), answer, 0, reply.seconds)
+
+        fetched, attempts = self._attempt(parameters, where, read, tries=self._max_attempts)
+        return replace(fetched, attempts=attempts)
+
+    def _attempt(
+        self, parameters: Mapping[str, str], where: str, read: Callable[[Reply], _T], *, tries: int
+    ) -> tuple[_T, int]:
+        """One request until it succeeds, fails for good or was tried often enough; and how often that was."""
+        attempts = 0
+
+        def once() -> _T:
+            nonlocal attempts
+            self._check_open()
+            with self._limits.request():
+                attempts += 1
+                reply = self._wire.get(parameters)
+            return read(reply)
+
+        retrying = Retrying(
+            retry=retry_if_exception(lambda error: isinstance(error, AlotechError) and error.retryable),
+            stop=stop_after_attempt(tries),
+            wait=_patience,
+            sleep=self._sleep,
+            before_sleep=lambda state: _log.warning(
+                "%s: %s; trying again in %.1f s", where, _met(state), state.upcoming_sleep
+            ),
+            reraise=True,
+        )
+        try:
+            return retrying(once), attempts
+        except AlotechError as error:
+            error.where, error.attempts = where, attempts
+            raise
+
+    def _slices(self, window: Window, probe: Chain) -> tuple[int, list[Window]]:
+        """How many chains at a time, and the slices; none where one chain does as well.
+
+        The size of the window is estimated from how far its first pages reach: an estimate decides about
+        speed alone, since the slices cover the window whatever it says.
+        """
+        fetched = probe.last
+        if probe.ended or fetched is None or fetched.seconds < _SLOW_PAGE:
+            return 0, []
+        reached = _read_date(fetched.answer.last_calldate)
+        if reached is None or not window.start < reached < window.finish:
+            return 0, []
+        parallel = self._max_concurrency or _UNLIMITED_PARALLEL
+        if self._requests_per_second:
+            # One chain alone starts a request each `seconds`: more chains help until the rate is used up.
+            parallel = min(parallel, math.ceil(fetched.seconds * self._requests_per_second))
+        length = window.finish - window.start
+        pages = int(len(probe.pages) * (length / (reached - window.start)))
+        if parallel < 2 or pages < _BUSY_PAGES:
+            return 0, []
+        # More slices than chains, so that a busier part of the window does not keep one chain at work alone.
+        seconds = int(length.total_seconds())
+        count = min(4 * parallel, pages // _PAGES_PER_SLICE, seconds)
+        cuts = [window.start + timedelta(seconds=seconds * n // count) for n in range(count + 1)]
+        return parallel, [Window(start, finish) for start, finish in itertools.pairwise(cuts)]
+
+    def _fetch_slices(self, slices: list[Window], filters: Filters, parallel: int) -> list[Page]:
+        stop = threading.Event()
+        with ThreadPoolExecutor(parallel, thread_name_prefix="alotech") as pool:
+            chains = [self._chain(piece, filters, "asc", stop) for piece in slices]
+            futures = [pool.submit(chain.fetch) for chain in chains]
+            try:
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                # The failure that stopped the others, not one of those that were stopped by it.
+                errors = [error for future in done if (error := future.exception())]
+                for error in sorted(errors, key=lambda error: isinstance(error, ClientClosedError)):
+                    raise error
+            finally:
+                # Whatever ended the wait, an interrupt included, must not leave chains running.
+                stop.set()
+                for future in futures:
+                    future.cancel()
+        return [page for future in futures for page in future.result()]
+
+    def _check_open(self) -> None:
+        if self._closed.is_set():
+            raise ClientClosedError("the client was closed")
+
+    def _pause(self, seconds: float) -> None:
+        # Not time.sleep: closing the client must end a pause of a minute at once.
+        if self._closed.wait(seconds):
+            self._check_open()
+
+
+def _parameters(window: Window, filters: Filters, sorting: str) -> dict[str, str]:
+    return {
+        "function": "reportsCDRLogs",
+        "startdate": (window.start - timedelta(seconds=1)).strftime(_DATE_FORMAT),
+        "finishdate": window.finish.strftime(_DATE_FORMAT),
+        "sorting": sorting,
+        **filters.parameters(),
+    }
+
+
+def _met(state: RetryCallState) -> str:
+    error = state.outcome.exception() if state.outcome else None
+    return error.met if isinstance(error, AlotechError) else ""
+
+
+def _patience(state: RetryCallState) -> float:
+    """Exponential with jitter, and never less than the server asked for."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, AlotechError) else None
+    return max(asked or 0.0, _backoff(state))
+
+
+def _read_date(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text[:19]).replace(tzinfo=None) if text else None
+    except ValueError:
+        return None

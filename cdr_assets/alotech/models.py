@@ -1,0 +1,78 @@
+"""What is asked of AloTech and what comes back: windows, filters, pages. No behaviour beyond their own checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class Window:
+    """A span of the tenant's wall clock, [start, finish): naive datetimes in whole seconds.
+
+    Raises ValueError for anything else, since the wire has no zone and no fraction to say it with.
+    """
+
+    start: datetime
+    finish: datetime
+
+    def __post_init__(self) -> None:
+        for moment in (self.start, self.finish):
+            if moment.tzinfo is not None or moment.microsecond:
+                raise ValueError(f"a window is naive local time in whole seconds, not {moment!r}")
+        if self.start >= self.finish:
+            raise ValueError(f"a window must start before it finishes, not {self}")
+
+    def __str__(self) -> str:
+        return f"calls from {self.start} to {self.finish}"
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The optional parameters of `reportsCDRLogs`; the first five narrow the calls, the others add to each.
+
+    Raises ValueError for a blank filter, which the server might read as none at all.
+    """
+
+    agent: str | None = None
+    agent_username: str | None = None
+    queue: str | None = None
+    csat_only: bool = False
+    untransferred: bool = False
+    include_call_history: bool = True
+    include_csat: bool = True
+    include_call_tags: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("agent", "agent_username", "queue"):
+            value: str | None = getattr(self, name)
+            if value is not None and not value.strip():
+                raise ValueError(f"filter {name} is blank: leave it out or give it a value")
+
+    def parameters(self) -> dict[str, str]:
+        """The request's parameters; what is off is not sent, since off is the vendor's default."""
+        values = {name: "true" if value is True else value for name, value in vars(self).items()}
+        return {name: value for name, value in values.items() if value}
+
+
+@dataclass(frozen=True)
+class Page:
+    """One answer of a chain, as received.
+
+    `number` is 0-based within its chain. `window_start` and `window_finish` (naive local time) are the span
+    [start, finish) that the chain answers for, both None for a single call; the page may hold neighbours'
+    calls too, and only those with `calldate` in that span belong to it. `body` is what came after
+    content-encoding, with the app token cut out should the server have echoed it; `charset` decodes it.
+    `attempts` counts the HTTP requests behind the page, those of a chain that had to be started again on its
+    first page; `fetched_at` is aware UTC; `content_hash` is the SHA-256 of the body in hex.
+    """
+
+    number: int
+    window_start: datetime | None
+    window_finish: datetime | None
+    body: bytes
+    charset: str
+    record_count: int
+    attempts: int
+    fetched_at: datetime
+    content_hash: str

@@ -1,0 +1,115 @@
+"""The hours of a run: which they are, which of them still go on, and how each is reported to Dagster.
+
+Dagster's own report of a ranged run marks every partition as materialized, or none. Here one hour may fail while the
+others go on, so that each good hour is reported by itself and the last step of the run fails for the others.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import duckdb
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetMaterialization,
+    BackfillPolicy,
+    Failure,
+    HourlyPartitionsDefinition,
+    Output,
+)
+from dagster._core.definitions.data_version import DATA_VERSION_TAG
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+from cdr_assets.assets.keys import STAGES
+from cdr_assets.partitions import Hour, hours_of
+from cdr_assets.warehouse import errors_of, loaded_by
+
+# One policy on every asset of the chain: a job that mixes policies falls to the smallest.
+BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=24)
+
+
+def hours_in(context: AssetExecutionContext) -> list[Hour]:
+    """The hours of the run, in order."""
+    partitions = context.assets_def.partitions_def
+    assert isinstance(partitions, HourlyPartitionsDefinition)
+    return hours_of(partitions, context.partition_keys)
+
+
+def holder(context: AssetExecutionContext) -> str:
+    """How the run names itself to others who wait for the warehouse."""
+    return f"run {context.run_id[:8]}, {context.op_execution_context.op.name}"
+
+
+def report(
+    context: AssetExecutionContext,
+    asset_key: AssetKey,
+    hours: Iterable[Hour],
+    metadata: Mapping[Hour, Mapping[str, Any]] | None = None,
+    versions: Mapping[Hour, str] | None = None,
+) -> None:
+    """Reports hours of an asset as materialized, each with its own figures and data version."""
+    for hour in hours:
+        context.log_event(
+            AssetMaterialization(
+                asset_key=asset_key,
+                partition=hour.key,
+                metadata=metadata[hour] if metadata else None,
+                tags={DATA_VERSION_TAG: versions[hour]} if versions else None,
+            )
+        )
+
+
+def ended(context: AssetExecutionContext, asset_key: AssetKey) -> Output[None]:
+    """Ends the asset's part in the step: its hours have been reported, the steps downstream may go on."""
+    # The marker keeps Dagster from adding a materialization of its own for every partition of the run, failed hours
+    # included; without any output, the steps downstream would be skipped and the good hours lost with the bad.
+    return Output(
+        None,
+        output_name=context.assets_def.get_output_name_for_asset_key(asset_key),
+        metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True},
+    )
+
+
+def is_in_run(context: AssetExecutionContext, *stages: str) -> bool:
+    """Whether the run makes an asset of one of the stages."""
+    return any(key.path[0] in stages for key in context.job_def.asset_layer.executable_asset_keys)
+
+
+def split(
+    context: AssetExecutionContext, connection: duckdb.DuckDBPyConnection, hours: Sequence[Hour]
+) -> tuple[list[Hour], dict[Hour, str]]:
+    """The hours that this run has loaded, and why the others failed. All are good where the run was to load none."""
+    if not is_in_run(context, "cdr"):
+        return list(hours), {}
+    loaded = loaded_by(connection, context.run_id)
+    errors = errors_of(connection, context.run_id)
+    good = [hour for hour in hours if hour.start in loaded]
+    return good, {
+        hour: errors.get(hour.start, "its calls were not loaded") for hour in hours if hour.start not in loaded
+    }
+
+
+def fail_for(context: AssetExecutionContext, failed: Mapping[Hour, str], stage: str) -> None:
+    """Fails the step for its failed hours, unless a later stage of the run will: the good hours come first."""
+    if failed and not is_in_run(context, *STAGES[STAGES.index(stage) + 1 :]):
+        raise failure(failed)
+
+
+def failure(failed: Mapping[Hour, str]) -> Failure:
+    """One line that says which hours failed and why. Retrying the run is for the operator or the gap sensor."""
+    hours_of_reason: dict[str, list[Hour]] = {}
+    for hour, reason in failed.items():
+        hours_of_reason.setdefault(reason, []).append(hour)
+    told = "; ".join(f"{_listed(hours)}: {reason}" for reason, hours in hours_of_reason.items())
+    count = (
+        "1 hour failed and keeps what it held"
+        if len(failed) == 1
+        else f"{len(failed)} hours failed and keep what they held"
+    )
+    return Failure(f"{count}: {told}", allow_retries=False)
+
+
+def _listed(hours: Sequence[Hour]) -> str:
+    if len(hours) <= 3:
+        return ", ".join(str(hour) for hour in hours)
+    return f"{hours[0]} to {hours[-1]} ({len(hours)} hours)"

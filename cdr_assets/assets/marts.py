@@ -1,0 +1,104 @@
+"""`marts/*`: the dbt models as assets, their dbt tests as asset checks, built in one step."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSeverity,
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    Failure,
+    HourlyPartitionsDefinition,
+    Output,
+    ResourceParam,
+)
+from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
+from dagster_dbt.asset_utils import get_asset_check_key_for_test
+
+from cdr_assets.assets.hours import BACKFILL_POLICY, ended, fail_for, holder, hours_in, is_in_run, report, split
+from cdr_assets.dbt import NodeResult, build, manifest_path
+from cdr_assets.schema import CALLS
+from cdr_assets.settings import Settings
+from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale
+
+
+class Translator(DagsterDbtTranslator):
+    """Keys by schema and name; the bookkeeping tables that models read are part of `cdr/calls`."""
+
+    def __init__(self) -> None:
+        super().__init__(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
+
+    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
+        schema, name = dbt_resource_props["schema"], dbt_resource_props["name"]
+        if dbt_resource_props["resource_type"] == "source" and name in ("loads", "stale_hours"):
+            return AssetKey(CALLS.asset_key)
+        return AssetKey([schema, name])
+
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
+        return str(dbt_resource_props["schema"])
+
+    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
+        return str(dbt_resource_props["description"])
+
+
+def _raise_for_broken_models(results: Iterable[NodeResult]) -> None:
+    broken = [result for result in results if result.status == "error"]
+    if broken:
+        told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
+        raise Failure(f"the marts could not be built and keep what they held: {told}", allow_retries=False)
+
+
+def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
+    manifest = json.loads(manifest_path(settings).read_text(encoding="utf-8"))
+    translator = Translator()
+
+    @dbt_assets(
+        manifest=manifest,
+        name="marts",
+        dagster_dbt_translator=translator,
+        partitions_def=partitions,
+        backfill_policy=BACKFILL_POLICY,
+    )
+    def marts(
+        context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]
+    ) -> Iterator[Output[None] | AssetCheckResult]:
+        hours = hours_in(context)
+        models = {
+            translator.get_asset_key(node): unique_id
+            for unique_id, node in manifest["nodes"].items()
+            if node["resource_type"] in ("model", "seed")
+        }
+        chosen = {key: models[key] for key in models if key in context.selected_asset_keys}
+        whole = len(chosen) == len(models)
+        with warehouse.connect(holder(context)) as connection:
+            good, failed = split(context, connection, hours)
+            if not is_in_run(context, "cdr"):
+                # Asked for by hand: built anew, whether or not the calls have changed.
+                mark_stale(connection, [hour.start for hour in hours])
+        with warehouse.held(holder(context)):
+            select = () if whole else tuple(manifest["nodes"][node]["name"] for node in chosen.values())
+            results = {result.unique_id: result for result in build(settings, select)}
+        _raise_for_broken_models(results.values())
+        if whole:
+            with warehouse.connect(holder(context)) as connection:
+                clear_stale_hours(connection)
+        for key, unique_id in chosen.items():
+            report(context, key, good, {hour: {"seconds": results[unique_id].seconds} for hour in good})
+            yield ended(context, key)
+        for unique_id, result in results.items():
+            check = get_asset_check_key_for_test(manifest, translator, unique_id, None)
+            if check is not None and check in context.selected_asset_check_keys:
+                yield AssetCheckResult(
+                    asset_key=check.asset_key,
+                    check_name=check.name,
+                    passed=result.status == "pass",
+                    severity=AssetCheckSeverity.WARN if result.status == "warn" else AssetCheckSeverity.ERROR,
+                    description=result.message or None,
+                    metadata={"failing rows": result.failures},
+                )
+        fail_for(context, failed, "marts")
+
+    return marts

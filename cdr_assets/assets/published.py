@@ -1,0 +1,47 @@
+"""`published/cdr`: the analysts' copy, the last step of every run."""
+
+from collections.abc import Iterator
+
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    HourlyPartitionsDefinition,
+    Output,
+    ResourceParam,
+    asset,
+)
+
+from cdr_assets.assets.hours import BACKFILL_POLICY, ended, fail_for, holder, hours_in, report, split
+from cdr_assets.assets.keys import CDR_KEYS, PUBLISHED_KEY
+from cdr_assets.settings import Settings
+from cdr_assets.warehouse import Warehouse, publish, read_or_make_secret_key
+
+
+def build_published(
+    partitions: HourlyPartitionsDefinition, settings: Settings, marts: list[AssetKey]
+) -> AssetsDefinition:
+    @asset(
+        key=PUBLISHED_KEY,
+        deps=[*CDR_KEYS, *marts],
+        description=(
+            "The analysts' copy of the schemas cdr and marts: no raw pages, phone numbers as CDR_CALLERS says, "
+            "replaced whole and at once after the checks."
+        ),
+        partitions_def=partitions,
+        backfill_policy=BACKFILL_POLICY,
+        group_name="published",
+        kinds={"duckdb"},
+    )
+    def published_cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[Output[None]]:
+        key = settings.cdr_secret_key
+        secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
+        with warehouse.connect(holder(context)) as connection:
+            good, failed = split(context, connection, hours_in(context))
+            size = publish(connection, settings.published_path, settings.cdr_callers, secret_key)
+        context.log.info(f"published {settings.published_path}, {size / 1e6:.1f} MB")
+        report(context, PUBLISHED_KEY, good)
+        fail_for(context, failed, "published")
+        yield ended(context, PUBLISHED_KEY)
+
+    return published_cdr

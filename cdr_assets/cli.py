@@ -1,0 +1,208 @@
+"""The `cdr` command. Each subcommand reads like its help; what it does lies in the rooms it calls.
+
+Imports stand inside the commands: Dagster and polars take a second that `cdr query` should not pay.
+"""
+
+import datetime as dt
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from cdr_assets.settings import LocalHour, Settings, SettingsError, read_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback is no answer to a user's mistake, and one with local variables could show the token.
+    pretty_exceptions_enable=False,
+    help="Call detail records of AloTech, in a warehouse people trust.",
+)
+console = Console()
+
+
+def main() -> None:
+    """Runs the command; what the operator can mend ends in one line and exit code 1."""
+    try:
+        app()
+    except Exception as error:
+        if not isinstance(error, _operator_errors()):
+            raise
+        Console(stderr=True, soft_wrap=True).print(f"cdr: {error}", markup=False, highlight=False)
+        sys.exit(1)
+
+
+def _operator_errors() -> tuple[type[Exception], ...]:
+    from cdr_assets.alotech import AlotechError
+    from cdr_assets.dbt import DbtError
+    from cdr_assets.terminal import BackfillError
+    from cdr_assets.warehouse import WarehouseError
+
+    return SettingsError, AlotechError, WarehouseError, DbtError, BackfillError
+
+
+def _local_hour(text: str) -> dt.datetime:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(LocalHour).validate_python(text)
+    except ValidationError:
+        raise typer.BadParameter(f"{text!r} is not a date; write 2026-03-02 or '2026-03-02 05:00'") from None
+
+
+_Hour = Annotated[dt.datetime, typer.Argument(parser=_local_hour, metavar="DATE", help="The tenant's wall clock.")]
+
+
+@app.command()
+def backfill(start: _Hour, finish: _Hour) -> None:
+    """Fetch and load the hours from START to before FINISH, and publish them."""
+    if finish <= start:
+        raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
+    hours, seconds = run_backfill(read_settings(), start, finish)
+    console.print(f"{hours} hours published in {seconds:.0f} s")
+
+
+def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) -> tuple[int, float]:
+    """A backfill with a progress bar; returns hours and seconds. Exits with 1 if any hour failed."""
+    from cdr_assets.terminal import backfill
+
+    settings.token, settings.base_url  # noqa: B018  A missing variable is told now, not by a failed run.
+    began = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("hours"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task(f"{start:%Y-%m-%d %H:%M} to {finish:%Y-%m-%d %H:%M}", total=None)
+        done = backfill(
+            settings,
+            start,
+            finish,
+            begin=lambda hours: bar.update(task, total=hours),
+            progress=lambda hours: bar.advance(task, hours),
+        )
+    for problem in done.problems:
+        Console(stderr=True, soft_wrap=True).print(f"cdr: {problem}", markup=False, highlight=False)
+    if done.problems:
+        raise typer.Exit(1)
+    return done.hours, time.monotonic() - began
+
+
+@app.command()
+def query(sql: Annotated[str, typer.Argument(help='For instance "SELECT * FROM marts.queue_daily".')]) -> None:
+    """Run a query on the published copy and show the result as a table."""
+    import duckdb
+
+    from cdr_assets.warehouse import WarehouseError, open_published
+
+    settings = read_settings()
+    if not settings.published_path.exists():
+        raise WarehouseError(f"there is no {settings.published_path} yet; run `cdr backfill` or `make demo` first")
+    try:
+        with open_published(settings.published_path) as connection:
+            result = connection.execute(sql)
+            columns = [column[0] for column in result.description or []]
+            rows = result.fetchall()
+    except duckdb.Error as error:
+        raise WarehouseError(" ".join(str(error).split())) from None
+    print_table(columns, rows)
+
+
+def print_table(columns: list[str], rows: list[tuple[object, ...]], title: str | None = None) -> None:
+    table = Table(title=title, title_justify="left")
+    for index, column in enumerate(columns):
+        numbers = all(isinstance(row[index], int | float) or row[index] is None for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    # A pipe has no width: nothing may be cut there.
+    Console(width=None if console.is_terminal else max(200, 24 * len(columns))).print(table)
+
+
+@app.command()
+def check() -> None:
+    """Say whether the configuration is whole, the tenant answers and the warehouse opens."""
+    from cdr_assets.alotech import AlotechError
+    from cdr_assets.resources import Alotech
+    from cdr_assets.warehouse import Warehouse, WarehouseError
+
+    def configuration() -> str:
+        settings = read_settings()
+        settings.token  # noqa: B018  Read for its error alone.
+        return f"{settings.base_url}, {settings.alotech_timezone}, from {settings.cdr_start:%Y-%m-%d %H:%M}"
+
+    def tenant() -> str:
+        with Alotech(read_settings()).client() as client:
+            client.ping()
+        return "answers, and accepts the token"
+
+    def warehouse() -> str:
+        path = read_settings().warehouse_path
+        with Warehouse(path, log=console.print, patience_seconds=0).connect("cdr check"):
+            return f"{path} opens"
+
+    whole = True
+    for name, look in (("configuration", configuration), ("tenant", tenant), ("warehouse", warehouse)):
+        try:
+            console.print(f"[green]ok[/]    {name}: {look()}", highlight=False, soft_wrap=True)
+        except (SettingsError, AlotechError, WarehouseError) as error:
+            whole = False
+            console.print("[red]wrong[/]", f"{name}:", str(error), highlight=False, soft_wrap=True, markup=True)
+    if not whole:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    seed: Annotated[int, typer.Option(help="Of the generated call centre.")] = 1,
+    calls_per_hour: Annotated[int, typer.Option(help="Mean of an open hour.")] = 120,
+    records: Annotated[Path | None, typer.Option(help="Serve these: .jsonl or .jsonl.gz, the vendor's shape.")] = None,
+    latency_ms: Annotated[int, typer.Option(help="Wait so long before each answer.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(help="Misbehave: a name of the docs' table of faults.")] = None,
+) -> None:
+    """Serve a local AloTech: a generated call centre, or records from a file."""
+    from cdr_assets.sandbox import FAULTS, GeneratedCentre, RecordsFile, Sandbox
+
+    settings = read_settings()
+    for name in fault or ():
+        if name not in FAULTS:
+            raise typer.BadParameter(f"{name!r} is none of: {', '.join(FAULTS)}", param_hint="--fault")
+    if records is not None and not records.is_file():
+        raise typer.BadParameter(f"{records} is not a file", param_hint="--records")
+    zone = settings.alotech_timezone
+    source = (
+        RecordsFile(records) if records else GeneratedCentre(seed=seed, calls_per_hour=calls_per_hour, time_zone=zone)
+    )
+    server = Sandbox(source, port=port, latency_ms=latency_ms, fault=fault or None, time_zone=zone)
+    print(f"AloTech sandbox at {server.base_url} (token: {server.token}); stop with Ctrl-C", flush=True)
+    server.serve_forever()
+
+
+@app.command(hidden=True)
+def demo() -> None:
+    """What `make demo` runs."""
+    from cdr_assets.demo import run_demo
+
+    run_demo()
+
+
+@app.command(hidden=True)
+def dev(port: int = 3000) -> None:
+    """What `make dev` runs."""
+    from cdr_assets.demo import run_dev
+
+    run_dev(port)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""`make demo` and `make dev`: the pipeline against a local sandbox, for whoever has no token yet."""
+
+import datetime as dt
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cdr_assets.cli import console, print_table, run_backfill
+from cdr_assets.settings import ROOT, Settings, SettingsError, read_settings
+from cdr_assets.terminal import use_dagster_home
+
+_DEMO_DAYS = 3
+
+_QUEUES = """
+    SELECT queue_name, sum(offered) AS offered, sum(answered) AS answered, sum(abandoned) AS abandoned,
+           round(100 * sum(answered_within_threshold) / nullif(sum(answered + abandoned - short_abandoned), 0), 1)
+               AS "service level %",
+           round(sum(wait_seconds_answered) / nullif(sum(answered), 0), 1) AS "speed of answer s"
+    FROM marts.queue_daily WHERE local_date >= $start AND local_date < $finish
+    GROUP BY queue_name ORDER BY offered DESC
+"""
+
+_AGENTS = """
+    SELECT agent_username, sum(answered) AS answered, sum(missed) AS missed, sum(outbound) AS outbound,
+           round(sum(talk_seconds) / 60.0, 1) AS "talk min"
+    FROM marts.agent_daily WHERE local_date >= $start AND local_date < $finish
+    GROUP BY agent_username ORDER BY answered DESC LIMIT 12
+"""
+
+
+def run_demo() -> None:
+    """Backfills the last three whole days from a sandbox, then shows queues and agents."""
+    before = read_settings()
+    if before.alotech_tenant or before.alotech_base_url:
+        # Invented calls never get into the warehouse of a real tenant.
+        os.environ.update(CDR_DATA_DIR=str(before.cdr_data_dir / "demo"), CDR_WAREHOUSE="", CDR_PUBLISHED="")
+    with _sandbox():
+        finish = dt.datetime.combine(dt.datetime.now(before.zone), dt.time())
+        start = finish - dt.timedelta(days=_DEMO_DAYS)
+        os.environ["CDR_START"] = f"{min(before.cdr_start, start):%Y-%m-%d %H:%M}"
+        settings = read_settings()
+        hours, seconds = run_backfill(settings, start, finish)
+    _show(settings, start, finish, hours, seconds)
+
+
+def run_dev(port: int) -> None:
+    """Dagster's UI, daemon and schedules on the loopback address, until interrupted."""
+    settings = read_settings()
+    if settings.alotech_tenant or settings.alotech_base_url:
+        settings.token  # noqa: B018  A missing token is told now, not by every run.
+        _dagster_dev(settings, port)
+    else:
+        console.print("No ALOTECH_TENANT is set: this runs against the sandbox, a made-up call centre.")
+        with _sandbox():
+            _dagster_dev(read_settings(), port)
+
+
+def _dagster_dev(settings: Settings, port: int) -> None:
+    use_dagster_home(settings)
+    console.print(f"Dagster at http://127.0.0.1:{port}", highlight=False)
+    command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen([*command, "--workspace", str(ROOT / "workspace.yaml")], cwd=ROOT)
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+
+
+@contextmanager
+def _sandbox() -> Iterator[None]:
+    """A sandbox in a process of its own, which the environment points at while the block runs."""
+    command = [sys.executable, "-m", "cdr_assets.cli", "sandbox", "--port", "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    told = process.stdout.readline().split()
+    try:
+        if "at" not in told:
+            raise SettingsError("the sandbox did not start; run `cdr sandbox` to see why")
+        os.environ.update(
+            ALOTECH_BASE_URL=told[told.index("at") + 1],
+            ALOTECH_APP_TOKEN=told[told.index("(token:") + 1].rstrip(");"),
+            # Politeness is for a vendor.
+            ALOTECH_REQUESTS_PER_SECOND="0",
+        )
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _show(settings: Settings, start: dt.datetime, finish: dt.datetime, hours: int, seconds: float) -> None:
+    from cdr_assets.warehouse import open_published
+
+    days = {"start": start.date(), "finish": finish.date()}
+    with open_published(settings.published_path) as connection:
+        for title, sql in (("Queues", _QUEUES), ("Agents", _AGENTS)):
+            result = connection.execute(sql, days)
+            columns = [column[0] for column in result.description or []]
+            print_table(columns, result.fetchall(), f"{title}, {start:%Y-%m-%d} to {finish - dt.timedelta(1):%Y-%m-%d}")
+        counted = connection.execute(
+            "SELECT count(*) FROM cdr.calls WHERE calldate >= $start AND calldate < $finish", days
+        ).fetchone()
+    calls = counted[0] if counted else 0
+    console.print(
+        f"{calls:,} calls of {hours} hours in {seconds:.1f} s: {calls / seconds:,.0f} calls a second, "
+        "from the API to the published copy.\n"
+        "Next: [bold]make dev[/] opens the Dagster UI on http://127.0.0.1:3000 with these runs; "
+        '[bold].venv/bin/cdr query "SELECT * FROM marts.queue_hourly LIMIT 20"[/] asks the published copy '
+        f"({settings.published_path}).",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,94 @@
+"""The hours and their windows: which wall-clock times of the tenant a partition stands for.
+
+Keys are never parsed: the repeated hour of a DST change has a key with an offset, and a skipped hour has none.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from dagster import DagsterRun, HourlyPartitionsDefinition, PartitionKeyRange, TimeWindow
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+from cdr_assets.settings import Settings
+
+HOUR = dt.timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Hour:
+    """One partition: its wall-clock window [start, finish), naive, and the instant it ends.
+
+    The two partitions of a repeated hour have the same window, for the API knows wall-clock times alone: whichever is
+    loaded last replaces the whole wall-clock hour. The hour before a skipped one reaches to the hour after it, so
+    that no wall-clock time belongs to no partition.
+    """
+
+    key: str
+    start: dt.datetime
+    finish: dt.datetime
+    ends_at: dt.datetime
+
+    def __str__(self) -> str:
+        return f"{self.start:%Y-%m-%d %H:%M}"
+
+
+def hourly_partitions(settings: Settings) -> HourlyPartitionsDefinition:
+    """Every local hour from CDR_START on, in the tenant's zone."""
+    return HourlyPartitionsDefinition(
+        start_date=settings.cdr_start.strftime("%Y-%m-%d-%H:%M"), timezone=settings.alotech_timezone
+    )
+
+
+def hour_of(key: str, window: TimeWindow) -> Hour:
+    start = window.start.replace(tzinfo=None)
+    return Hour(
+        key=key,
+        start=start,
+        finish=max(start + HOUR, window.end.replace(tzinfo=None)),
+        ends_at=window.end.astimezone(dt.UTC),
+    )
+
+
+def hours_of(partitions: HourlyPartitionsDefinition, keys: Iterable[str]) -> list[Hour]:
+    """The partitions' hours, in the order of the keys."""
+    return [hour_of(key, partitions.time_window_for_partition_key(key)) for key in keys]
+
+
+def hours_of_run(partitions: HourlyPartitionsDefinition, run: DagsterRun) -> list[Hour]:
+    """The hours that a run is for, in order; none for a run without partitions.
+
+    Read from the run's tags, since a check's context in a ranged run knows no partition.
+    """
+    key = run.tags.get(PARTITION_NAME_TAG)
+    first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if key is not None:
+        return hours_of(partitions, [key])
+    if first is not None and last is not None:
+        return hours_of(partitions, partitions.get_partition_keys_in_range(PartitionKeyRange(first, last)))
+    return []
+
+
+def hours_between(
+    partitions: HourlyPartitionsDefinition, start: dt.datetime, finish: dt.datetime, now: dt.datetime
+) -> list[Hour]:
+    """The hours that begin in [start, finish), both aware, and have ended at `now`."""
+    first, last = partitions.start.astimezone(dt.UTC), now.astimezone(dt.UTC)
+    # In UTC, where comparing and subtracting hold in the repeated hour too.
+    window = TimeWindow(max(start.astimezone(dt.UTC), first), min(finish.astimezone(dt.UTC), last))
+    if window.start >= window.end:
+        return []
+    zone = ZoneInfo(partitions.timezone)
+    local = TimeWindow(window.start.astimezone(zone), window.end.astimezone(zone))
+    hours = hours_of(partitions, partitions.get_partition_keys_in_time_window(local))
+    return [hour for hour in hours if hour.ends_at <= now]
+
+
+def range_tags(hours: Sequence[Hour]) -> dict[str, str]:
+    """The tags of a run over consecutive hours."""
+    return {ASSET_PARTITION_RANGE_START_TAG: hours[0].key, ASSET_PARTITION_RANGE_END_TAG: hours[-1].key}

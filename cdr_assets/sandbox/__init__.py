@@ -1,0 +1,15 @@
+"""A local AloTech that speaks the whole `reportsCDRLogs` API, for the demo, for development and for tests.
+
+    with Sandbox(RecordsFile("calls.jsonl.gz"), token="sandbox-token") as sandbox:
+        ...  # sandbox.base_url
+
+It knows nothing of the pipeline, and nothing of the pipeline may know it but the command line and the tests.
+"""
+
+from cdr_assets.sandbox.api import PAGE_SIZE, ChainEnd
+from cdr_assets.sandbox.calls import Source
+from cdr_assets.sandbox.centre import GeneratedCentre
+from cdr_assets.sandbox.server import Asked, Sandbox
+from cdr_assets.sandbox.sources import ListedCalls, RecordsFile
+
+__all__ = ["PAGE_SIZE", "Asked", "ChainEnd", "GeneratedCentre", "ListedCalls", "RecordsFile", "Sandbox", "Source"]

@@ -1,0 +1,216 @@
+"""The sandbox's sockets: an HTTP/1.1 server on the loopback that answers as the vendor's endpoint does.
+
+What a page holds is decided in `api`. The bare socket is used, not `http.server`: that one parses headers with the
+e-mail package and answers in small writes, which costs more than the page itself, and some faults need the socket.
+"""
+
+import contextlib
+import datetime as dt
+import hmac
+import socket
+import socketserver
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import count
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
+
+from cdr_assets.sandbox.answer import Answer
+from cdr_assets.sandbox.api import PAGE_SIZE, ChainEnd, RefusedError, Rules, page_of
+from cdr_assets.sandbox.calls import SIGNATURE, Source
+
+HOST = "127.0.0.1"
+PATH = "/api/"
+
+# Requests remembered: enough for any test, and bounded for a sandbox that runs for days.
+REMEMBERED = 10_000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that came in: its parameters without the token, and when (`time.monotonic`)."""
+
+    parameters: Mapping[str, str]
+    at: float
+
+
+class Sandbox:
+    """A local AloTech over a source of calls. It listens from the moment it is made; use it with `with`, or
+    `serve_forever()` and `close()`.
+
+    `base_url` is the endpoint; `requests` counts the requests so far, `asked` holds the newest of them, and
+    `most_at_once` is the highest number that were in work at the same time. `time_zone` is the zone of the source's
+    wall clock. What the vendor's page leaves open can be chosen: whether the window's ends belong to it, what ends a
+    chain of pages, and (for tests) how many records a page holds at the most.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        token: str = "sandbox-token",
+        port: int = 0,
+        latency_ms: float = 0,
+        time_zone: str = "Europe/Istanbul",
+        *,
+        page_size: int = PAGE_SIZE,
+        start_inclusive: bool = True,
+        finish_inclusive: bool = True,
+        chain_end: ChainEnd = "null",
+    ) -> None:
+        """Raises OSError where the port is taken, ZoneInfoNotFoundError for an unknown zone."""
+        self.requests = 0
+        self.asked: deque[Asked] = deque(maxlen=REMEMBERED)
+        self.most_at_once = 0
+        self._source = source
+        self._token = token.encode()
+        self._latency = latency_ms / 1000
+        self._zone = ZoneInfo(time_zone)
+        self._rules = Rules(page_size, start_inclusive, finish_inclusive, chain_end)
+        self._in_work = 0
+        self._count = threading.Lock()
+        self._signatures = count()
+        self._thread: threading.Thread | None = None
+        self._server = _Server(self, port)
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def base_url(self) -> str:
+        return f"http://{HOST}:{self.port}{PATH}"
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="sandbox", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self.close()
+        if self._thread is not None:
+            self._thread.join()
+
+    def serve_forever(self) -> None:
+        """Serves in this thread until it is interrupted."""
+        try:
+            self._server.serve_forever()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Closes the port and every connection, those that a client keeps alive too."""
+        self._server.server_close()
+
+    def answer(self, path: str, query: str) -> Answer:
+        """The answer to a GET request."""
+        parameters = dict(parse_qsl(query, keep_blank_values=True))
+        token = parameters.pop("app_token", "").encode()
+        with self._count:
+            self.requests += 1
+            self._in_work += 1
+            self.most_at_once = max(self.most_at_once, self._in_work)
+        self.asked.append(Asked(parameters, time.monotonic()))
+        try:
+            if self._latency:
+                time.sleep(self._latency)
+            if path.rstrip("/") != PATH.rstrip("/"):
+                return Answer(b"Not found", 404, {"Content-Type": "text/plain"})
+            return self._serve(parameters, token)
+        except RefusedError as refusal:
+            return Answer.of({"success": False, "message": str(refusal)})
+        finally:
+            with self._count:
+                self._in_work -= 1
+
+    def _serve(self, parameters: Mapping[str, str], token: bytes) -> Answer:
+        if not token:
+            raise RefusedError("app_token is missing")
+        if not hmac.compare_digest(token, self._token):
+            raise RefusedError("app_token is not valid")
+        match parameters.get("function"):
+            case "ping":
+                now = dt.datetime.now(self._zone).strftime("%Y-%m-%d %H:%M:%S")
+                return Answer.of({"success": True, "message": "pong", "date": now})
+            case "reportsCDRLogs":
+                body = page_of(self._source, parameters, self._rules).render()
+                if self._source.signed_links:
+                    signature = blake2b(b"%d" % next(self._signatures), digest_size=16).hexdigest()
+                    body = body.replace(SIGNATURE, signature.encode())
+                return Answer(body)
+            case None | "":
+                raise RefusedError("function is missing")
+            case function:
+                raise RefusedError(f"function is unknown: {function!r}")
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, sandbox: Sandbox, port: int) -> None:
+        self.sandbox = sandbox
+        self._connections: set[socket.socket] = set()
+        super().__init__((HOST, port), _Connection)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self._connections.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self._connections.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        # A thread that waits for the next request of a client, or is holding an answer back, ends when its socket does.
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that goes away in the middle is nothing to report; anything else is a bug of the sandbox.
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    server: _Server
+    disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        while line := self.rfile.readline(65536):
+            if line in (b"\r\n", b"\n"):
+                continue
+            headers = self._headers()
+            try:
+                method, target, version = line.decode("latin-1").split()
+            except ValueError:
+                Answer(b"Bad request", 400, {"Content-Type": "text/plain"}).deliver(self.request)
+                return
+            if method != "GET":
+                # Its body is not read, so nothing that follows on this connection could be understood.
+                refusal = {"Allow": "GET", "Content-Type": "text/plain", "Connection": "close"}
+                Answer(b"Only GET is served", 405, refusal).deliver(self.request)
+                return
+            url = urlsplit(target)
+            carries_on = self.server.sandbox.answer(url.path, url.query).deliver(self.request)
+            if not carries_on or headers.get("connection", "").lower() == "close" or version == "HTTP/1.0":
+                return
+
+    def _headers(self) -> dict[str, str]:
+        headers = {}
+        while (line := self.rfile.readline(65536)) not in (b"\r\n", b"\n", b""):
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        return headers

@@ -1,0 +1,335 @@
+"""Every table of the pipeline's own schemas (`raw`, `cdr`), once: columns, types, descriptions, sources.
+
+DDL, polars schemas, Dagster column schemas, DuckDB comments and the published copy's columns are all derived from
+here, so that a column is added or renamed in one place. The marts are described in the dbt project, not here.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import polars as pl
+
+
+class Kind(StrEnum):
+    """A column's DuckDB type; `POLARS` gives the polars type that it is written from."""
+
+    TEXT = "VARCHAR"
+    INTEGER = "INTEGER"
+    COUNT = "BIGINT"
+    NUMBER = "DOUBLE"
+    BOOLEAN = "BOOLEAN"
+    LOCAL = "TIMESTAMP"  # wall clock of the tenant, without a zone
+    INSTANT = "TIMESTAMPTZ"
+    JSON = "JSON"
+    BYTES = "BLOB"
+
+
+POLARS: dict[Kind, pl.DataType] = {
+    Kind.TEXT: pl.String(),
+    Kind.INTEGER: pl.Int32(),
+    Kind.COUNT: pl.Int64(),
+    Kind.NUMBER: pl.Float64(),
+    Kind.BOOLEAN: pl.Boolean(),
+    Kind.LOCAL: pl.Datetime("us"),
+    Kind.INSTANT: pl.Datetime("us", "UTC"),
+    Kind.JSON: pl.String(),
+    Kind.BYTES: pl.Binary(),
+}
+
+
+class Source(StrEnum):
+    """Where a column's value comes from."""
+
+    VENDOR = "vendor"  # a field of the vendor's record, under the same name
+    DERIVED = "derived"  # computed from the record
+    PIPELINE = "pipeline"  # known to the pipeline alone
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    `names` are the names that an item of a child table may use for it, the preferred first; `compression` is DuckDB's
+    where its own choice is poor.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    source: Source = Source.PIPELINE
+    names: tuple[str, ...] = ()
+    compression: str | None = None
+
+    def declaration(self) -> str:
+        using = f" USING COMPRESSION {self.compression}" if self.compression else ""
+        return f'"{self.name}" {self.kind.value}{using}'
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table; `description` ends with the grain."""
+
+    schema: str
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = field(default=())
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+    @property
+    def asset_key(self) -> list[str]:
+        return [self.schema, self.name]
+
+    @property
+    def polars_schema(self) -> pl.Schema:
+        return pl.Schema({column.name: POLARS[column.kind] for column in self.columns})
+
+    def create_statement(self) -> str:
+        # No primary keys: they make writes four times slower, and DuckLake has none. Uniqueness is a check.
+        columns = ", ".join(column.declaration() for column in self.columns)
+        return f"CREATE TABLE IF NOT EXISTS {self.full_name} ({columns})"
+
+
+PARTITION_HOUR = Column(
+    "partition_hour", Kind.LOCAL, "Local hour of the partition that holds the row (tenant's wall clock)."
+)
+CALL_KEY = Column("key", Kind.TEXT, "Unique ID of the call.", Source.VENDOR)
+POSITION = Column("position", Kind.INTEGER, "Place in the vendor's array, from 0.", Source.DERIVED)
+ITEM = Column("item", Kind.JSON, "The item as the vendor sent it.", Source.VENDOR)
+
+
+def _vendor(name: str, kind: Kind, description: str) -> Column:
+    return Column(name, kind, description, Source.VENDOR)
+
+
+# The vendor's fields in the order of the vendor's page. `transferred` is the field whose name that page leaves out.
+VENDOR_COLUMNS: tuple[Column, ...] = (
+    CALL_KEY,
+    _vendor("callid", Kind.TEXT, "Call-ID header of SIP; the legs of one contact share it."),
+    _vendor("queued", Kind.BOOLEAN, "True if the call entered any queue."),
+    _vendor("answered", Kind.BOOLEAN, "True if the call was answered."),
+    _vendor("assigned", Kind.BOOLEAN, "True if the ACD assigned the call to an agent."),
+    _vendor("abandon", Kind.BOOLEAN, "True if nobody answered the call."),
+    _vendor("queuedate", Kind.LOCAL, "When the call entered the queue (tenant's wall clock)."),
+    _vendor("calldate", Kind.LOCAL, "When the call started (tenant's wall clock)."),
+    _vendor("talkdate", Kind.LOCAL, "When talking started, if the call was answered (tenant's wall clock)."),
+    _vendor("hangupdate", Kind.LOCAL, "When the call was hung up (tenant's wall clock)."),
+    _vendor("waitduration", Kind.INTEGER, "Wait in seconds, ringing included."),
+    _vendor("duration", Kind.INTEGER, "Whole length in seconds: hangupdate - calldate."),
+    _vendor("sl", Kind.BOOLEAN, "True if the call was answered within the service level threshold."),
+    _vendor("shortcall", Kind.BOOLEAN, "True if the call was abandoned within the short call threshold."),
+    _vendor("callerid", Kind.TEXT, "Phone number of the caller."),
+    _vendor("called_num", Kind.TEXT, "Called number."),
+    _vendor("queue", Kind.TEXT, "Name of the queue."),
+    _vendor("inbound", Kind.BOOLEAN, "True if the call came in."),
+    _vendor("agent", Kind.TEXT, "Username (e-mail address) of the agent."),
+    _vendor("agentid", Kind.TEXT, "Unique ID of the agent."),
+    _vendor("hold", Kind.INTEGER, "Number of times the agent held the call."),
+    _vendor("holdduration", Kind.INTEGER, "Time on hold in seconds, all holds together."),
+    _vendor("queuekey", Kind.TEXT, "Unique ID of the queue."),
+    _vendor("voicemail", Kind.BOOLEAN, "True if a voicemail message exists for the call."),
+    _vendor("uniqueid", Kind.TEXT, "Transaction ID that was supplied when click2call was triggered."),
+    _vendor("recordingurl", Kind.TEXT, "URL of the recording. May be signed anew at each reading."),
+    _vendor("localrelease", Kind.BOOLEAN, "True if the call was ended locally (by the agent's side)."),
+    _vendor("answeredby", Kind.TEXT, "Answering knowledge defined in the IVR."),
+    _vendor("transferred", Kind.INTEGER, "Number of times the call was transferred."),
+    _vendor("channel", Kind.TEXT, "Channel information of the call."),
+)
+
+CALL_DATES = ("queuedate", "calldate", "talkdate", "hangupdate")
+
+# Fields that may differ at every reading without the call having changed: they don't count as a change.
+VOLATILE_FIELDS = ("recordingurl",)
+
+# The vendor's arrays, each asked for by a parameter of its own, each exploded to the child table of the same name.
+ARRAYS = ("call_history", "csat_answers", "call_tags")
+
+CALLS = Table(
+    "cdr",
+    "calls",
+    "Calls, typed, under the vendor's field names. A vanished call is kept and marked. One row per call (key).",
+    (
+        CALL_KEY,
+        PARTITION_HOUR,
+        *VENDOR_COLUMNS[1:],
+        *(Column(f"{name}_utc", Kind.INSTANT, f"Instant of {name}.", Source.DERIVED) for name in CALL_DATES),
+        *(
+            Column(
+                f"{name}_count",
+                Kind.INTEGER,
+                f"Number of {name} items; 0 if there are none, NULL if they were not asked for.",
+                Source.DERIVED,
+            )
+            for name in ARRAYS
+        ),
+        Column(
+            "extra",
+            Kind.JSON,
+            "Fields that the vendor's page does not name, and values that could not be read as their column's type.",
+            Source.VENDOR,
+        ),
+        Column(
+            "content_hash",
+            Kind.TEXT,
+            "Hash over the record and its arrays without volatile fields; changes when the call does.",
+            Source.DERIVED,
+        ),
+        Column("loaded_at", Kind.INSTANT, "When this content of the call was first loaded."),
+        Column(
+            "vanished_at",
+            Kind.INSTANT,
+            "When the API was first seen not to list the call any more; else NULL.",
+        ),
+    ),
+    key=("key",),
+)
+
+CALL_HISTORY = Table(
+    "cdr",
+    "call_history",
+    "Events of a call's history, in the vendor's order. One row per event (key, position).",
+    (
+        CALL_KEY,
+        PARTITION_HOUR,
+        POSITION,
+        Column("event", Kind.TEXT, "What happened.", Source.VENDOR, ("event", "type", "action", "name")),
+        Column("date", Kind.LOCAL, "When (tenant's wall clock).", Source.VENDOR, ("date", "eventdate", "time")),
+        Column("agent", Kind.TEXT, "Agent concerned.", Source.VENDOR, ("agent", "agent_username", "username")),
+        Column("queue", Kind.TEXT, "Queue concerned.", Source.VENDOR, ("queue", "queue_name")),
+        ITEM,
+    ),
+    key=("key", "position"),
+)
+
+CSAT_ANSWERS = Table(
+    "cdr",
+    "csat_answers",
+    "Answers of the customer satisfaction survey. One row per answer (key, position).",
+    (
+        CALL_KEY,
+        PARTITION_HOUR,
+        POSITION,
+        Column("survey", Kind.TEXT, "Name of the survey.", Source.VENDOR, ("survey", "survey_name")),
+        Column("question", Kind.TEXT, "The question.", Source.VENDOR, ("question", "question_text")),
+        Column("answer", Kind.TEXT, "The answer as given.", Source.VENDOR, ("answer", "value", "score")),
+        Column("score", Kind.NUMBER, "The answer as a number.", Source.DERIVED, ("score", "answer", "value")),
+        Column("scale", Kind.NUMBER, "The best score possible.", Source.VENDOR, ("scale", "max_score", "max")),
+        Column("date", Kind.LOCAL, "When answered (tenant's wall clock).", Source.VENDOR, ("date", "answerdate")),
+        ITEM,
+    ),
+    key=("key", "position"),
+)
+
+CALL_TAGS = Table(
+    "cdr",
+    "call_tags",
+    "Tags of a call. One row per tag of a call (key, position).",
+    (
+        CALL_KEY,
+        PARTITION_HOUR,
+        POSITION,
+        Column("tag", Kind.TEXT, "The tag.", Source.VENDOR, ("tag", "name", "label")),
+        ITEM,
+    ),
+    key=("key", "position"),
+)
+
+CHILDREN: dict[str, Table] = {table.name: table for table in (CALL_HISTORY, CSAT_ANSWERS, CALL_TAGS)}
+
+REJECTED_RECORDS = Table(
+    "cdr",
+    "rejected_records",
+    "What could not become a call, verbatim. One row per record refused.",
+    (
+        PARTITION_HOUR,
+        Column("page_number", Kind.INTEGER, "Page that held it, from 0."),
+        POSITION,
+        Column("reason", Kind.TEXT, "Why it could not become a call."),
+        Column("record", Kind.JSON, "The record as the vendor sent it.", Source.VENDOR),
+    ),
+)
+
+LOADS = Table(
+    "cdr",
+    "loads",
+    "What each fetch of a partition brought. served = loaded + repeated + outside_window + rejected. "
+    "One row per fetch of a partition.",
+    (
+        PARTITION_HOUR,
+        Column("fetched_at", Kind.INSTANT, "When the last page was fetched."),
+        Column("loaded_at", Kind.INSTANT, "When the calls were written."),
+        Column("requests", Kind.COUNT, "HTTP requests sent."),
+        Column("retries", Kind.COUNT, "Requests that repeated a failed one."),
+        Column("pages", Kind.COUNT, "Pages received."),
+        Column("served", Kind.COUNT, "Records received."),
+        Column(
+            "outside_window",
+            Kind.COUNT,
+            "Records whose calldate lies outside the hour; their own hour holds them.",
+        ),
+        Column(
+            "repeated",
+            Kind.COUNT,
+            "Records whose key came again later in the same fetch; the later one counts.",
+        ),
+        Column("rejected", Kind.COUNT, "Records that could not become a call (see rejected_records)."),
+        Column("loaded", Kind.COUNT, "Calls loaded."),
+        Column("new", Kind.COUNT, "Calls not known before."),
+        Column("changed", Kind.COUNT, "Calls known before with another content."),
+        Column("vanished", Kind.COUNT, "Calls known before that the API no longer lists; kept and marked."),
+        Column("moved", Kind.COUNT, "Calls of this load that a later one found in another hour, where they now live."),
+        Column("content_hash", Kind.TEXT, "Hash over the hour's calls; the same hash means the same hour."),
+        Column("run_id", Kind.TEXT, "Dagster run that loaded it."),
+        Column("error", Kind.TEXT, "Why the fetch failed and changed nothing; NULL if it did not fail."),
+    ),
+)
+
+CDR_PAGES = Table(
+    "raw",
+    "cdr_pages",
+    "Pages as the vendor sent them, newest fetch of each hour. One row per page (partition_hour, page_number).",
+    (
+        PARTITION_HOUR,
+        Column("page_number", Kind.INTEGER, "Place in the fetch, from 0."),
+        Column("window_start", Kind.LOCAL, "Records before it are another page's (tenant's wall clock)."),
+        Column("window_finish", Kind.LOCAL, "Records from it on are another page's (tenant's wall clock)."),
+        Column("record_count", Kind.INTEGER, "Records in the page."),
+        Column("requests", Kind.INTEGER, "HTTP requests that the page took; more than 1 means retries."),
+        Column("fetched_at", Kind.INSTANT, "When the page was received."),
+        Column("content_hash", Kind.TEXT, "Hash of the body."),
+        Column("body", Kind.TEXT, "The answer, verbatim.", compression="zstd"),
+        Column("run_id", Kind.TEXT, "Dagster run that fetched it."),
+    ),
+    key=("partition_hour", "page_number"),
+)
+
+STALE_HOURS = Table(
+    "cdr",
+    "stale_hours",
+    "Hours whose marts are older than their calls; emptied when the marts have taken them in. "
+    "One row per hour and reason.",
+    (
+        Column("hour", Kind.LOCAL, "Local hour (tenant's wall clock)."),
+        Column(
+            "reason",
+            Kind.TEXT,
+            "'partition': calls of this partition changed; 'touched': a changed call, in its old or new content, "
+            "started, waited, talked or ended in this hour.",
+        ),
+    ),
+    key=("hour", "reason"),
+)
+
+TABLES: tuple[Table, ...] = (
+    CDR_PAGES,
+    CALLS,
+    CALL_HISTORY,
+    CSAT_ANSWERS,
+    CALL_TAGS,
+    REJECTED_RECORDS,
+    LOADS,
+    STALE_HOURS,
+)

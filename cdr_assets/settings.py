@@ -1,0 +1,153 @@
+"""The environment, read once and typed.
+
+Names and defaults are the public ones; `.env.example` lists them for a newcomer. Nothing here touches the network or
+creates a file. A wrong value raises `SettingsError`, whose text is one line for the operator.
+"""
+
+import datetime as dt
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the text names the variable and says what to write there."""
+
+
+class Callers(StrEnum):
+    """How the published copy shows phone numbers."""
+
+    PSEUDONYM = "pseudonym"
+    CLEAR = "clear"
+    NONE = "none"
+
+
+def _local_hour(value: Any) -> Any:
+    """`2026-03-02` or `2026-03-02 05:00`, cut to the hour; without a zone."""
+    if not isinstance(value, str):
+        return value
+    try:
+        moment = dt.datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date; write 2026-03-02 or '2026-03-02 05:00'") from None
+    if moment.tzinfo is not None:
+        raise ValueError(f"{value!r} carries a zone; write the tenant's wall clock without one")
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+LocalHour = Annotated[dt.datetime, BeforeValidator(_local_hour)]
+
+
+class Settings(BaseSettings):
+    """One attribute per public variable, the name in lower case; relative paths start at the project's root."""
+
+    model_config = SettingsConfigDict(
+        env_file=ROOT / ".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore"
+    )
+
+    alotech_tenant: str | None = None
+    alotech_base_url: str | None = None
+    # Not part of repr, and a SecretStr besides: a settings object may end in a log.
+    alotech_app_token: SecretStr | None = Field(default=None, repr=False)
+    alotech_timezone: str = "Europe/Istanbul"
+    alotech_max_concurrency: int = Field(default=4, ge=1, le=64)
+    alotech_requests_per_second: float = Field(default=10, ge=0)
+    cdr_start: LocalHour = dt.datetime(2025, 1, 1)
+    cdr_settle_minutes: int = Field(default=10, ge=0, le=1440)
+    cdr_data_dir: Path = Path("data")
+    cdr_warehouse: Path | None = None
+    cdr_published: Path | None = None
+    cdr_callers: Callers = Callers.PSEUDONYM
+    cdr_secret_key: SecretStr | None = Field(default=None, repr=False)
+
+    @field_validator("alotech_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"{value!r} is not a time zone; write a name like Europe/Istanbul") from None
+        return value
+
+    @field_validator("alotech_base_url")
+    @classmethod
+    def _safe_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("not a web address; write https://…/api/")
+        if url.scheme == "http" and url.hostname not in _LOOPBACK:
+            # The token is in every URL: in clear text it would be anybody's.
+            raise ValueError("plain http would show the token to the network; write https://")
+        return value
+
+    @field_validator("alotech_tenant")
+    @classmethod
+    def _tenant_is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and not value.replace("-", "").isalnum():
+            raise ValueError(f"{value!r} is not a tenant; for https://acme.alo-tech.com write acme")
+        return value
+
+    @model_validator(mode="after")
+    def _from_the_root(self) -> "Settings":
+        self.cdr_data_dir = ROOT / self.cdr_data_dir.expanduser()
+        self.cdr_warehouse = ROOT / (self.cdr_warehouse or self.cdr_data_dir / "warehouse" / "cdr.duckdb")
+        self.cdr_published = ROOT / (self.cdr_published or self.cdr_data_dir / "published" / "cdr.duckdb")
+        return self
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.alotech_timezone)
+
+    @property
+    def base_url(self) -> str:
+        """The endpoint. Raises SettingsError when neither tenant nor address is set."""
+        if self.alotech_base_url:
+            return self.alotech_base_url
+        if self.alotech_tenant:
+            return f"https://{self.alotech_tenant}.alo-tech.com/api/"
+        raise SettingsError("ALOTECH_TENANT is not set: write the tenant's name (acme for acme.alo-tech.com) in .env")
+
+    @property
+    def token(self) -> str:
+        """The application token. Raises SettingsError when it is not set."""
+        if self.alotech_app_token is None:
+            raise SettingsError("ALOTECH_APP_TOKEN is not set: write the application token in .env")
+        return self.alotech_app_token.get_secret_value()
+
+    @property
+    def warehouse_path(self) -> Path:
+        assert self.cdr_warehouse is not None
+        return self.cdr_warehouse
+
+    @property
+    def published_path(self) -> Path:
+        assert self.cdr_published is not None
+        return self.cdr_published
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises SettingsError naming every wrong variable."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        wrong = []
+        for problem in error.errors():
+            variable = "_".join(str(part) for part in problem["loc"]).upper() or "settings"
+            wrong.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
+        # Pydantic's own text repeats the value given, which may be the secret.
+        raise SettingsError("; ".join(wrong)) from None
+    if settings.cdr_start > dt.datetime.now(settings.zone).replace(tzinfo=None):
+        raise SettingsError(f"CDR_START: {settings.cdr_start:%Y-%m-%d %H:%M} lies in the future; write a past date")
+    return settings

@@ -1,0 +1,119 @@
+"""Dagster from the terminal: the instance's home, and backfills run in this process, the same runs as the UI's."""
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cdr_assets.settings import ROOT, Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterEvent
+
+# Hours in one run: the same as the assets' backfill policy, so that a run here is a run of the UI's.
+_HOURS_PER_RUN = 24
+
+
+class BackfillError(Exception):
+    """A backfill that did not do all it was asked for; the text is one line for the operator."""
+
+
+@dataclass(frozen=True)
+class Backfilled:
+    """What a backfill did: hours published, and why some were not."""
+
+    hours: int
+    problems: Sequence[str]
+
+
+def use_dagster_home(settings: Settings) -> Path:
+    """Sets DAGSTER_HOME for this process and its children, unless the user has; puts dagster.yaml there."""
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.cdr_data_dir / "dagster")))
+    home.mkdir(parents=True, exist_ok=True)
+    configuration = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
+    target = home / "dagster.yaml"
+    if not target.exists() or target.read_text(encoding="utf-8") != configuration:
+        target.write_text(configuration, encoding="utf-8")
+    return home
+
+
+def backfill(
+    settings: Settings,
+    start: dt.datetime,
+    finish: dt.datetime,
+    *,
+    begin: Callable[[int], None],
+    progress: Callable[[float], None],
+) -> Backfilled:
+    """Runs the hours that begin in [start, finish), the tenant's wall clock, source to published copy.
+
+    `begin` is told the number of hours, `progress` the hours done since it was called last, in fractions as each stage
+    reports an hour. Raises BackfillError if there is no such hour.
+    """
+    from dagster import DagsterEventType, DagsterInstance, EventLogEntry
+    from dagster._core.utils import make_new_run_id
+
+    from cdr_assets.assets.keys import STAGE_ENDS
+    from cdr_assets.definitions import build_defs
+    from cdr_assets.partitions import hourly_partitions, hours_between, range_tags
+    from cdr_assets.sensors import consecutive
+
+    zone = settings.zone
+    hours = hours_between(
+        hourly_partitions(settings), start.replace(tzinfo=zone), finish.replace(tzinfo=zone), dt.datetime.now(dt.UTC)
+    )
+    if not hours:
+        raise BackfillError(
+            f"no hour has ended between {start:%Y-%m-%d %H:%M} and {finish:%Y-%m-%d %H:%M} since CDR_START "
+            f"({settings.cdr_start:%Y-%m-%d %H:%M}); choose other dates or an earlier CDR_START"
+        )
+
+    begin(len(hours))
+    published: set[str | None] = set()
+
+    def watch(entry: EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is not None and event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
+            if event.asset_key in STAGE_ENDS:
+                progress(1 / len(STAGE_ENDS))
+            if event.asset_key == STAGE_ENDS[-1]:
+                published.add(event.partition)
+
+    problems: list[str] = []
+    use_dagster_home(settings)
+    with DagsterInstance.get() as instance:
+        job = build_defs(settings).resolve_job_def("hourly")
+        for group in consecutive(hours, _HOURS_PER_RUN):
+            before = len(published)
+            run_id = make_new_run_id()
+            instance.add_event_listener(run_id, watch)
+            result = job.execute_in_process(
+                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                instance=instance,
+                run_id=run_id,
+                tags=range_tags(group),
+                raise_on_error=False,
+            )
+            if not result.success:
+                problems.append(_reason(result.all_events))
+                if len(published) == before:
+                    # Nothing came of the whole run: the same would come of the next.
+                    break
+    return Backfilled(hours=len(published), problems=problems)
+
+
+def _reason(events: Iterable["DagsterEvent"]) -> str:
+    """The line that says why the run failed: of the step that failed first."""
+    for event in events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                return str(data.user_failure_data.description)
+            error = data.error
+            while error is not None and error.cause is not None:
+                error = error.cause
+            if error is not None:
+                return " ".join(error.message.split())
+    return "the run failed; look at it in the Dagster UI (make dev)"

@@ -1,0 +1,134 @@
+"""The published copy: what analysts read. Replaced whole and at once, so that nobody waits and nobody sees half.
+
+It holds the schemas `cdr` and `marts`, no raw pages, phone numbers as CDR_CALLERS says, and every description as a
+DuckDB comment.
+"""
+
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+import duckdb
+
+from cdr_assets.settings import Callers
+from cdr_assets.warehouse.warehouse import WarehouseError, quoted
+
+# Not for analysts: bookkeeping between the load and the marts.
+_INTERNAL = ("stale_hours",)
+
+# Columns that hold a phone number, and those that hold text in which one may stand.
+_NUMBERS = ("callerid", "called_num", "caller_number", "called_number")
+_TEXTS = ("channel", "recordingurl", "extra", "item", "record")
+
+
+def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Callers, secret_key: str) -> int:
+    """Builds the copy from the warehouse that `connection` has in use, and puts it in place; returns its bytes.
+
+    Readers that are open keep the file they have; the next to open gets the new one. Raises WarehouseError when the
+    folder cannot be written or the disk is full; what was published before then stays.
+    """
+    building = published.parent / f".{published.stem}.building"
+    try:
+        building.mkdir(parents=True, exist_ok=True)
+        # One fixed name: what a killed run left is overwritten and never piles up.
+        copy = building / published.name
+        copy.unlink(missing_ok=True)
+        copy.with_name(copy.name + ".wal").unlink(missing_ok=True)
+        _build(connection, copy, callers, secret_key)
+        _sync(copy)
+        size = copy.stat().st_size
+        copy.replace(published)
+        _sync(published.parent)
+        shutil.rmtree(building, ignore_errors=True)
+    except (OSError, duckdb.IOException) as error:
+        raise WarehouseError(
+            f"cannot publish to {published}: {str(error).splitlines()[0]}; the copy published before is still in place"
+        ) from None
+    return size
+
+
+def read_or_make_secret_key(path: Path) -> str:
+    """The key of the pseudonyms, made once and readable by this user alone."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        pass
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text(encoding="ascii").strip()
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+    return path.read_text(encoding="ascii").strip()
+
+
+def _build(connection: duckdb.DuckDBPyConnection, copy: Path, callers: Callers, secret_key: str) -> None:
+    # A variable, since the key must not stand in the text of a query.
+    connection.execute("SET VARIABLE secret_key = ?", [secret_key])
+    connection.execute(f"ATTACH {quoted(str(copy))} AS copy")
+    try:
+        for schema in ("cdr", "marts"):
+            connection.execute(f"CREATE SCHEMA copy.{schema}")
+        for schema, table, comment in _tables(connection):
+            columns = connection.execute(
+                """SELECT column_name, comment FROM duckdb_columns() WHERE database_name = current_database()
+                   AND schema_name = ? AND table_name = ? ORDER BY column_index""",
+                [schema, table],
+            ).fetchall()
+            name = f'copy.{schema}."{table}"'
+            shown = _shown([column for column, _ in columns], callers)
+            connection.execute(f'CREATE TABLE {name} AS SELECT {shown} FROM {schema}."{table}"')
+            if comment:
+                connection.execute(f"COMMENT ON TABLE {name} IS {quoted(comment)}")
+            for column, text in columns:
+                if text:
+                    connection.execute(f'COMMENT ON COLUMN {name}."{column}" IS {quoted(text)}')
+        connection.execute("CHECKPOINT copy")
+    finally:
+        connection.execute("DETACH copy")
+        connection.execute("RESET VARIABLE secret_key")
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str | None]]:
+    return connection.execute(
+        """SELECT schema_name, table_name, comment FROM duckdb_tables() WHERE database_name = current_database()
+           AND schema_name IN ('cdr', 'marts') AND NOT contains(?, table_name) ORDER BY ALL""",
+        [list(_INTERNAL)],
+    ).fetchall()
+
+
+def _shown(columns: list[str], callers: Callers) -> str:
+    """The select list that shows phone numbers as `callers` says."""
+    if callers is Callers.CLEAR:
+        return "*"
+    inbound = next((column for column in columns if column in ("inbound", "is_inbound")), None)
+    replaced = []
+    for column in columns:
+        if column in _NUMBERS:
+            if callers is Callers.NONE:
+                shown = "NULL::VARCHAR"
+            else:
+                shown = f"left(sha256(getvariable('secret_key') || {column}), 12) || '-' || right({column}, 2)"
+            if column.startswith("called") and inbound:
+                # The number called by an inbound call is a line of the centre's own.
+                shown = f"CASE WHEN {inbound} THEN {column} ELSE {shown} END"
+        elif column in _TEXTS:
+            # Any run of seven digits or more may be a number. Digits in its place keep JSON readable as JSON.
+            shown = f"regexp_replace({column}, '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
+            if column not in ("channel", "recordingurl"):
+                shown += "::JSON"
+        else:
+            continue
+        replaced.append(f'{shown} AS "{column}"')
+    return f"* REPLACE ({', '.join(replaced)})" if replaced else "*"
+
+
+def _sync(path: Path) -> None:
+    """On disk, not only in the cache: else a power cut after the replacement could leave an empty file in place."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,218 @@
+"""One writer at a time: the lock around the warehouse file, and connections that are open only while it is held.
+
+DuckDB allows one process to hold a file for writing, and fails any other at once. Here they queue instead: a file
+lock, which the operating system frees when its holder dies, stands before every connection.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from cdr_assets.schema import TABLES
+
+# Version of the tables below `raw` and `cdr`. A change of theirs adds one and a migration from the version before.
+SCHEMA_VERSION = 1
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+
+# Zstandard for page bodies: ten times smaller than text, and still plain SQL to read. Older formats lack it.
+_STORAGE_VERSION = "v1.5.0"
+
+_SAY_EVERY_SECONDS = 10.0
+
+
+class WarehouseError(Exception):
+    """The warehouse cannot be used; the text is one line that says why and what to do."""
+
+
+class Warehouse:
+    """The warehouse file. `connect` waits for its turn, however long another live run takes.
+
+    `patience_seconds` bounds the wait for a program that is not ours (a DuckDB shell, say): such a program may stay
+    open for days. A run of ours ends or dies, and either frees the lock, so that waiting for it is bounded by
+    `longest_wait_seconds` alone.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        log: Callable[[str], object] | None = None,
+        patience_seconds: float = 60,
+        longest_wait_seconds: float = 6 * 3600,
+    ) -> None:
+        self.path = path
+        self._log = log or logging.getLogger(__name__).info
+        self._patience_seconds = patience_seconds
+        self._longest_wait_seconds = longest_wait_seconds
+        self._lock_path = path.with_name(path.name + ".lock")
+        self._holder_path = path.with_name(path.name + ".holder")
+
+    @contextmanager
+    def held(self, holder: str) -> Iterator[None]:
+        """The warehouse is ours alone inside the block; no connection is opened. `holder` tells others who we are.
+
+        Raises WarehouseError when the folder cannot be written, or the wait was too long.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self._lock_path)
+            self._acquire(lock)
+        except PermissionError as error:
+            raise WarehouseError(
+                f"cannot write to {error.filename or self.path.parent}: give this user the right to write there, "
+                "or set CDR_DATA_DIR to another folder"
+            ) from None
+        except OSError as error:
+            raise WarehouseError(f"cannot use {self.path.parent}: {error.strerror}; set CDR_DATA_DIR") from None
+        try:
+            self._write_holder(holder)
+            yield
+        finally:
+            self._holder_path.unlink(missing_ok=True)
+            lock.release()
+
+    @contextmanager
+    def connect(self, holder: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to the warehouse, its tables made if need be, open while the block runs and nobody else's.
+
+        Raises WarehouseError when another program holds the file, or the file is newer than this code.
+        """
+        with self.held(holder):
+            connection = self._open()
+            try:
+                _prepare(connection, self.path)
+                yield connection
+            finally:
+                connection.close()
+
+    def _acquire(self, lock: FileLock) -> None:
+        began = time.monotonic()
+        while True:
+            try:
+                lock.acquire(timeout=_SAY_EVERY_SECONDS)
+                return
+            except Timeout:
+                waited = time.monotonic() - began
+                self._log(f"waiting for the warehouse, held by {self._read_holder()}, for {waited:.0f} s")
+                if waited > self._longest_wait_seconds:
+                    raise WarehouseError(
+                        f"the warehouse was held by {self._read_holder()} for {waited:.0f} s; end it, then try again"
+                    ) from None
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        began = time.monotonic()
+        while True:
+            try:
+                return open_as("warehouse", self.path, f"STORAGE_VERSION '{_STORAGE_VERSION}'")
+            except duckdb.IOException as error:
+                text = str(error)
+                if "lock" not in text:
+                    raise WarehouseError(f"cannot open {self.path}: {text.splitlines()[0]}") from None
+                waited = time.monotonic() - began
+                if waited > self._patience_seconds:
+                    raise WarehouseError(
+                        f"{self.path} is held open by another program{_program_in(text)}; close it there "
+                        "(analysts read the published copy instead) and try again"
+                    ) from None
+                self._log(f"waiting for the warehouse, open in another program{_program_in(text)}, for {waited:.0f} s")
+                time.sleep(min(2.0, self._patience_seconds))
+            except duckdb.Error as error:
+                raise WarehouseError(f"cannot open {self.path}: {str(error).splitlines()[0]}") from None
+
+    def _write_holder(self, holder: str) -> None:
+        self._holder_path.write_text(json.dumps({"holder": holder, "pid": os.getpid()}), encoding="utf-8")
+
+    def _read_holder(self) -> str:
+        try:
+            told = json.loads(self._holder_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return "another run"
+        return f"{told['holder']} (process {told['pid']})"
+
+
+def open_as(name: str, path: Path, options: str) -> duckdb.DuckDBPyConnection:
+    """A connection with the file attached under `name` and in use; its zone is UTC.
+
+    Opened directly, a file called cdr.duckdb would be the catalogue `cdr`, and DuckDB refuses `cdr.calls` as
+    ambiguous between that catalogue and the schema `cdr`.
+    """
+    connection = duckdb.connect()
+    try:
+        connection.execute(f"ATTACH {quoted(str(path))} AS {name} ({options})")
+        connection.execute(f"USE {name}")
+        connection.execute("SET TimeZone = 'UTC'")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_published(path: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection to the published copy; `cdr.calls` and `marts.queue_hourly` can be written as they are."""
+    return open_as("published", path, "READ_ONLY")
+
+
+def _program_in(text: str) -> str:
+    """The program that DuckDB's message names: ` (/usr/bin/duckdb, PID 4711)`; empty if it names none."""
+    _, _, rest = text.partition("held in ")
+    program, found, pid = rest.partition(" (PID ")
+    return f" ({program}, PID {pid.partition(')')[0]})" if found else ""
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    """Makes the tables of an empty file; brings an older one forward; refuses a newer one."""
+    known = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'raw' AND table_name = 'schema_version'"
+    ).fetchone()
+    if known == (0,):
+        with transaction(connection):
+            for schema in sorted({table.schema for table in TABLES}):
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+            for table in TABLES:
+                connection.execute(table.create_statement())
+            _comment(connection)
+            connection.execute("CREATE TABLE raw.schema_version (version INTEGER)")
+            connection.execute("INSERT INTO raw.schema_version VALUES (?)", [SCHEMA_VERSION])
+        return
+    (version,) = connection.execute("SELECT max(version) FROM raw.schema_version").fetchone() or (0,)
+    if version > SCHEMA_VERSION:
+        raise WarehouseError(
+            f"{path} was written by a newer version of cdr_assets (tables of version {version}, this one knows "
+            f"{SCHEMA_VERSION}); upgrade cdr_assets"
+        )
+    for step in range(version, SCHEMA_VERSION):
+        with transaction(connection):
+            for statement in MIGRATIONS[step]:
+                connection.execute(statement)
+            connection.execute("UPDATE raw.schema_version SET version = ?", [step + 1])
+
+
+def _comment(connection: duckdb.DuckDBPyConnection) -> None:
+    for table in TABLES:
+        connection.execute(f"COMMENT ON TABLE {table.full_name} IS {quoted(table.description)}")
+        for column in table.columns:
+            connection.execute(f'COMMENT ON COLUMN {table.full_name}."{column.name}" IS {quoted(column.description)}')
+
+
+def quoted(text: str) -> str:
+    """An SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All of the block or nothing of it."""
+    connection.begin()
+    try:
+        yield
+    except BaseException:
+        connection.rollback()
+        raise
+    connection.commit()

@@ -1,0 +1,188 @@
+"""Politeness: requests in flight and requests started a second, among threads and among processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.alotech import AlotechClient, ConfigurationError, Window
+from cdr_assets.alotech.limits import Limits
+from cdr_assets_tests.alotech.server import Action, Answer, ScriptedServer, page, record
+
+Connect = Callable[..., AlotechClient]
+
+
+class Clock:
+    """Time that passes only by sleeping, and is noted when a request starts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        monkeypatch.setattr("cdr_assets.alotech.limits.time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def starts(clock: Clock, *limits: Limits, requests: int) -> list[float]:
+    """When each of so many requests starts, in turn by each of the limits, from 1000 on."""
+    found = []
+    for number in range(requests):
+        with limits[number % len(limits)].request():
+            found.append(round(clock.now - 1000, 6))
+    return found
+
+
+class TestRate:
+    @pytest.mark.parametrize("shared", [False, True])
+    @pytest.mark.parametrize(("rate", "expected"), [(4, [0, 0.25, 0.5, 0.75, 1.0]), (0.5, [0, 2, 4, 6, 8])])
+    def test_starts_are_spread(
+        self, clock: Clock, tmp_path: Path, shared: bool, rate: float, expected: list[float]
+    ) -> None:
+        limits = Limits(4, rate, tmp_path if shared else None, clock.sleep)
+        assert starts(clock, limits, requests=5) == expected
+
+    def test_an_idle_time_saves_up_nothing(self, clock: Clock, tmp_path: Path) -> None:
+        limits = Limits(4, 10, tmp_path, clock.sleep)
+        starts(clock, limits, requests=3)
+        clock.now = 1060
+        assert starts(clock, limits, requests=3) == [60, 60.1, 60.2]
+
+    def test_a_folder_is_shared(self, clock: Clock, tmp_path: Path) -> None:
+        both = [Limits(4, 4, tmp_path, clock.sleep) for _ in range(2)]
+        assert starts(clock, *both, requests=6) == [0, 0.25, 0.5, 0.75, 1.0, 1.25]
+
+    def test_no_folder_is_not(self, clock: Clock) -> None:
+        both = [Limits(4, 4, None, clock.sleep) for _ in range(2)]
+        assert starts(clock, *both, requests=4) == [0, 0, 0.25, 0.25]
+
+    def test_no_limit(self, clock: Clock, tmp_path: Path) -> None:
+        assert starts(clock, Limits(0, 0, tmp_path, clock.sleep), requests=5) == [0] * 5
+
+    @pytest.mark.parametrize("left", ["", "half a numb", "9e99", "nan"])
+    def test_what_a_killed_process_or_another_boot_left(self, clock: Clock, tmp_path: Path, left: str) -> None:
+        (tmp_path / "requests").write_text(left)
+        assert starts(clock, Limits(4, 4, tmp_path, clock.sleep), requests=3) == [0, 0.25, 0.5]
+
+    @pytest.mark.usefixtures("clock")
+    def test_retries_count_too(
+        self, server: ScriptedServer, connect: Connect, hour: Window, pauses: list[float]
+    ) -> None:
+        server.answers(Answer(b"", 503, {}), page([]))
+        connect(server.url, requests_per_second=4).fetch_window(hour)
+        # The retry's own pause, which no time passes in here, and then its turn.
+        assert len(pauses) == 2
+        assert pauses[1] == 0.25
+
+
+class AtOnce:
+    """A script that holds requests until `most` are in flight together, or none comes any more."""
+
+    def __init__(self, most: int) -> None:
+        self.most_seen = 0
+        self._in_flight = 0
+        self._lock = threading.Lock()
+        self._full = threading.Event()
+        self._most = most
+
+    def __call__(self, _: dict[str, str]) -> Action:
+        with self._lock:
+            self._in_flight += 1
+            self.most_seen = max(self.most_seen, self._in_flight)
+            if self._in_flight >= self._most:
+                self._full.set()
+        # The first requests wait for each other; with the limit reached once, all go through.
+        assert self._full.wait(20)
+        with self._lock:
+            self._in_flight -= 1
+        return page([record("a")])
+
+
+class TestConcurrency:
+    @pytest.mark.parametrize("shared", [False, True])
+    def test_threads(
+        self, server: ScriptedServer, connect: Connect, hour: Window, tmp_path: Path, shared: bool
+    ) -> None:
+        server.script = script = AtOnce(3)
+        client = connect(server.url, max_concurrency=3, limits_dir=tmp_path / "deep" / "er" if shared else None)
+        with ThreadPoolExecutor(12) as pool:
+            assert len([*pool.map(lambda _: client.fetch_window(hour), range(30))]) == 30
+        assert script.most_seen == 3
+
+    def test_no_limit(self, server: ScriptedServer, connect: Connect, hour: Window, tmp_path: Path) -> None:
+        server.script = script = AtOnce(9)
+        client = connect(server.url, max_concurrency=0, limits_dir=tmp_path)
+        with ThreadPoolExecutor(9) as pool:
+            assert len([*pool.map(lambda _: client.fetch_window(hour), range(18))]) == 18
+        assert script.most_seen == 9
+
+    def test_processes(self, server: ScriptedServer, tmp_path: Path) -> None:
+        server.script = script = AtOnce(2)
+        program = (
+            "import sys; from datetime import datetime; from pathlib import Path\n"
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "from cdr_assets.alotech import AlotechClient, Window\n"
+            "hour = Window(datetime(2026, 3, 2, 5), datetime(2026, 3, 2, 6))\n"
+            "with AlotechClient(sys.argv[1], 'a-token', max_concurrency=2, requests_per_second=0,\n"
+            "                   limits_dir=Path(sys.argv[2])) as client, ThreadPoolExecutor(4) as pool:\n"
+            "    print(len([*pool.map(lambda _: client.fetch_window(hour), range(10))]))\n"
+        )
+        command = [sys.executable, "-c", program, server.url, str(tmp_path)]
+        runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        assert [run.communicate(timeout=60)[0].strip() for run in runs] == ["10"] * 3
+        assert script.most_seen == 2
+
+    def test_a_killed_process_frees_its_place(self, tmp_path: Path) -> None:
+        program = (
+            "import sys, time; from pathlib import Path; from cdr_assets.alotech.limits import Limits\n"
+            "with Limits(1, 0, Path(sys.argv[1]), time.sleep).request():\n"
+            "    print('held', flush=True); sys.stdin.read()\n"
+        )
+        command = [sys.executable, "-c", program, str(tmp_path)]
+        holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        looked = []
+
+        def sleep(seconds: float) -> None:
+            # Called only while the place is taken.
+            looked.append(seconds)
+            holder.kill()
+            holder.wait()
+
+        with Limits(1, 0, tmp_path, sleep).request():
+            assert looked
+        holder.communicate()
+
+    def test_a_failed_request_frees_its_place(
+        self, server: ScriptedServer, connect: Connect, hour: Window, tmp_path: Path
+    ) -> None:
+        client = connect(server.url, max_concurrency=1, limits_dir=tmp_path)
+        server.answers(Answer(b"", 503, {}), Answer(b"<html>"), page([]))
+        assert client.fetch_window(hour)[0].attempts == 3
+
+
+def test_a_folder_that_cannot_be_written(connect: Connect, server: ScriptedServer, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"folder of request limits .*file/limits cannot be written"):
+        connect(server.url, limits_dir=tmp_path / "file" / "limits")
+
+
+@pytest.mark.parametrize("options", [{"max_concurrency": -1}, {"requests_per_second": -0.1}])
+def test_limits_below_zero(connect: Connect, server: ScriptedServer, options: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        connect(server.url, **options)

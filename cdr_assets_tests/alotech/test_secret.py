@@ -1,0 +1,197 @@
+"""The app token is in the requests and nowhere else: no log, error, repr, traceback, page or frame of a library."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import logging
+import pickle
+import socket
+import traceback
+from collections.abc import Callable
+from html import escape
+from urllib.parse import quote, quote_plus
+
+import pytest
+
+from cdr_assets.alotech import AlotechClient, AlotechError, Window
+from cdr_assets.alotech.redaction import redactors
+from cdr_assets_tests.alotech.server import TOKEN, Action, Answer, ScriptedServer, page, record, refused, reset, silence
+
+Connect = Callable[..., AlotechClient]
+
+SPELLINGS = {
+    TOKEN,
+    quote(TOKEN),
+    quote(TOKEN, safe=""),
+    quote(TOKEN, safe="").lower(),
+    quote_plus(TOKEN),
+    quote(quote(TOKEN, safe=""), safe=""),
+    json.dumps(TOKEN)[1:-1],
+    json.dumps(TOKEN)[1:-1].replace("/", r"\/"),
+    escape(TOKEN),
+    TOKEN.upper(),
+}
+
+
+def assert_secret(text: str) -> None:
+    for spelling in SPELLINGS:
+        assert spelling not in text, text
+    # Nor a piece of it that a cut or another escape left over.
+    assert "Secret" not in text, text
+
+
+ECHO = f"no luck with app_token={quote(TOKEN, safe='')} alias {TOKEN}"
+
+FAULTS: dict[str, Action] = {
+    "rejected token": refused(f"Invalid token {TOKEN}"),
+    "rejected parameter": refused(f"Invalid date in {ECHO}"),
+    "refused": refused(ECHO),
+    "refused at length": refused(ECHO * 20),
+    "refused in other escapes": Answer(
+        b'{"success": false, "message": "' + "".join(f"\\u{ord(c):04x}" for c in f"no {TOKEN}").encode() + b'"}'
+    ),
+    "status": Answer(json.dumps({"message": ECHO}).encode(), 500),
+    "status for a token": Answer(json.dumps({"message": ECHO}).encode(), 401),
+    "not found": Answer(ECHO.encode(), 404, {}),
+    "redirect": Answer(b"", 302, {"Location": f"https://elsewhere.example/{quote(TOKEN)}?next={quote(TOKEN)}"}),
+    "redirect to an odd place": Answer(b"", 302, {"Location": f"http://[{quote(TOKEN)}/"}),
+    "html": Answer(f"<html>{ECHO}</html>".encode()),
+    "keys": Answer(json.dumps({TOKEN: 1, quote(TOKEN): 2}).encode()),
+    "cut off": Answer(ECHO.encode() * 100, cut=1000),
+    "reset": reset,
+    "silence": silence,
+    "bad status line": lambda s: s.sendall(f"{quote(TOKEN)} oh no\r\n\r\n".encode()) or reset(s),
+    "bad header": lambda s: s.sendall(f"HTTP/1.1 200 OK\r\n{quote(TOKEN)}\r\n\r\n".encode()) or reset(s),
+    "bad length": Answer(b"", headers={"Content-Length": quote(TOKEN)}),
+    "bad chunk": lambda s: (
+        s.sendall(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{quote(TOKEN)}\r\n".encode()) or reset(s)
+    ),
+    "bad compression": Answer(TOKEN.encode(), headers={"Content-Encoding": "gzip"}),
+    "repeated cursor": page([record("a")], TOKEN),
+    "bad cursor": page([record("a")], {TOKEN: 1}),
+    "bad charset": Answer(b'{"a": "\x81"}', headers={"Content-Type": f"text/html; charset={quote(TOKEN)}"}),
+}
+
+
+@pytest.fixture
+def loud(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """Every logger at its loudest, and http.client printing its requests to stdout."""
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 9)
+    for name in ("", "urllib3", "urllib3.connectionpool", "urllib3.util.retry", "requests", "filelock"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        caplog.set_level(logging.DEBUG, logger=name)
+    return caplog
+
+
+def everything_told(error: BaseException) -> str:
+    """What any printer of the error could show, the exceptions that it hides included."""
+    told = ["".join(traceback.format_exception(error)), pickle.dumps(error).decode("latin-1")]
+    pending: list[BaseException | None] = [error]
+    while pending:
+        current = pending.pop()
+        if current is not None:
+            told += [str(current), repr(current), repr(vars(current)), repr(current.args)]
+            pending += [current.__cause__, current.__context__]
+    return "\n".join(told)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("position", [0, 1])
+def test_faults(
+    server: ScriptedServer,
+    connect: Connect,
+    hour: Window,
+    fault: str,
+    position: int,
+    loud: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server.script = lambda asked: FAULTS[fault] if position == 0 or "cursor" in asked else page([], "c1")
+    client = connect(server.url, read_timeout=0.05, max_attempts=2)
+    with pytest.raises(AlotechError) as caught:
+        client.fetch_window(hour)
+    assert server.asked[0]["app_token"] == TOKEN
+    assert_secret(everything_told(caught.value))
+    assert_secret(loud.text)
+    # urllib3 tells of every connection: the search above did look at something.
+    assert f"Starting new HTTP connection (1): 127.0.0.1:{server.port}" in loud.text
+    printed = capfd.readouterr()
+    assert_secret(printed.out + printed.err)
+
+
+def test_without_a_connection(connect: Connect, hour: Window, loud: pytest.LogCaptureFixture) -> None:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        for scheme in ("http", "https"):
+            with pytest.raises(AlotechError) as caught:
+                connect(f"{scheme}://127.0.0.1:{bound.getsockname()[1]}/").fetch_window(hour)
+            assert_secret(everything_told(caught.value))
+    assert_secret(loud.text)
+
+
+def test_single_calls_and_ping(server: ScriptedServer, client: AlotechClient, loud: pytest.LogCaptureFixture) -> None:
+    server.script = lambda _: refused(ECHO)
+    with pytest.raises(AlotechError) as caught:
+        client.fetch_call(callkey=TOKEN)
+    assert_secret(everything_told(caught.value))
+    with pytest.raises(AlotechError) as caught:
+        client.ping()
+    assert_secret(everything_told(caught.value))
+    assert_secret(loud.text)
+
+
+@pytest.mark.usefixtures("server")
+def test_reprs(client: AlotechClient, hour: Window) -> None:
+    client.fetch_window(hour)
+    seen: set[int] = set()
+    pending: list[object] = [client]
+    while pending:
+        thing = pending.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        assert_secret(repr(thing))
+        if hasattr(thing, "__dict__"):
+            pending += vars(thing).values()
+        if isinstance(thing, dict):
+            pending += thing.values()
+    assert len(seen) > 20
+
+
+def test_errors_before_any_request() -> None:
+    for url in (f"https://acme.example/?app_token={quote(TOKEN)}", f"http://{quote(TOKEN)}.example/", quote(TOKEN)):
+        with pytest.raises(AlotechError) as caught:
+            AlotechClient(url, TOKEN)
+        assert_secret(everything_told(caught.value))
+
+
+@pytest.mark.parametrize("spelling", sorted(SPELLINGS))
+def test_a_page_that_echoes_it(server: ScriptedServer, client: AlotechClient, hour: Window, spelling: str) -> None:
+    body = f'{{"CallList": [{{"url": "https://x.example/?a=1&app_token={spelling}&b=2", "queue": "Sat\u0131\u015f"}}]}}'
+    server.answers(Answer(body.encode()))
+    [one] = client.fetch_window(hour)
+    assert one.body.decode() == body.replace(spelling, "[token]")
+
+
+def test_a_cursor_that_echoes_it_is_followed_as_it_is(
+    server: ScriptedServer, client: AlotechClient, hour: Window
+) -> None:
+    server.answers(page([record("a")], f"next {TOKEN}"), page([record("b")]))
+    pages = client.fetch_window(hour)
+    assert server.asked[1]["cursor"] == f"next {TOKEN}"
+    assert_secret("".join(p.body.decode() for p in pages))
+
+
+@pytest.mark.parametrize(
+    ("token", "body", "expected"),
+    [
+        ("12345678", "tel 12345678!", "tel [token]!"),
+        ("12345678", "tel 9012345678, 12345678a, 123456789", "tel 9012345678, 12345678a, 123456789"),
+        ("satis", "queue satis", "queue satis"),
+    ],
+)
+def test_bodies_are_cut_with_care(token: str, body: str, expected: str) -> None:
+    in_text, in_body = redactors(token)
+    assert in_body(body.encode()).decode() == expected
+    assert token not in in_text(body)

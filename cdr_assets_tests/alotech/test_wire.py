@@ -1,0 +1,322 @@
+"""Connections: deadlines, reuse, names, TLS, proxies, redirects. Each failure is one line that says what to do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import socketserver
+import ssl
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdr_assets.alotech import (
+    AlotechClient,
+    TlsError,
+    UnknownHostError,
+    UnreachableError,
+    Window,
+    WrongAddressError,
+)
+from cdr_assets_tests.alotech.server import TOKEN, Answer, ScriptedServer, page, record, silence, trickle
+
+Connect = Callable[..., AlotechClient]
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.delenv(name)
+
+
+class TestDeadlines:
+    def test_silence(self, server: ScriptedServer, connect: Connect, hour: Window) -> None:
+        server.script = lambda _: silence
+        with pytest.raises(UnreachableError, match=r"did not come in time \(0.05 s without a byte"):
+            connect(server.url, read_timeout=0.05, max_attempts=2).fetch_window(hour)
+        assert len(server.asked) == 2
+
+    @pytest.mark.parametrize(
+        ("first", "drop"),
+        [
+            (b"HTTP/1.1 200 O", b"K"),
+            (HEAD, b"X-More: and more\r\n"),
+            (HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
+            (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+            (HEAD + b"\r\n", b" "),
+        ],
+        ids=["status line", "headers", "body", "chunks", "body without a length"],
+    )
+    def test_an_answer_that_trickles(
+        self, server: ScriptedServer, connect: Connect, hour: Window, first: bytes, drop: bytes
+    ) -> None:
+        server.script = lambda _: trickle(first, drop)
+        with pytest.raises(UnreachableError, match=r"or 0.1 s in all"):
+            connect(server.url, read_timeout=10, total_timeout=0.1, max_attempts=1).fetch_window(hour)
+
+    def test_the_deadline_is_each_answers_own(self, server: ScriptedServer, connect: Connect, hour: Window) -> None:
+        answers = iter([page([record("a")], "c1"), trickle(HEAD, b"X: y\r\n"), page([record("b")])])
+        server.script = lambda _: next(answers)
+        pages = connect(server.url, read_timeout=10, total_timeout=0.2).fetch_window(hour)
+        assert [p.attempts for p in pages] == [1, 2]
+
+    def test_no_connection(self, connect: Connect, hour: Window) -> None:
+        with socket.socket() as listener, ExitStack() as waiting:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            for _ in range(4):
+                # A full queue: whoever comes now is not let in.
+                caller = waiting.enter_context(socket.socket())
+                caller.setblocking(False)
+                with suppress(BlockingIOError):
+                    caller.connect(listener.getsockname())
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+            with pytest.raises(UnreachableError, match=r"no connection to 127.0.0.1:\d+ within 0.05 s"):
+                connect(url, connect_timeout=0.05, max_attempts=1).fetch_window(hour)
+
+
+class TestConnections:
+    def test_they_are_kept(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+        sizes = [1, 100, 5000]
+        server.answers(*(page([record("a", pad="x" * n)], f"c{n}", gzipped=n == 100) for n in sizes), page([]))
+        client.fetch_window(hour)
+        assert server.connections == 1
+
+    def test_a_kept_one_that_the_server_has_closed(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window
+    ) -> None:
+        last = Answer(page([record("a")], "c1").body, headers={"Connection": "close"})
+        server.answers(last, page([]))
+        assert sum(p.attempts for p in client.fetch_window(hour)) == 2
+
+    def test_threads_share_them(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+        server.script = lambda asked: page([record("a")], None if "cursor" in asked else "c1")
+        counts: list[int] = []
+        threads = [threading.Thread(target=lambda: counts.append(len(client.fetch_window(hour)))) for _ in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert counts == [2] * 12
+        assert server.connections <= 4
+
+    def test_refused(self, connect: Connect, hour: Window) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            port = bound.getsockname()[1]
+            with pytest.raises(UnreachableError, match=rf"127.0.0.1:{port} refuses the connection \(5 tries\)"):
+                connect(f"http://127.0.0.1:{port}/").fetch_window(hour)
+
+    @pytest.mark.parametrize(("code", "tries"), [(socket.EAI_NONAME, 1), (socket.EAI_AGAIN, 5)])
+    def test_unknown_host(
+        self,
+        connect: Connect,
+        hour: Window,
+        code: int,
+        tries: int,
+        pauses: list[float],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def resolve(*_: Any, **__: Any) -> Any:
+            raise socket.gaierror(code, "no")
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolve)
+        with pytest.raises(UnknownHostError, match=r"the name of acme.example is not known.*check ALOTECH_TENANT"):
+            connect("https://acme.example/api/").fetch_window(hour)
+        assert len(pauses) == tries - 1
+
+
+class TestRedirects:
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_none_is_followed(self, server: ScriptedServer, client: AlotechClient, hour: Window, status: int) -> None:
+        with ScriptedServer() as other:
+            location = f"{other.url}login?next={TOKEN}"
+            server.answers(Answer(b"", status, {"Location": location}))
+            with pytest.raises(WrongAddressError, match=rf'points to "{other.url}login", which is not followed'):
+                client.fetch_window(hour)
+            assert not other.asked
+            assert other.connections == 0
+        assert len(server.asked) == 1
+
+    def test_nor_to_nowhere(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+        server.answers(Answer(b"", 302, {}))
+        with pytest.raises(WrongAddressError, match="nowhere"):
+            client.fetch_window(hour)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for 127.0.0.1 and its key, in one file, made for this run."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl on this machine to make a certificate with")
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        f"{openssl} req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
+        " -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem".split(),
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
+    both = folder / "both.pem"
+    both.write_text((folder / "cert.pem").read_text() + (folder / "key.pem").read_text())
+    return both
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[ScriptedServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with ScriptedServer(tls=context) as server:
+        yield server
+
+
+class TestTls:
+    def test_a_certificate_that_nobody_vouches_for(
+        self, secure: ScriptedServer, connect: Connect, hour: Window
+    ) -> None:
+        with pytest.raises(TlsError, match=r"certificate of 127.0.0.1:\d+ is not to be trusted; .*REQUESTS_CA_BUNDLE"):
+            connect(secure.url).fetch_window(hour)
+        assert not secure.asked
+
+    def test_a_certificate_of_the_environment(
+        self,
+        secure: ScriptedServer,
+        connect: Connect,
+        hour: Window,
+        certificate: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        secure.answers(page([record("a")], "c1"), page([record("b" * 100_000)]))
+        assert len(connect(secure.url).fetch_window(hour)) == 2
+        assert secure.asked[0]["app_token"] == TOKEN
+        assert secure.connections == 1
+
+    def test_deadlines_hold_under_it(
+        self,
+        secure: ScriptedServer,
+        connect: Connect,
+        hour: Window,
+        certificate: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        secure.script = lambda _: trickle(HEAD + b"Content-Length: 100000\r\n\r\n", b" ")
+        with pytest.raises(UnreachableError, match="in time"):
+            connect(secure.url, total_timeout=0.2, max_attempts=1).fetch_window(hour)
+
+    def test_a_server_without_tls(self, server: ScriptedServer, connect: Connect, hour: Window) -> None:
+        with pytest.raises(TlsError, match="does not speak TLS"):
+            connect(server.url.replace("http:", "https:")).fetch_window(hour)
+
+
+@contextmanager
+def forward_proxy(status: str = "200 OK") -> Iterator[tuple[str, list[bytes]]]:
+    """A CONNECT proxy: its address, and all that it could read of what went through it in the clear."""
+    seen: list[bytes] = []
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            head = b""
+            while not head.endswith(b"\r\n\r\n") and (more := self.request.recv(65536)):
+                head += more
+            seen.append(head)
+            self.request.sendall(f"HTTP/1.1 {status}\r\n\r\n".encode())
+            if not status.startswith("200"):
+                return
+            host, port = head.split()[1].decode().split(":")
+            with socket.create_connection((host, int(port))) as there, suppress(OSError):
+                onward = threading.Thread(target=pump, args=(self.request, there), daemon=True)
+                onward.start()
+                pump(there, self.request)
+                onward.join()
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                seen.append(data)
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        yield f"http://user:proxy-word@127.0.0.1:{server.server_address[1]}", seen
+        server.shutdown()
+        thread.join()
+
+
+class TestProxies:
+    def test_https_goes_through_the_proxy_of_the_environment(
+        self,
+        secure: ScriptedServer,
+        connect: Connect,
+        hour: Window,
+        certificate: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        secure.answers(page([record("a")], "c1"), page([]))
+        with forward_proxy() as (proxy, seen):
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            client = connect(secure.url)
+            # Looked up once: what happens to the environment later does not matter.
+            monkeypatch.delenv("HTTPS_PROXY")
+            assert len(client.fetch_window(hour)) == 2
+            client.close()
+        assert secure.asked[0]["app_token"] == TOKEN
+        assert seen[0].startswith(f"CONNECT 127.0.0.1:{secure.port} ".encode())
+        assert b"Proxy-Authorization" in seen[0]
+        assert not any(b"app_token" in data or b"CallList" in data for data in seen)
+
+    def test_no_proxy_is_honoured(
+        self,
+        secure: ScriptedServer,
+        connect: Connect,
+        hour: Window,
+        certificate: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        with forward_proxy() as (proxy, seen):
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            assert len(connect(secure.url).fetch_window(hour)) == 1
+        assert not seen
+
+    def test_plain_http_never_meets_a_proxy(
+        self, server: ScriptedServer, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with forward_proxy() as (proxy, seen):
+            for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+                monkeypatch.setenv(name, proxy)
+            assert len(connect(server.url).fetch_window(hour)) == 1
+        assert not seen
+
+    def test_a_proxy_that_refuses(self, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+        with forward_proxy("407 Proxy Authentication Required") as (proxy, seen):
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            with pytest.raises(UnreachableError, match=r"the proxy .* does not let us through.*HTTPS_PROXY") as caught:
+                connect("https://acme.example/api/").fetch_window(hour)
+        assert seen
+        assert "proxy-word" not in str(caught.value)
+
+    def test_a_proxy_that_is_not_there(self, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{bound.getsockname()[1]}")
+            with pytest.raises(UnreachableError, match="the proxy of the environment refuses the connection"):
+                connect("https://acme.example/api/").fetch_window(hour)

@@ -1,0 +1,73 @@
+{# The measures of the call marts, once. Parts add up over any rows; a rate is derived from summed parts alone. #}
+
+{# A rate or a mean; NULL, never 0, where there is nothing to divide by. #}
+{% macro rate(numerator, denominator) -%}
+    ({{ numerator }}) / nullif({{ denominator }}, 0)
+{%- endmacro %}
+
+{# Longest waits of answered calls, in seconds, up to which the marts count: percentiles roll up from these counts. #}
+{% macro wait_edges() -%} {{ return([5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200]) }} {%- endmacro %}
+
+{# Columns that add up, over rows of fct_calls. #}
+{% macro call_parts() -%}
+    count(*) as calls,
+    count(*) filter (where is_offered) as offered,
+    count(*) filter (where is_answered) as answered,
+    count(*) filter (where is_abandoned) as abandoned,
+    count(*) filter (where is_short_abandoned) as short_abandoned,
+    count(*) filter (where is_voicemail) as voicemail,
+    count(*) filter (where is_other_exit) as other_exits,
+    count(*) filter (where is_left_in_menu) as left_in_menu,
+    count(*) filter (where is_direct) as direct,
+    count(*) filter (where is_outbound) as outbound,
+    count(*) filter (where is_outbound_answered) as outbound_answered,
+    count(*) filter (where is_assigned) as assigned,
+    count(*) filter (where is_missed) as missed,
+    count(*) filter (where is_held) as held,
+    count(*) filter (where is_transferred) as transferred,
+    count(*) filter (where is_agent_hung_up) as agent_hung_up,
+    count(*) filter (where is_answered_within_threshold) as answered_within_threshold,
+    coalesce(sum(wait_seconds) filter (where is_answered), 0)::bigint as wait_seconds_answered,
+    coalesce(sum(talk_seconds) filter (where is_answered), 0)::bigint as talk_seconds,
+    coalesce(sum(hold_seconds) filter (where is_answered), 0)::bigint as hold_seconds,
+    coalesce(sum(talk_seconds) filter (where is_outbound_answered), 0)::bigint as outbound_talk_seconds
+{%- endmacro %}
+
+{# The queues' further parts: thresholds, abandons' waits and the counts that percentiles roll up from. #}
+{% macro queue_parts() -%}
+    count(*) filter (where is_abandoned_within_threshold) as abandoned_within_threshold,
+    coalesce(sum(wait_seconds) filter (where is_offered), 0)::bigint as wait_seconds_offered,
+    coalesce(sum(wait_seconds) filter (where is_abandoned), 0)::bigint as wait_seconds_abandoned,
+    {% for edge in wait_edges() -%}
+    count(*) filter (where is_answered and wait_seconds <= {{ edge }}) as answered_within_{{ edge }}s,
+    {% endfor -%}
+    max(wait_seconds) filter (where is_offered) as wait_seconds_max,
+    quantile_cont(wait_seconds, [0.5, 0.9, 0.95]) filter (where is_answered) as wait_percentiles
+{%- endmacro %}
+
+{# Rates of agents and queues, from the columns of call_parts. #}
+{% macro call_rates() -%}
+    {{ rate('wait_seconds_answered', 'answered') }} as asa_seconds,
+    {{ rate('talk_seconds', 'answered') }} as aht_ex_acw_seconds,
+    {{ rate('held', 'answered') }} as hold_rate,
+    {{ rate('hold_seconds', 'held') }} as hold_seconds_per_held,
+    {{ rate('hold_seconds', 'answered') }} as hold_seconds_per_answered,
+    {{ rate('transferred', 'answered') }} as transfer_rate,
+    {{ rate('missed', 'assigned') }} as missed_rate,
+    {{ rate('outbound_answered', 'outbound') }} as outbound_connect_rate,
+    {{ rate('agent_hung_up', 'answered') }} as agent_hung_up_rate
+{%- endmacro %}
+
+{# Rates of queues, from the columns of call_parts and queue_parts. #}
+{% macro queue_rates() -%}
+    {{ rate('answered_within_threshold', 'answered + abandoned - short_abandoned') }} as service_level,
+    {{ rate('answered_within_threshold', 'answered + abandoned') }} as service_level_strict,
+    {{ rate('answered_within_threshold', 'answered + abandoned - abandoned_within_threshold') }} as service_level_2t,
+    {{ rate('answered_within_threshold', 'answered') }} as service_level_answered,
+    {{ rate('answered_within_threshold + abandoned_within_threshold', 'answered + abandoned') }} as service_level_credit,
+    {{ rate('abandoned', 'offered') }} as abandonment_rate,
+    {{ rate('abandoned - short_abandoned', 'offered - short_abandoned') }} as abandonment_rate_long,
+    {{ rate('voicemail', 'offered') }} as voicemail_rate,
+    {{ rate('wait_seconds_offered', 'offered') }} as wait_seconds_per_offered,
+    {{ rate('wait_seconds_abandoned', 'abandoned') }} as wait_seconds_per_abandoned
+{%- endmacro %}

@@ -1,0 +1,60 @@
+{#
+  What an incremental build rebuilds. cdr.stale_hours says which hours changed since the last good build; the pipeline
+  writes and empties it, dbt only reads it.
+
+  A model names, as `meta: {stale: column}`, the column that its rows are replaced by:
+    partition_hour  calls of these partitions changed
+    local_hour      a changed call, in its old or new content, had to do with these hours
+    local_date      the days of those hours
+#}
+
+{# The stale values of a column, as a subquery. A semi-join on it lets DuckDB skip all row groups of other hours. #}
+{% macro stale(column) -%}
+    {%- if column == 'partition_hour' -%}
+    (select hour from {{ source('cdr', 'stale_hours') }} where reason = 'partition')
+    {%- elif column == 'local_hour' -%}
+    (select hour from {{ source('cdr', 'stale_hours') }} where reason = 'touched')
+    {%- elif column == 'local_date' -%}
+    (select distinct hour::date from {{ source('cdr', 'stale_hours') }} where reason = 'touched')
+    {%- else -%}
+    {{ exceptions.raise_compiler_error("rows can't be replaced by " ~ column) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{# The condition that a row is stale. #}
+{% macro is_stale(column) -%} {{ column }} in {{ stale(column) }} {%- endmacro %}
+
+{# A condition for tests: the stale part in a usual build, everything in a build with --full-refresh. #}
+{% macro is_tested(column) -%}
+    {%- if flags.FULL_REFRESH -%} {{ column }} is not null {%- else -%} {{ is_stale(column) }} {%- endif -%}
+{%- endmacro %}
+
+{# The partitions from so many hours before to so many after the stale hours, as a subquery. #}
+{% macro partitions_around(column, before, after) -%}
+    (
+        select distinct hour + to_hours(step)
+        from {{ stale(column) }} as hours (hour), range(-{{ before }}, {{ after + 1 }}) as steps (step)
+    )
+{%- endmacro %}
+
+{# Pieces of call_hours in stale hours: of calls that started within 24 hours of them, and an hour for clock changes. #}
+{% macro overlaps_stale_hours() -%}
+    {{ is_stale('local_hour') }} and partition_hour in {{ partitions_around('local_hour', 25, 25) }}
+{%- endmacro %}
+
+{#
+  Deletes the rows of the stale hours, and of whatever other hours the model has built again, and inserts what it has
+  built. dbt's own delete+insert deletes by the new rows alone: an hour that lost all its calls would keep them.
+#}
+{% macro get_incremental_stale_hours_sql(arguments) -%}
+    {%- set column = config.get('meta').stale -%}
+    {%- set columns = get_quoted_csv(arguments.dest_columns | map(attribute='name')) -%}
+    delete from {{ arguments.target_relation }}
+    where {{ column }} in (
+        select * from {{ stale(column) }}
+        union
+        select {{ column }} from {{ arguments.temp_relation }}
+    );
+    insert into {{ arguments.target_relation }} ({{ columns }})
+    select {{ columns }} from {{ arguments.temp_relation }}
+{%- endmacro %}

@@ -1,0 +1,13 @@
+{# The zone of the tenant's wall clock. #}
+{% macro zone() -%} '{{ env_var("ALOTECH_TIMEZONE", "Europe/Istanbul") }}' {%- endmacro %}
+
+{#
+  The instant at which a local hour starts. The repeated hour of a clock change starts with its first pass and lasts
+  7200 seconds (DuckDB alone would give the start of the second); the hour after a skipped one starts where it should.
+#}
+{% macro starts_at_utc(local_hour) -%}
+    least(
+        timezone({{ zone() }}, {{ local_hour }}),
+        timezone({{ zone() }}, {{ local_hour }} - interval 1 hour) + interval 1 hour
+    )
+{%- endmacro %}

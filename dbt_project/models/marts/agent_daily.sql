@@ -1,0 +1,53 @@
+{{ config(
+    meta={'stale': 'local_date'},
+    post_hook=[
+        "{{ align(ref('dim_agents'), 'agent_id', 'agent_username') }}",
+        "{{ align(final_days(), 'local_date', 'is_final') }}",
+    ]
+) }}
+
+with parts as (
+    select
+        local_date,
+        agent_id,
+        {{ call_parts() }},
+        coalesce(sum(talk_seconds), 0)::bigint as all_talk_seconds,
+        coalesce(
+            (
+                max(epoch_us(ended_at_utc)) filter (where talk_seconds is not null)
+                - min(epoch_us(talk_started_at_utc)) filter (where talk_seconds is not null)
+            ) // 1000000,
+            0
+        ) as span_seconds,
+        min(talk_started_at) filter (where talk_seconds is not null) as first_talk_at,
+        max(ended_at) filter (where talk_seconds is not null) as last_hangup_at
+    from {{ ref('fct_calls') }}
+    where
+        not is_vanished
+        {%- if is_incremental() %} and {{ is_stale('local_date') }} {%- endif %}
+    group by all
+),
+
+busy as (
+    select local_date, agent_id, sum(busy_seconds)::bigint as busy_seconds
+    from {{ ref('agent_hourly') }}
+    {% if is_incremental() -%} where {{ is_stale('local_date') }} {%- endif %}
+    group by all
+)
+
+select
+    local_date,
+    agent_id,
+    agent_username,
+    coalesce(columns(parts.* exclude (local_date, agent_id, first_talk_at, last_hangup_at)), 0),
+    coalesce(busy_seconds, 0) as busy_seconds,
+    first_talk_at,
+    last_hangup_at,
+    {{ call_rates() }},
+    {{ rate('all_talk_seconds', 'span_seconds') }} as occupancy,
+    coalesce(is_final, false) as is_final
+from busy
+left join parts using (local_date, agent_id)
+join {{ ref('dim_agents') }} using (agent_id)
+left join {{ final_days() }} using (local_date)
+order by local_date, agent_id

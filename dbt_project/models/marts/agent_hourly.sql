@@ -1,0 +1,43 @@
+{{ config(
+    meta={'stale': 'local_hour'},
+    post_hook=[
+        "{{ align(ref('dim_agents'), 'agent_id', 'agent_username') }}",
+        "{{ align(ref('dim_hours'), 'local_hour', 'is_final') }}",
+    ]
+) }}
+
+with parts as (
+    select local_hour, agent_id, {{ call_parts() }}
+    from {{ ref('fct_calls') }}
+    where
+        not is_vanished
+        {%- if is_incremental() %} and {{ is_stale('local_hour') }} {%- endif %}
+    group by all
+),
+
+-- Talking is counted in the hours in which it took place, whichever hour its call is counted in.
+busy as (
+    select local_hour, agent_id, sum((epoch_us(to_utc) - epoch_us(from_utc)) // 1000000)::bigint as busy_seconds
+    from {{ ref('call_hours') }}
+    where
+        kind = 'talking'
+        {%- if is_incremental() %} and {{ overlaps_stale_hours() }} {%- endif %}
+    group by all
+)
+
+select
+    local_hour,
+    local_hour::date as local_date,
+    agent_id,
+    agent_username,
+    coalesce(columns(parts.* exclude (local_hour, agent_id)), 0),
+    coalesce(busy_seconds, 0) as busy_seconds,
+    seconds as hour_seconds,
+    {{ call_rates() }},
+    {{ rate('busy_seconds', 'hour_seconds') }} as occupancy,
+    coalesce(is_final, false) as is_final
+from parts
+full join busy using (local_hour, agent_id)
+join {{ ref('dim_agents') }} using (agent_id)
+left join {{ ref('dim_hours') }} using (local_hour)
+order by local_hour, agent_id

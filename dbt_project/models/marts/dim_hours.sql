@@ -1,0 +1,52 @@
+-- Few rows and no history to scan: built anew each time, since an hour becomes loaded and final without its calls changing.
+{{ config(materialized='table') }}
+
+with loads as (
+    select partition_hour as local_hour, max(fetched_at) as fetched_at
+    from {{ source('cdr', 'loads') }}
+    group by all
+),
+
+-- Calls may wait, talk and end a day past the partitions' ends.
+days as (
+    select unnest(generate_series(min(local_hour)::date - 1, max(local_hour)::date + 1, interval 1 day)) as local_date
+    from loads
+),
+
+hours as (
+    select
+        local_date + to_hours(hour_of_day) as local_hour,
+        {{ starts_at_utc('local_hour') }} as starts_at_utc,
+        {{ starts_at_utc('local_hour + interval 1 hour') }} as ends_at_utc
+    from days, range(24) as hours_of_day (hour_of_day)
+),
+
+open_calls as (
+    select local_hour, count(*) as open_calls
+    from {{ ref('fct_calls') }}
+    where is_open
+    group by all
+)
+
+select
+    local_hour,
+    local_hour::date as local_date,
+    extract(hour from local_hour)::integer as hour_of_day,
+    isodow(local_hour)::integer as weekday,
+    dayname(local_hour) as weekday_name,
+    date_trunc('week', local_hour)::date as week_start,
+    date_trunc('month', local_hour)::date as month_start,
+    starts_at_utc,
+    ends_at_utc,
+    (epoch_us(ends_at_utc) - epoch_us(starts_at_utc)) // 1000000 as seconds,
+    fetched_at is not null as is_loaded,
+    coalesce(open_calls, 0) as open_calls,
+    coalesce(
+        open_calls is null and fetched_at >= ends_at_utc + interval '{{ var("late_days") }} days', false
+    ) as is_final
+from hours
+left join loads using (local_hour)
+left join open_calls using (local_hour)
+-- The skipped hour of a clock change is no hour.
+where ends_at_utc > starts_at_utc
+order by local_hour

@@ -1,0 +1,120 @@
+{{ config(
+    incremental_strategy='stale_contacts',
+    post_hook="{{ close_windows() }}"
+) }}
+
+-- Calls with the same callid are legs of one contact. A leg joins the earliest leg of the 24 hours before it, so that
+-- which contact a leg belongs to is decided by a day's calls, and never by the whole history.
+with legs as (
+    select
+        *,
+        min(started_at_utc) over one_day as contact_started_at_utc,
+        arg_min(partition_hour, (started_at_utc, call_key)) over one_day as contact_partition_hour
+    from {{ ref('fct_calls') }}
+    where
+        not is_vanished
+        {%- if is_incremental() %}
+        and callid in {{ stale_callids() }}
+        and partition_hour in {{ partitions_around('partition_hour', 50, 50) }}
+        {%- endif %}
+    window one_day as (
+        partition by callid order by started_at_utc range between interval 24 hours preceding and current row
+    )
+),
+
+contacts as (
+    select
+        arg_min(call_key, (started_at_utc, call_key)) as first_call_key,
+        callid,
+        contact_partition_hour as partition_hour,
+        arg_min(local_hour, (started_at_utc, call_key)) as local_hour,
+        arg_min(local_date, (started_at_utc, call_key)) as local_date,
+        min(started_at) as started_at,
+        if(bool_or(is_open), null, max(ended_at)) as ended_at,
+        min(started_at_utc) as started_at_utc,
+        arg_min(callerid, (started_at_utc, call_key)) as callerid,
+        -- Charged to those who took it first, else to those it came to first.
+        arg_min(queue_key, (not is_offered, started_at_utc, call_key)) as queue_key,
+        arg_min(agent_id, (not (legs.is_answered or is_direct), started_at_utc, call_key)) as agent_id,
+        count(*) as legs,
+        count(distinct queue_key) filter (where is_offered) as queues,
+        coalesce(sum(transfers), 0)::bigint as transfers,
+        coalesce(sum(wait_seconds) filter (where is_offered), 0)::bigint as wait_seconds,
+        coalesce(sum(talk_seconds), 0)::bigint as talk_seconds,
+        coalesce(sum(hold_seconds), 0)::bigint as hold_seconds,
+        sum(csat_answers)::bigint as csat_answers,
+        not arg_min(is_outbound, (started_at_utc, call_key)) as is_inbound,
+        is_inbound and bool_or(legs.is_answered or is_direct) as is_answered,
+        is_inbound
+        and coalesce(
+            len(regexp_replace(arg_min(legs.callerid, (started_at_utc, call_key)), '[^0-9]', '', 'g')) >= 5, false
+        ) as has_usable_callerid
+    from legs
+    {% if is_incremental() -%}
+    where contact_partition_hour in {{ partitions_around('partition_hour', 25, 25) }}
+    {%- endif %}
+    group by callid, contact_started_at_utc, contact_partition_hour
+),
+
+{% if is_incremental() -%}
+-- Contacts of the same callers: the next contact after them may be another one now.
+callers as (
+    select callerid from contacts where has_usable_callerid
+    union
+    select callerid from {{ this }} where has_usable_callerid and {{ is_stale_contact() }}
+),
+
+neighbours as (
+    select * exclude (is_repeat_candidate, repeated_within_24h, repeated_within_7d, window_24h_closed, window_7d_closed)
+    from {{ this }}
+    where
+        has_usable_callerid
+        and callerid in (from callers)
+        and partition_hour in {{ partitions_around('partition_hour', 8 * 24, 8 * 24) }}
+        and not ({{ is_stale_contact() }})
+),
+{%- endif %}
+
+sequence as (
+    select *, null::bigint as known_seconds_to_next, true as is_new from contacts
+    {% if is_incremental() -%}
+    union all by name
+    select * rename (seconds_to_next as known_seconds_to_next), false as is_new from neighbours
+    {%- endif %}
+),
+
+followed as (
+    select
+        *,
+        lead(started_at_utc) over (
+            partition by if(has_usable_callerid, callerid, callid), has_usable_callerid order by started_at_utc, callid
+        ) as next_started_at_utc,
+        case
+            when has_usable_callerid and next_started_at_utc <= started_at_utc + interval 168 hours
+                then (epoch_us(next_started_at_utc) - epoch_us(started_at_utc)) // 1000000
+        end as seconds_to_next
+    from sequence
+),
+
+loaded as (
+    select max(ends_at_utc) as until_utc from {{ ref('dim_hours') }} where is_loaded
+)
+
+select
+    followed.* exclude (known_seconds_to_next, next_started_at_utc, is_new),
+    is_answered and has_usable_callerid as is_repeat_candidate,
+    if(is_repeat_candidate, coalesce(seconds_to_next <= 86400, false), null) as repeated_within_24h,
+    if(is_repeat_candidate, seconds_to_next is not null, null) as repeated_within_7d,
+    started_at_utc + interval 24 hours <= until_utc as window_24h_closed,
+    started_at_utc + interval 168 hours <= until_utc as window_7d_closed
+from followed, loaded
+{% if is_incremental() -%}
+where
+    is_new
+    or (
+        seconds_to_next is distinct from known_seconds_to_next
+        -- The next contact of later ones is not known here, and not changed either.
+        and partition_hour in {{ partitions_around('partition_hour', 8 * 24, 25) }}
+    )
+{%- endif %}
+order by partition_hour, first_call_key

@@ -1,0 +1,38 @@
+{{ config(
+    meta={'stale': 'local_date'},
+    post_hook=[
+        "{{ align(ref('dim_queues'), 'queue_key', 'queue_name') }}",
+        "{{ align(final_days(), 'local_date', 'is_final') }}",
+    ]
+) }}
+
+with parts as (
+    select
+        local_date,
+        queue_key,
+        threshold_seconds,
+        {{ call_parts() }},
+        {{ queue_parts() }}
+    from {{ ref('fct_calls') }}
+    where
+        not is_vanished
+        {%- if is_incremental() %} and {{ is_stale('local_date') }} {%- endif %}
+    group by all
+)
+
+select
+    local_date,
+    queue_key,
+    queue_name,
+    parts.* exclude (local_date, queue_key, threshold_seconds, wait_percentiles),
+    wait_percentiles[1] as wait_seconds_p50,
+    wait_percentiles[2] as wait_seconds_p90,
+    wait_percentiles[3] as wait_seconds_p95,
+    {{ call_rates() }},
+    {{ queue_rates() }},
+    parts.threshold_seconds,
+    coalesce(is_final, false) as is_final
+from parts
+join {{ ref('dim_queues') }} using (queue_key)
+left join {{ final_days() }} using (local_date)
+order by local_date, queue_key

@@ -1,0 +1,32 @@
+-- What a queue was called and what it promised on a day: the source of dim_queues and of the threshold of each call.
+{{ config(materialized='incremental', incremental_strategy='stale_hours', on_schema_change='fail', meta={'stale': 'local_date'}) }}
+
+with observed as (
+    select
+        queue_key,
+        local_date,
+        arg_max(queue_name, (started_at, call_key)) as queue_name,
+        max(wait_seconds) filter (where is_answered_within_threshold) as longest_wait_within,
+        min(wait_seconds) filter (where is_answered and not is_answered_within_threshold) as shortest_wait_beyond
+    from {{ ref('stg_calls') }}
+    {% if is_incremental() -%}
+    where
+        {{ is_stale('local_date') }}
+        -- A call counts within a day of its start, so that these partitions hold all calls of the days.
+        and partition_hour in {{ partitions_around('local_date', 24, 48) }}
+    {%- endif %}
+    group by all
+)
+
+select
+    observed.*,
+    coalesce(
+        configured.threshold_seconds,
+        -- The value nearest to the default that the sl flags of the day allow.
+        greatest(longest_wait_within, least({{ var('threshold_seconds') }}, shortest_wait_beyond - 1))
+    )::integer as threshold_seconds,
+    coalesce(configured.short_threshold_seconds, {{ var('short_threshold_seconds') }})::integer as short_threshold_seconds,
+    configured.queue_key is not null as is_configured
+from observed
+asof left join {{ ref('thresholds') }} as configured
+    on observed.queue_key = configured.queue_key and observed.local_date >= configured.valid_from

@@ -1,0 +1,48 @@
+-- Each day's agents, "(none)" included, together have the calls of the facts and the talking of their hours.
+{{ config(meta={'dagster': {'ref': {'name': 'agent_daily'}}}) }}
+
+with facts as (
+    select
+        local_date,
+        count(*) as calls,
+        count(*) filter (where is_offered) as offered,
+        count(*) filter (where is_answered) as answered,
+        count(*) filter (where is_missed) as missed,
+        sum(talk_seconds) as talk_seconds
+    from {{ ref('fct_calls') }}
+    where not is_vanished and {{ is_tested('local_date') }}
+    group by all
+),
+
+hours as (
+    select local_date, sum(busy_seconds) as busy_seconds
+    from {{ ref('agent_hourly') }}
+    where {{ is_tested('local_date') }}
+    group by all
+),
+
+agents as (
+    select
+        local_date,
+        sum(calls) as calls,
+        sum(offered) as offered,
+        sum(answered) as answered,
+        sum(missed) as missed,
+        sum(all_talk_seconds) as talk_seconds,
+        sum(busy_seconds) as busy_seconds
+    from {{ ref('agent_daily') }}
+    where {{ is_tested('local_date') }}
+    group by all
+)
+
+select local_date
+from agents
+full join facts using (local_date)
+full join hours using (local_date)
+where
+    coalesce(agents.calls, 0) <> coalesce(facts.calls, 0)
+    or coalesce(agents.offered, 0) <> coalesce(facts.offered, 0)
+    or coalesce(agents.answered, 0) <> coalesce(facts.answered, 0)
+    or coalesce(agents.missed, 0) <> coalesce(facts.missed, 0)
+    or coalesce(agents.talk_seconds, 0) <> coalesce(facts.talk_seconds, 0)
+    or coalesce(agents.busy_seconds, 0) <> coalesce(hours.busy_seconds, 0)

@@ -1,0 +1,24 @@
+-- Every listed call is a leg of a contact. Looked at whole (--full-refresh), contacts have as many legs as there are calls.
+{{ config(meta={'dagster': {'ref': {'name': 'fct_contacts'}}}) }}
+
+select call_key
+from {{ ref('fct_calls') }} as calls
+where
+    {{ is_tested('partition_hour') }}
+    and not is_vanished
+    and not exists (
+        from {{ ref('fct_contacts') }} as contacts
+        where
+            contacts.callid = calls.callid
+            and contacts.started_at_utc between calls.started_at_utc - interval 24 hours and calls.started_at_utc
+            {% if not flags.FULL_REFRESH -%}
+            and contacts.partition_hour in {{ partitions_around('partition_hour', 25, 0) }}
+            {%- endif %}
+    )
+{% if flags.FULL_REFRESH -%}
+union all
+select 'in all'
+where
+    (select sum(legs) from {{ ref('fct_contacts') }})
+    <> (select count(*) from {{ ref('fct_calls') }} where not is_vanished)
+{%- endif %}
