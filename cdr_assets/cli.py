@@ -25,6 +25,9 @@ app = typer.Typer(
 )
 console = Console()
 
+# Of the sandbox, hence no secret.
+_SANDBOX_TOKEN = "sandbox-token"
+
 
 def main() -> None:
     """Runs the command; what the operator can mend ends in one line and exit code 1."""
@@ -183,8 +186,10 @@ def sandbox(
     source = (
         RecordsFile(records) if records else GeneratedCentre(seed=seed, calls_per_hour=calls_per_hour, time_zone=zone)
     )
-    server = Sandbox(source, port=port, latency_ms=latency_ms, fault=fault or None, time_zone=zone)
-    print(f"AloTech sandbox at {server.base_url} (token: {server.token}); stop with Ctrl-C", flush=True)
+    server = Sandbox(
+        source, token=_SANDBOX_TOKEN, port=port, latency_ms=latency_ms, fault=fault or None, time_zone=zone
+    )
+    print(f"AloTech sandbox at {server.base_url} (token: {_SANDBOX_TOKEN}); stop with Ctrl-C", flush=True)
     server.serve_forever()
 
 

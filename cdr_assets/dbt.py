@@ -9,13 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from cdr_assets.settings import ROOT, Settings
 
+if TYPE_CHECKING:
+    from dbt.contracts.graph.manifest import Manifest
+
 PROJECT_DIR = ROOT / "dbt_project"
+# What was parsed is the same for every warehouse; what a build writes is not, and lies in the data folder.
+_PARSED = PROJECT_DIR / "target"
 
 
 class DbtError(Exception):
@@ -33,16 +38,15 @@ class NodeResult:
     seconds: float
 
 
-def manifest_path(settings: Settings) -> Path:
+def manifest_path() -> Path:
     """The parsed project; parsed now if it was never or has changed since. Takes 4 s then, no time otherwise."""
-    target = _target(settings)
-    manifest = target / "manifest.json"
+    manifest = _PARSED / "manifest.json"
     if not _is_fresh(manifest):
-        target.mkdir(parents=True, exist_ok=True)
+        _PARSED.mkdir(parents=True, exist_ok=True)
         # Two processes that start together must not write the same files.
-        with FileLock(target / "parse.lock"):
+        with FileLock(_PARSED / "parse.lock"):
             if not _is_fresh(manifest):
-                _invoke(settings, ["parse"])
+                _invoke(["parse", "--target-path", str(_PARSED), "--log-path", str(_PARSED / "logs")])
     return manifest
 
 
@@ -51,13 +55,17 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
 
     A failing test or model raises nothing: it is in the results.
     """
-    manifest_path(settings)
-    args = ["build", "--exclude-resource-type", "unit_test"]
+    from dbt.contracts.graph.manifest import Manifest
+
+    manifest = Manifest.from_msgpack(manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    target = settings.cdr_data_dir / "dbt"
+    args = ["build", "--exclude-resource-type", "unit_test", "--target-path", str(target), "--log-path", str(target)]
     if select:
         args += ["--select", *select]
     if full_refresh:
         args.append("--full-refresh")
-    results = _invoke(settings, args)
+    with _environment(CDR_WAREHOUSE=str(settings.warehouse_path), ALOTECH_TIMEZONE=settings.alotech_timezone):
+        results = _invoke(args, manifest)
     return [
         NodeResult(
             unique_id=result.node.unique_id,
@@ -70,10 +78,6 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
     ]
 
 
-def _target(settings: Settings) -> Path:
-    return settings.cdr_data_dir / "dbt"
-
-
 def _is_fresh(manifest: Path) -> bool:
     if not manifest.exists() or not manifest.with_name("partial_parse.msgpack").exists():
         return False
@@ -81,31 +85,24 @@ def _is_fresh(manifest: Path) -> bool:
     return all(
         path.stat().st_mtime <= parsed_at
         for path in PROJECT_DIR.rglob("*")
-        if path.is_file() and path.suffix in (".sql", ".yml", ".csv", ".md")
+        if path.suffix in (".sql", ".yml", ".csv", ".md") and _PARSED not in path.parents
     )
 
 
-def _invoke(settings: Settings, args: list[str]) -> Sequence[Any]:
-    # dbt takes most of two seconds to import, which nothing but a run of the marts needs.
+def _invoke(args: list[str], manifest: "Manifest | None" = None) -> Sequence[Any]:
+    # dbt takes most of two seconds to import, which nothing but a build or a first parse needs.
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
-    from dbt.contracts.graph.manifest import Manifest
 
-    target = _target(settings)
-    manifest = None
-    if args[0] != "parse":
-        manifest = Manifest.from_msgpack((target / "partial_parse.msgpack").read_bytes())
     flags = [
-        "--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR), "--target-path", str(target),
-        "--log-path", str(target / "logs"), "--quiet", "--no-use-colors", "--no-send-anonymous-usage-stats",
-        "--no-version-check",
+        "--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR), "--quiet", "--no-use-colors",
+        "--no-send-anonymous-usage-stats", "--no-version-check",
     ]  # fmt: skip
-    with _environment(CDR_WAREHOUSE=str(settings.warehouse_path), ALOTECH_TIMEZONE=settings.alotech_timezone):
-        try:
-            outcome = dbtRunner(manifest=manifest).invoke([*args, *flags])
-        finally:
-            # dbt keeps the database open until told otherwise: nobody else could open the warehouse.
-            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
+    try:
+        outcome = dbtRunner(manifest=manifest).invoke([*args, *flags])
+    finally:
+        # dbt keeps the database open until told otherwise: nobody else could open the warehouse.
+        DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     if outcome.exception is not None:
         raise DbtError(" ".join(str(outcome.exception).split()))
     return getattr(outcome.result, "results", ())

@@ -29,7 +29,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     partitions = hourly_partitions(settings)
     marts = build_marts(partitions, settings)
     freshness = build_freshness_checks(partitions, settings)
-    hourly = build_hourly(partitions)
+    hourly = build_hourly()
     freshness_job = build_freshness(freshness)
     return Definitions(
         assets=[

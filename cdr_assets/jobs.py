@@ -1,14 +1,13 @@
 """The jobs: what a run by schedule, sensor or terminal makes."""
 
-from dagster import AssetChecksDefinition, AssetSelection, HourlyPartitionsDefinition, define_asset_job
+from dagster import AssetChecksDefinition, AssetSelection, define_asset_job
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 
-def build_hourly(partitions: HourlyPartitionsDefinition) -> UnresolvedAssetJobDefinition:
+def build_hourly() -> UnresolvedAssetJobDefinition:
     return define_asset_job(
         "hourly",
         selection=AssetSelection.all(),
-        partitions_def=partitions,
         description="An hour (or a range of hours) from the vendor's API to the published copy, checks included.",
     )
 

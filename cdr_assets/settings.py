@@ -120,6 +120,14 @@ class Settings(BaseSettings):
         raise SettingsError("ALOTECH_TENANT is not set: write the tenant's name (acme for acme.alo-tech.com) in .env")
 
     @property
+    def source(self) -> str:
+        """Whose calls these are: the tenant's host, also behind a proxy that has an address of its own."""
+        if self.alotech_tenant:
+            return f"{self.alotech_tenant}.alo-tech.com"
+        host = urlsplit(self.base_url).hostname or ""
+        return "127.0.0.1" if host in _LOOPBACK else host
+
+    @property
     def token(self) -> str:
         """The application token. Raises SettingsError when it is not set."""
         if self.alotech_app_token is None:

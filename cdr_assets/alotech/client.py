@@ -201,6 +201,8 @@ class AlotechClient:
             return retrying(once), attempts
         except AlotechError as error:
             error.where, error.attempts = where, attempts
+            # The library's own error must not come along: it may quote the server, or hold the whole body.
+            error.__context__ = None
             raise
 
     def _slices(self, window: Window, probe: Chain) -> tuple[int, list[Window]]:
@@ -236,10 +238,8 @@ class AlotechClient:
             futures = [pool.submit(chain.fetch) for chain in chains]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-                # The failure that stopped the others, not one of those that were stopped by it.
-                errors = [error for future in done if (error := future.exception())]
-                for error in sorted(errors, key=lambda error: isinstance(error, ClientClosedError)):
-                    raise error
+                for future in done:
+                    future.result()
             finally:
                 # Whatever ended the wait, an interrupt included, must not leave chains running.
                 stop.set()

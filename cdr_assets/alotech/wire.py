@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
@@ -76,7 +76,12 @@ class Wire:
         self.redact, self.redact_body = redactors(token)
         self._timeout = (connect_timeout, read_timeout)
         self._waited = f"{read_timeout:g} s without a byte, or {total_timeout:g} s in all"
-        self._adapter = _Adapter(urlencode({"app_token": token}), total_timeout, connections or _IDLE_CONNECTIONS)
+        self._query = threading.local()
+        self._adapter = _Adapter(self._query, total_timeout, connections or _IDLE_CONNECTIONS)
+        # A closure, as the redactors are: no `vars` of this object shows the token.
+        self._full_query: Callable[[Mapping[str, str]], str] = lambda parameters: urlencode(
+            {**parameters, "app_token": token}
+        )
         with requests.Session() as session:
             # Looking proxies up for each request costs as much as the request itself.
             environment = session.merge_environment_settings(self.base_url, {}, None, None, None)
@@ -104,7 +109,6 @@ class Wire:
         """
         self._query.text = self._full_query(parameters)
         started = time.monotonic()
-        failure = None
         try:
             response = self._adapter.send(
                 self._request, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies
@@ -115,10 +119,9 @@ class Wire:
                 response.raw.close()
                 raise
         except (HTTPError, OSError) as error:
-            failure = self._failure(error)
-        if failure is not None:
-            # Raised out here, the error does not carry the library's own along, which quotes what the server sent.
-            raise failure
+            raise self._failure(error) from None
+        finally:
+            self._query.text = ""
         if len(body) > _LARGEST_BODY:
             response.raw.close()
             raise MalformedAnswerError(f"the answer is longer than {_LARGEST_BODY >> 20} MB", retryable=False)
@@ -161,9 +164,9 @@ def _checked(base_url: str) -> str:
     """The endpoint as it may be used. The text of a wrong one is not repeated: it may hold a secret."""
     try:
         parts = urlsplit(base_url.strip())
-        host = parts.hostname or ""
-        port = parts.port
-    except ValueError:
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        error.args = ()
         raise ConfigurationError("the base URL is not an address") from None
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigurationError("the base URL must begin with https:// and name a host")
@@ -171,7 +174,7 @@ def _checked(base_url: str) -> str:
         raise ConfigurationError("the base URL must hold no user, query or fragment, only host and path")
     if parts.scheme == "http" and not _is_loopback(host):
         raise ConfigurationError(
-            f"plain http to {host} would show the token to the network", advice="use https in ALOTECH_BASE_URL"
+            "plain http to another machine would show the token", advice="use https in ALOTECH_BASE_URL"
         )
     name = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path or '/'}"
@@ -221,6 +224,14 @@ class _UntilDeadline(io.RawIOBase):
         super().close()
 
 
+class _Response(HTTPResponse):
+    """An answer without what could not be read of its head: urllib3 would log that word for word."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.headers.set_payload("")
+
+
 def _connection_class(base: type[Any], query: threading.local, total_timeout: float) -> type[Any]:
     """`base` with the calling thread's query in its request line and a deadline on each answer."""
 
@@ -234,7 +245,7 @@ def _connection_class(base: type[Any], query: threading.local, total_timeout: fl
 
         def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:
             deadline = getattr(self, "_deadline", time.monotonic() + total_timeout)
-            response = HTTPResponse(sock, *args, **kwargs)
+            response = _Response(sock, *args, **kwargs)
             response.fp = io.BufferedReader(_UntilDeadline(response.fp.detach(), sock, deadline))
             return response
 

@@ -15,7 +15,17 @@ from dagster import (
     multi_asset,
 )
 
-from cdr_assets.assets.hours import BACKFILL_POLICY, ended, fail_for, failure, holder, hours_in, is_in_run, report
+from cdr_assets.assets.hours import (
+    BACKFILL_POLICY,
+    ended,
+    fail_for,
+    failure,
+    holder,
+    hours_in,
+    in_operators_words,
+    is_in_run,
+    report,
+)
 from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY, table_metadata
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import CALLS, CHILDREN
@@ -46,13 +56,14 @@ def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsD
         partitions_def=partitions,
         backfill_policy=BACKFILL_POLICY,
     )
+    @in_operators_words
     def cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[Output[None]]:
         hours = hours_in(context)
         with warehouse.connect(holder(context)) as connection:
             # Pages of an earlier run, where this run was to fetch the hour, mean that the fetch failed.
-            fetched_by = context.run_id if is_in_run(context, "raw") else None
+            fetched_by = context.run.run_id if is_in_run(context, "raw") else None
             records = count_records(connection, [hour.start for hour in hours], fetched_by)
-            errors = errors_of(connection, context.run_id)
+            errors = errors_of(connection, context.run.run_id)
         failed = {
             hour: errors.get(hour.start, "it has no pages; materialize raw/cdr_pages too")
             for hour in hours
@@ -66,7 +77,7 @@ def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsD
                 pages = read_pages_of(connection, [hour.start for hour in batch])
             read = read_pages(pages, time_zone)
             with warehouse.connect(holder(context)) as connection:
-                loads = load_hours(connection, _loaded(pages, read, batch), context.run_id)
+                loads = load_hours(connection, _loaded(pages, read, batch), context.run.run_id)
             _report(context, batch, read, loads)
         fail_for(context, failed, "cdr")
         for key in CDR_KEYS:

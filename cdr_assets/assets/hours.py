@@ -4,8 +4,9 @@ Dagster's own report of a ranged run marks every partition as materialized, or n
 others go on, so that each good hour is reported by itself and the last step of the run fails for the others.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import duckdb
 from dagster import (
@@ -20,12 +21,31 @@ from dagster import (
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
+from cdr_assets.alotech import AlotechError
 from cdr_assets.assets.keys import STAGES
+from cdr_assets.dbt import DbtError
 from cdr_assets.partitions import Hour, hours_of
-from cdr_assets.warehouse import errors_of, loaded_by
+from cdr_assets.settings import SettingsError
+from cdr_assets.warehouse import WarehouseError, errors_of, loaded_by
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 # One policy on every asset of the chain: a job that mixes policies falls to the smallest.
 BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=24)
+
+
+def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterator[_T]]:
+    """What the operator can mend fails the step with one line on top, in place of a traceback from deep below."""
+
+    @wraps(step)
+    def told(*args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
+        try:
+            yield from step(*args, **kwargs)
+        except (SettingsError, AlotechError, WarehouseError, DbtError) as error:
+            raise Failure(str(error), allow_retries=False) from None
+
+    return told
 
 
 def hours_in(context: AssetExecutionContext) -> list[Hour]:
@@ -37,7 +57,7 @@ def hours_in(context: AssetExecutionContext) -> list[Hour]:
 
 def holder(context: AssetExecutionContext) -> str:
     """How the run names itself to others who wait for the warehouse."""
-    return f"run {context.run_id[:8]}, {context.op_execution_context.op.name}"
+    return f"run {context.run.run_id[:8]}, {context.op_execution_context.op.name}"
 
 
 def report(
@@ -81,8 +101,8 @@ def split(
     """The hours that this run has loaded, and why the others failed. All are good where the run was to load none."""
     if not is_in_run(context, "cdr"):
         return list(hours), {}
-    loaded = loaded_by(connection, context.run_id)
-    errors = errors_of(connection, context.run_id)
+    loaded = loaded_by(connection, context.run.run_id)
+    errors = errors_of(connection, context.run.run_id)
     good = [hour for hour in hours if hour.start in loaded]
     return good, {
         hour: errors.get(hour.start, "its calls were not loaded") for hour in hours if hour.start not in loaded

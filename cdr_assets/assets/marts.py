@@ -18,7 +18,17 @@ from dagster import (
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
-from cdr_assets.assets.hours import BACKFILL_POLICY, ended, fail_for, holder, hours_in, is_in_run, report, split
+from cdr_assets.assets.hours import (
+    BACKFILL_POLICY,
+    ended,
+    fail_for,
+    holder,
+    hours_in,
+    in_operators_words,
+    is_in_run,
+    report,
+    split,
+)
 from cdr_assets.dbt import NodeResult, build, manifest_path
 from cdr_assets.schema import CALLS
 from cdr_assets.settings import Settings
@@ -52,8 +62,13 @@ def _raise_for_broken_models(results: Iterable[NodeResult]) -> None:
 
 
 def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
-    manifest = json.loads(manifest_path(settings).read_text(encoding="utf-8"))
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
     translator = Translator()
+    keys = {
+        unique_id: translator.get_asset_key(node)
+        for unique_id, node in manifest["nodes"].items()
+        if node["resource_type"] in ("model", "seed")
+    }
 
     @dbt_assets(
         manifest=manifest,
@@ -62,34 +77,32 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
         partitions_def=partitions,
         backfill_policy=BACKFILL_POLICY,
     )
+    @in_operators_words
     def marts(
         context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]
     ) -> Iterator[Output[None] | AssetCheckResult]:
         hours = hours_in(context)
-        models = {
-            translator.get_asset_key(node): unique_id
-            for unique_id, node in manifest["nodes"].items()
-            if node["resource_type"] in ("model", "seed")
-        }
-        chosen = {key: models[key] for key in models if key in context.selected_asset_keys}
-        whole = len(chosen) == len(models)
+        chosen = {unique_id: key for unique_id, key in keys.items() if key in context.selected_asset_keys}
+        whole = chosen == keys
         with warehouse.connect(holder(context)) as connection:
             good, failed = split(context, connection, hours)
             if not is_in_run(context, "cdr"):
                 # Asked for by hand: built anew, whether or not the calls have changed.
                 mark_stale(connection, [hour.start for hour in hours])
         with warehouse.held(holder(context)):
-            select = () if whole else tuple(manifest["nodes"][node]["name"] for node in chosen.values())
-            results = {result.unique_id: result for result in build(settings, select)}
-        _raise_for_broken_models(results.values())
+            results = build(settings, () if whole else [unique_id.split(".")[-1] for unique_id in chosen])
+        _raise_for_broken_models(results)
         if whole:
             with warehouse.connect(holder(context)) as connection:
                 clear_stale_hours(connection)
-        for key, unique_id in chosen.items():
-            report(context, key, good, {hour: {"seconds": results[unique_id].seconds} for hour in good})
-            yield ended(context, key)
-        for unique_id, result in results.items():
-            check = get_asset_check_key_for_test(manifest, translator, unique_id, None)
+        # dbt's order is that of the models' dependencies, which Dagster asks for.
+        for result in results:
+            if result.unique_id in chosen:
+                key = chosen[result.unique_id]
+                report(context, key, good, {hour: {"seconds": result.seconds} for hour in good})
+                yield ended(context, key)
+        for result in results:
+            check = get_asset_check_key_for_test(manifest, translator, result.unique_id, None)
             if check is not None and check in context.selected_asset_check_keys:
                 yield AssetCheckResult(
                     asset_key=check.asset_key,

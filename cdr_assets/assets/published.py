@@ -12,7 +12,16 @@ from dagster import (
     asset,
 )
 
-from cdr_assets.assets.hours import BACKFILL_POLICY, ended, fail_for, holder, hours_in, report, split
+from cdr_assets.assets.hours import (
+    BACKFILL_POLICY,
+    ended,
+    fail_for,
+    holder,
+    hours_in,
+    in_operators_words,
+    report,
+    split,
+)
 from cdr_assets.assets.keys import CDR_KEYS, PUBLISHED_KEY
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse import Warehouse, publish, read_or_make_secret_key
@@ -33,6 +42,7 @@ def build_published(
         group_name="published",
         kinds={"duckdb"},
     )
+    @in_operators_words
     def published_cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[Output[None]]:
         key = settings.cdr_secret_key
         secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")

@@ -17,12 +17,21 @@ from cdr_assets.alotech import (
     Window,
     WrongAddressError,
 )
-from cdr_assets.assets.hours import BACKFILL_POLICY, ended, fail_for, failure, holder, hours_in, report
+from cdr_assets.assets.hours import (
+    BACKFILL_POLICY,
+    ended,
+    fail_for,
+    failure,
+    holder,
+    hours_in,
+    in_operators_words,
+    report,
+)
 from cdr_assets.assets.keys import PAGES_KEY, table_metadata
 from cdr_assets.partitions import Hour
 from cdr_assets.resources import Alotech
 from cdr_assets.schema import CDR_PAGES
-from cdr_assets.warehouse import Warehouse, add_failed_fetches, replace_pages
+from cdr_assets.warehouse import Warehouse, add_failed_fetches, claim, replace_pages
 
 # Fetched hours are written together, so that the warehouse is opened seldom; bounded, so that a long run needs no more
 # memory than a short one, and a run that dies has lost little.
@@ -43,20 +52,23 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         group_name="raw",
         kinds={"python", "duckdb"},
     )
+    @in_operators_words
     def cdr_pages(
         context: AssetExecutionContext, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
     ) -> Iterator[Output[None]]:
         hours = hours_in(context)
         failed: dict[Hour, str] = {}
+        with warehouse.connect(holder(context)) as connection:
+            claim(connection, alotech.settings.source, warehouse.path)
         for fetched in _fetch(hours, alotech, failed):
             with warehouse.connect(holder(context)) as connection:
-                replace_pages(connection, _pages_frame(fetched, context.run_id))
+                replace_pages(connection, _pages_frame(fetched, context.run.run_id))
             report(context, PAGES_KEY, fetched, {hour: _figures(pages) for hour, pages in fetched.items()})
         if failed:
             for hour, reason in failed.items():
                 context.log.error(f"hour {hour}: {reason}")
             with warehouse.connect(holder(context)) as connection:
-                add_failed_fetches(connection, {hour.start: reason for hour, reason in failed.items()}, context.run_id)
+                add_failed_fetches(connection, {hour.start: reason for hour, reason in failed.items()}, context.run.run_id)
         if len(failed) == len(hours):
             raise failure(failed)
         fail_for(context, failed, "raw")

@@ -59,7 +59,7 @@ OTHER_COLUMNS = """
         SELECT schema_name || '.' || table_name AS table_name, column_name,
                replace(data_type, 'TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ') AS kind
         FROM duckdb_columns() WHERE database_name = current_database() AND schema_name IN ('raw', 'cdr')
-          AND table_name <> 'schema_version'
+          AND table_name <> 'warehouse'
     ) AS stored USING (table_name, column_name)
     WHERE declared.kind IS DISTINCT FROM stored.kind
 """

@@ -9,7 +9,20 @@ It knows nothing of the pipeline, and nothing of the pipeline may know it but th
 from cdr_assets.sandbox.api import PAGE_SIZE, ChainEnd
 from cdr_assets.sandbox.calls import Source
 from cdr_assets.sandbox.centre import GeneratedCentre
+from cdr_assets.sandbox.faults import FAULTS, Fault, fault_of
 from cdr_assets.sandbox.server import Asked, Sandbox
 from cdr_assets.sandbox.sources import ListedCalls, RecordsFile
 
-__all__ = ["PAGE_SIZE", "Asked", "ChainEnd", "GeneratedCentre", "ListedCalls", "RecordsFile", "Sandbox", "Source"]
+__all__ = [
+    "FAULTS",
+    "PAGE_SIZE",
+    "Asked",
+    "ChainEnd",
+    "Fault",
+    "GeneratedCentre",
+    "ListedCalls",
+    "RecordsFile",
+    "Sandbox",
+    "Source",
+    "fault_of",
+]

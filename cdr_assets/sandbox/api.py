@@ -12,11 +12,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from itertools import islice
 from operator import attrgetter
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
-from cdr_assets.sandbox.calls import SIGNATURE, Call, Source
+from cdr_assets.sandbox.calls import ARRAYS, SIGNATURE, Call, Source
 
 PAGE_SIZE = 100
 
@@ -54,6 +54,21 @@ class Page:
     call_tags: bool
     first: bool
     last: bool
+
+    def records(self) -> list[Any]:
+        """What `render` would show, as Python objects."""
+        hidden = {
+            name
+            for name, shown in zip(ARRAYS, (self.call_history, self.csat_answers, self.call_tags), strict=True)
+            if not shown
+        }
+        records = [call.record() for call in self.calls]
+        return [
+            {name: value for name, value in record.items() if name not in hidden}
+            if isinstance(record, dict)
+            else record
+            for record in records
+        ]
 
     def render(self, signature: bytes) -> bytes:
         """The answer's JSON."""

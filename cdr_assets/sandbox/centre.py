@@ -11,6 +11,7 @@ import re
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -48,7 +49,6 @@ _SIGNATURE = SIGNATURE.decode()
 _KEY = re.compile(r"c(\d{8})\d{6}", re.ASCII)
 _ACTIVE_CALL_KEY = re.compile(r"a-c(\d{8})\d{6}", re.ASCII)
 _UNIQUE_ID = re.compile(r"crm-(\d{8})-\d+", re.ASCII)
-_CLOCK = [f"{n // 3600:02}:{n // 60 % 60:02}:{n % 60:02}" for n in range(86_400)]
 _QUARTER = 900
 
 
@@ -180,7 +180,7 @@ class _MadeDay:
             local = (self._midnight + dt.timedelta(seconds=quarter)).astimezone(self._zone)
             at = local.hour * HOUR + local.minute * 60
             date = f"{local:%Y-%m-%d} "
-            texts += [date + clock for clock in _CLOCK[at : at + _QUARTER]]
+            texts += [date + clock for clock in _clock()[at : at + _QUARTER]]
         return texts
 
     def _render(self, leg: Leg) -> tuple[Call, str]:
@@ -321,6 +321,12 @@ class _MadeDay:
             return self._clock[seconds]
         moment = self._midnight + dt.timedelta(seconds=seconds)
         return f"{moment.astimezone(self._zone):%Y-%m-%d %H:%M:%S}"
+
+
+@cache
+def _clock() -> list[str]:
+    """`%H:%M:%S` of every second of a day."""
+    return [f"{n // HOUR:02}:{n // 60 % 60:02}:{n % 60:02}" for n in range(24 * HOUR)]
 
 
 def _unsettled(call: Call, now: str) -> Call:

@@ -3,9 +3,6 @@
 Plain data; how calls come about from it is in `simulation`. All people, numbers and addresses are invented.
 """
 
-# The dotless i is a letter of the language, not a mistyped one.
-# ruff: noqa: RUF001
-
 from dataclasses import dataclass
 
 

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
@@ -24,7 +24,9 @@ from zoneinfo import ZoneInfo
 
 from cdr_assets.sandbox.answer import Answer
 from cdr_assets.sandbox.api import PAGE_SIZE, ChainEnd, RefusedError, Rules, page_of
-from cdr_assets.sandbox.calls import SIGNATURE, Source
+from cdr_assets.sandbox.calls import Source
+from cdr_assets.sandbox.faults import Fault, fault_of, serve
+from cdr_assets.sandbox.faults.base import Exchange
 
 HOST = "127.0.0.1"
 PATH = "/api/"
@@ -47,8 +49,9 @@ class Sandbox:
 
     `base_url` is the endpoint; `requests` counts the requests so far, `asked` holds the newest of them, and
     `most_at_once` is the highest number that were in work at the same time. `time_zone` is the zone of the source's
-    wall clock. What the vendor's page leaves open can be chosen: whether the window's ends belong to it, what ends a
-    chain of pages, and (for tests) how many records a page holds at the most.
+    wall clock. `fault` is one fault or several, by name (see `FAULTS`) or made by `fault_of`; faults concern
+    `reportsCDRLogs` alone. What the vendor's page leaves open can be chosen: whether the window's ends belong to it,
+    what ends a chain of pages, and (for tests) how many records a page holds at the most.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Sandbox:
         token: str = "sandbox-token",
         port: int = 0,
         latency_ms: float = 0,
+        fault: str | Fault | Iterable[str | Fault] | None = None,
         time_zone: str = "Europe/Istanbul",
         *,
         page_size: int = PAGE_SIZE,
@@ -64,10 +68,15 @@ class Sandbox:
         finish_inclusive: bool = True,
         chain_end: ChainEnd = "null",
     ) -> None:
-        """Raises OSError where the port is taken, ZoneInfoNotFoundError for an unknown zone."""
+        """Raises OSError where the port is taken, ZoneInfoNotFoundError for an unknown zone, ValueError for an unknown
+        fault."""
+        named = [] if fault is None else [fault] if isinstance(fault, str | Fault) else list(fault)
+        self._faults = [fault_of(f, time_zone=time_zone) if isinstance(f, str) else f for f in named]
         self.requests = 0
         self.asked: deque[Asked] = deque(maxlen=REMEMBERED)
         self.most_at_once = 0
+        for each in self._faults:
+            source = each.source(source)
         self._source = source
         self._token = token.encode()
         self._latency = latency_ms / 1000
@@ -111,7 +120,7 @@ class Sandbox:
         """Closes the port and every connection, those that a client keeps alive too."""
         self._server.server_close()
 
-    def answer(self, path: str, query: str) -> Answer:
+    def answer(self, path: str, query: str, accepts_gzip: bool) -> Answer:
         """The answer to a GET request."""
         parameters = dict(parse_qsl(query, keep_blank_values=True))
         token = parameters.pop("app_token", "").encode()
@@ -125,14 +134,14 @@ class Sandbox:
                 time.sleep(self._latency)
             if path.rstrip("/") != PATH.rstrip("/"):
                 return Answer(b"Not found", 404, {"Content-Type": "text/plain"})
-            return self._serve(parameters, token)
+            return self._serve(parameters, token, accepts_gzip)
         except RefusedError as refusal:
             return Answer.of({"success": False, "message": str(refusal)})
         finally:
             with self._count:
                 self._in_work -= 1
 
-    def _serve(self, parameters: Mapping[str, str], token: bytes) -> Answer:
+    def _serve(self, parameters: dict[str, str], token: bytes, accepts_gzip: bool) -> Answer:
         if not token:
             raise RefusedError("app_token is missing")
         if not hmac.compare_digest(token, self._token):
@@ -142,11 +151,11 @@ class Sandbox:
                 now = dt.datetime.now(self._zone).strftime("%Y-%m-%d %H:%M:%S")
                 return Answer.of({"success": True, "message": "pong", "date": now})
             case "reportsCDRLogs":
-                body = page_of(self._source, parameters, self._rules).render()
-                if self._source.signed_links:
-                    signature = blake2b(b"%d" % next(self._signatures), digest_size=16).hexdigest()
-                    body = body.replace(SIGNATURE, signature.encode())
-                return Answer(body)
+                signature = blake2b(b"%d" % next(self._signatures), digest_size=16).hexdigest().encode()
+                if self._faults:
+                    exchange = Exchange(dict(parameters), token.decode(), accepts_gzip)
+                    return serve(self._faults, self._source, exchange, self._rules, signature)
+                return Answer(page_of(self._source, parameters, self._rules).render(signature))
             case None | "":
                 raise RefusedError("function is missing")
             case function:
@@ -204,7 +213,8 @@ class _Connection(socketserver.StreamRequestHandler):
                 Answer(b"Only GET is served", 405, refusal).deliver(self.request)
                 return
             url = urlsplit(target)
-            carries_on = self.server.sandbox.answer(url.path, url.query).deliver(self.request)
+            accepts_gzip = "gzip" in headers.get("accept-encoding", "")
+            carries_on = self.server.sandbox.answer(url.path, url.query, accepts_gzip).deliver(self.request)
             if not carries_on or headers.get("connection", "").lower() == "close" or version == "HTTP/1.0":
                 return
 

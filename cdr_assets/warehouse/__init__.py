@@ -13,13 +13,14 @@ from cdr_assets.warehouse.hours import (
     replace_pages,
 )
 from cdr_assets.warehouse.publish import publish, read_or_make_secret_key
-from cdr_assets.warehouse.warehouse import Warehouse, WarehouseError, open_published
+from cdr_assets.warehouse.warehouse import Warehouse, WarehouseError, claim, open_published
 
 __all__ = [
     "Loaded",
     "Warehouse",
     "WarehouseError",
     "add_failed_fetches",
+    "claim",
     "clear_stale_hours",
     "count_records",
     "errors_of",

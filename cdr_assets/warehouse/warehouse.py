@@ -169,7 +169,7 @@ def _program_in(text: str) -> str:
 def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
     """Makes the tables of an empty file; brings an older one forward; refuses a newer one."""
     known = connection.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'raw' AND table_name = 'schema_version'"
+        "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'raw' AND table_name = 'warehouse'"
     ).fetchone()
     if known == (0,):
         with transaction(connection):
@@ -178,10 +178,10 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             for table in TABLES:
                 connection.execute(table.create_statement())
             _comment(connection)
-            connection.execute("CREATE TABLE raw.schema_version (version INTEGER)")
-            connection.execute("INSERT INTO raw.schema_version VALUES (?)", [SCHEMA_VERSION])
+            connection.execute("CREATE TABLE raw.warehouse (version INTEGER, source VARCHAR)")
+            connection.execute("INSERT INTO raw.warehouse VALUES (?, NULL)", [SCHEMA_VERSION])
         return
-    (version,) = connection.execute("SELECT max(version) FROM raw.schema_version").fetchone() or (0,)
+    (version,) = connection.execute("SELECT version FROM raw.warehouse").fetchone() or (0,)
     if version > SCHEMA_VERSION:
         raise WarehouseError(
             f"{path} was written by a newer version of cdr_assets (tables of version {version}, this one knows "
@@ -191,7 +191,20 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         with transaction(connection):
             for statement in MIGRATIONS[step]:
                 connection.execute(statement)
-            connection.execute("UPDATE raw.schema_version SET version = ?", [step + 1])
+            connection.execute("UPDATE raw.warehouse SET version = ?", [step + 1])
+
+
+def claim(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:
+    """Keeps the warehouse to the calls of one tenant: of two, or with made-up calls among them, no number is true.
+
+    Raises WarehouseError if it holds the calls of another.
+    """
+    row = connection.execute("SELECT source FROM raw.warehouse").fetchone()
+    known = row[0] if row else None
+    if known is None:
+        connection.execute("UPDATE raw.warehouse SET source = ?", [source])
+    elif known != source:
+        raise WarehouseError(f"{path} holds the calls of {known}, not of {source}; set CDR_DATA_DIR to another folder")
 
 
 def _comment(connection: duckdb.DuckDBPyConnection) -> None:

@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001 (Turkish has a dotless i)
+
 """Every envelope the vendor may plausibly send, and what each message means."""
 
 from __future__ import annotations

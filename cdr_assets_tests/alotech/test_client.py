@@ -1,4 +1,4 @@
-# ruff: noqa: RUF001 (Turkish has a dotless i)
+
 """What is asked for, where a chain ends, and what each fault of the wire does to it."""
 
 from __future__ import annotations
@@ -6,7 +6,9 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -471,13 +473,19 @@ class TestClosing:
         assert not server.asked
 
     def test_closing_ends_a_pause(self, server: ScriptedServer, hour: Window) -> None:
-        with AlotechClient(server.url, TOKEN, requests_per_second=0) as client:
+        first, second = threading.Event(), threading.Event()
 
-            def script(_: dict[str, str]) -> Action:
-                client.close()
-                return Answer(b"", 503, {"Retry-After": "60"})
+        def script(_: dict[str, str]) -> Action:
+            (second if first.is_set() else first).set()
+            return Answer(b"", 503, {"Retry-After": "60"})
 
-            server.script = script
+        server.script = script
+        with AlotechClient(server.url, TOKEN, requests_per_second=0) as client, ThreadPoolExecutor(1) as pool:
+            fetching = pool.submit(client.fetch_window, hour)
+            assert first.wait(20)
+            # In the pause that was asked for, nothing is sent; at the end of the test nobody has waited it out.
+            assert not second.wait(0.05)
+            client.close()
             with pytest.raises(ClientClosedError):
-                client.fetch_window(hour)
+                fetching.result()
         assert len(server.asked) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,6 +62,19 @@ class TestRate:
         starts(clock, limits, requests=3)
         clock.now = 1060
         assert starts(clock, limits, requests=3) == [60, 60.1, 60.2]
+
+    def test_processes_lose_no_start_of_each_other(self, tmp_path: Path) -> None:
+        program = (
+            "import sys; from pathlib import Path; from cdr_assets.alotech.limits import Limits\n"
+            "limits = Limits(4, 1, Path(sys.argv[1]), lambda seconds: None)\n"
+            "for _ in range(30):\n"
+            "    with limits.request(): pass\n"
+        )
+        began = time.monotonic()
+        runs = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(3)]
+        assert [run.wait(60) for run in runs] == [0] * 3
+        # 90 requests at one a second, booked by processes that did not wait for their turns.
+        assert float((tmp_path / "requests").read_text()) >= began + 90
 
     def test_a_folder_is_shared(self, clock: Clock, tmp_path: Path) -> None:
         both = [Limits(4, 4, tmp_path, clock.sleep) for _ in range(2)]
@@ -145,6 +159,14 @@ class TestConcurrency:
         runs = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
         assert [run.communicate(timeout=60)[0].strip() for run in runs] == ["10"] * 3
         assert script.most_seen == 2
+
+    def test_a_place_goes_from_hand_to_hand(self, tmp_path: Path) -> None:
+        looked: list[float] = []
+        one, other = (Limits(1, 0, tmp_path, looked.append) for _ in range(2))
+        for limits in (one, other, one, one, other):
+            with limits.request():
+                pass
+        assert not looked
 
     def test_a_killed_process_frees_its_place(self, tmp_path: Path) -> None:
         program = (

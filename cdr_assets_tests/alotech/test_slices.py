@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import count, pairwise
 
 import pytest
 
@@ -98,15 +98,21 @@ def test_no_slices_by_dates_that_tell_nothing(
 def test_an_error_in_one_slice_is_the_windows_error_and_ends_the_others(
     server: ScriptedServer, client: AlotechClient, hour: Window
 ) -> None:
+    cursors = count()
+
     def script(asked: dict[str, str]) -> Action:
-        # The probe and the first slices are served.
-        return refused("invalid token") if "05:3" in asked["startdate"] else a_call_a_second(asked)
+        if asked["finishdate"] == "2026-03-02 06:00:00":
+            return a_call_a_second(asked)
+        if asked["startdate"].startswith("2026-03-02 05:07"):
+            return refused("invalid token")
+        # The other slices would go on up to the ceiling.
+        return page([record("a")], str(next(cursors)))
 
     server.script = script
-    with pytest.raises(TokenRejectedError, match=r"^calls from 2026-03-02 05:3"):
+    with pytest.raises(TokenRejectedError, match=r"^calls from 2026-03-02 05:07"):
         client.fetch_window(hour)
     asked = len(server.asked)
-    assert asked < 195
+    assert asked < 5000
     server.script = a_call_a_second
     # The client is whole afterwards: nothing of the failed window is still under way or holds a place.
     assert len(client.fetch_window(Window(hour.start, hour.start + timedelta(seconds=10)))) == 1

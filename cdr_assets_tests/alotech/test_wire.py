@@ -24,6 +24,7 @@ from cdr_assets.alotech import (
     Window,
     WrongAddressError,
 )
+from cdr_assets.alotech.wire import _UntilDeadline
 from cdr_assets_tests.alotech.server import TOKEN, Answer, ScriptedServer, page, record, silence, trickle
 
 Connect = Callable[..., AlotechClient]
@@ -53,8 +54,9 @@ class TestDeadlines:
             (HEAD + b"Content-Length: 100000\r\n\r\n", b" "),
             (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
             (HEAD + b"\r\n", b" "),
+            (HEAD + b"Content-Length: 100000\r\n\r\n{", b""),
         ],
-        ids=["status line", "headers", "body", "chunks", "body without a length"],
+        ids=["status line", "headers", "body", "chunks", "body without a length", "then silence"],
     )
     def test_an_answer_that_trickles(
         self, server: ScriptedServer, connect: Connect, hour: Window, first: bytes, drop: bytes
@@ -62,6 +64,15 @@ class TestDeadlines:
         server.script = lambda _: trickle(first, drop)
         with pytest.raises(UnreachableError, match=r"or 0.1 s in all"):
             connect(server.url, read_timeout=10, total_timeout=0.1, max_attempts=1).fetch_window(hour)
+
+    def test_nothing_is_read_after_the_deadline(self) -> None:
+        here, there = socket.socketpair()
+        with here, there:
+            there.sendall(b"late")
+            late = _UntilDeadline(here.makefile("rb", buffering=0), here, deadline=0.0)
+            with pytest.raises(TimeoutError):
+                late.readinto(bytearray(4))
+            late.close()
 
     def test_the_deadline_is_each_answers_own(self, server: ScriptedServer, connect: Connect, hour: Window) -> None:
         answers = iter([page([record("a")], "c1"), trickle(HEAD, b"X: y\r\n"), page([record("b")])])

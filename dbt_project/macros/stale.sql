@@ -37,9 +37,9 @@
     )
 {%- endmacro %}
 
-{# Pieces of call_hours in stale hours: of calls that started within 24 hours of them, and an hour for clock changes. #}
+{# Pieces of call_hours in stale hours: of calls that started 24 hours before or less, or in the next hour. #}
 {% macro overlaps_stale_hours() -%}
-    {{ is_stale('local_hour') }} and partition_hour in {{ partitions_around('local_hour', 25, 25) }}
+    {{ is_stale('local_hour') }} and partition_hour in {{ partitions_around('local_hour', 25, 1) }}
 {%- endmacro %}
 
 {#

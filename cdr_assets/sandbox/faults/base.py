@@ -1,10 +1,12 @@
 """What a fault is: where in a chain of pages it hits, how often, and the places at which it can change an answer."""
 
+import math
+import threading
 import zlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
+from zoneinfo import ZoneInfo
 
 import orjson
 
@@ -19,22 +21,8 @@ _REMEMBERED = 100_000
 
 
 @dataclass
-class Request:
-    """A request for a page, as faults see it. They may change `parameters` before the page is made."""
-
-    parameters: dict[str, str]
-    token: str
-    accepts_gzip: bool
-    # What a fault finds out in `asked` for its own `change`.
-    notes: dict["Fault", Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.identity = f"{digest(self.parameters)} {self.parameters.get('cursor', '')}"
-
-
-@dataclass
 class Listing:
-    """A page that faults may change. `calls` are those of the well-behaved page, `records` what is to be served."""
+    """A page. `calls` are those of the well-behaved page, `records` what is to be served."""
 
     calls: list[Call]
     records: list[Any]
@@ -52,60 +40,96 @@ class Listing:
         return orjson.dumps(answer).replace(SIGNATURE, signature)
 
 
+@dataclass
+class Exchange:
+    """A request for a page and its answer, as far as they have come. `page` is set before `Fault.change`, `answer`
+    before `Fault.deliver`. Faults may change everything."""
+
+    parameters: dict[str, str]
+    token: str
+    accepts_gzip: bool
+    # What a fault finds out in `asked` for its own `change`.
+    notes: dict["Fault", Any] = field(default_factory=dict)
+    page: Listing = field(init=False)
+    answer: Answer = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Before any fault has unwrapped the cursor.
+        self.identity = f"{digest(self.parameters)} {self.parameters.get('cursor', '')}"
+
+
 class Fault:
     """One way for the API to misbehave. Subclasses override what they change; their docstring says what they do and
     what a client should make of it.
 
     `at` is the place in the chain that is hit: the first page, those in the middle, the last, or any. `times` is how
-    often each distinct request is hit before it is answered well; None: always. `share` is the share of the requests
-    that are hit at all, chosen by `seed` and the request alone. A fault belongs to one sandbox.
+    often each distinct request is hit before it is answered well (`math.inf`: always); by default once where the fault
+    `passes`, else always. `share` is the share of the requests that are hit at all, chosen by `seed` and the request
+    alone. `time_zone` is the tenant's. A fault belongs to one sandbox.
     """
 
-    # What healing takes: a fault that passes hits a request once, another hits it always.
     passes: ClassVar[bool] = False
     # Of several such faults only one hits a request at a time, so that a client meets each of them.
     replaces_answer: ClassVar[bool] = False
+    usual_share: ClassVar[float] = 1.0
     # Records that the fault adds to a page; the page holds as many fewer others.
     room: ClassVar[int] = 0
 
-    def __init__(self, at: Place = "any", times: int | None = -1, share: float = 1.0, seed: int = 0) -> None:
+    def __init__(
+        self,
+        at: Place = "any",
+        times: float | None = None,
+        share: float | None = None,
+        seed: int = 0,
+        time_zone: str = "Europe/Istanbul",
+    ) -> None:
         self.at = at
-        self.times = (1 if self.passes else None) if times == -1 else times
-        self.share = share
+        self.times = times if times is not None else 1 if self.passes else math.inf
+        self.share = self.usual_share if share is None else share
         self.seed = seed
+        self.zone = ZoneInfo(time_zone)
         self._hits: Counter[str] = Counter()
+        self._counting = threading.Lock()
 
     def source(self, source: Source) -> Source:
         """The calls that are served instead of the source's."""
         return source
 
-    def asked(self, request: Request) -> None:
+    def asked(self, exchange: Exchange) -> None:
         """Before the page is made."""
 
-    def change(self, page: Listing, request: Request) -> None:
+    def change(self, exchange: Exchange) -> None:
         """The page's records and cursor. May raise RefusedError."""
 
-    def deliver(self, answer: Answer, request: Request) -> None:
+    def deliver(self, exchange: Exchange) -> None:
         """The answer's status, headers, body and way to the socket."""
 
-    def hits(self, page: Listing, request: Request) -> bool:
-        """Whether the request is to be hit now; counts it."""
-        if not (
-            self.at == "any"
-            or (self.at == "first" and page.first)
-            or (self.at == "last" and page.last)
-            or (self.at == "middle" and not page.first and not page.last)
-        ):
+    def is_at(self, exchange: Exchange) -> bool:
+        """Whether the page is at the place that is hit."""
+        match self.at:
+            case "any":
+                return True
+            case "first":
+                return exchange.page.first
+            case "last":
+                return exchange.page.last
+            case "middle":
+                return not exchange.page.first and not exchange.page.last
+
+    def is_meant(self, exchange: Exchange) -> bool:
+        """Whether the request is one of those that are hit at all."""
+        return self.is_at(exchange) and self.chance(exchange.identity) < self.share
+
+    def hits(self, exchange: Exchange) -> bool:
+        """Whether the request is to be hit this time; counts it."""
+        if not self.is_meant(exchange):
             return False
-        if self.chance(request.identity) >= self.share:
-            return False
-        if self.times is None:
-            return True
-        if self._hits[request.identity] >= self.times:
-            return False
-        self._hits[request.identity] += 1
-        if len(self._hits) > _REMEMBERED:
-            del self._hits[next(iter(self._hits))]
+        with self._counting:
+            if self._hits[exchange.identity] >= self.times:
+                return False
+            self._hits[exchange.identity] += 1
+            if len(self._hits) > _REMEMBERED:
+                del self._hits[next(iter(self._hits))]
         return True
 
     def chance(self, what: str) -> float:

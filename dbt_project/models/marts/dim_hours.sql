@@ -4,6 +4,7 @@
 with loads as (
     select partition_hour as local_hour, max(fetched_at) as fetched_at
     from {{ source('cdr', 'loads') }}
+    where error is null
     group by all
 ),
 

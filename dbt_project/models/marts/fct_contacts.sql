@@ -8,8 +8,9 @@
 with legs as (
     select
         *,
+        row_number() over (partition by callid order by started_at_utc, call_key) as leg,
         min(started_at_utc) over one_day as contact_started_at_utc,
-        arg_min(partition_hour, (started_at_utc, call_key)) over one_day as contact_partition_hour
+        min(partition_hour) over one_day as contact_partition_hour
     from {{ ref('fct_calls') }}
     where
         not is_vanished
@@ -22,38 +23,43 @@ with legs as (
     )
 ),
 
-contacts as (
+joined as (
     select
-        arg_min(call_key, (started_at_utc, call_key)) as first_call_key,
         callid,
         contact_partition_hour as partition_hour,
-        arg_min(local_hour, (started_at_utc, call_key)) as local_hour,
-        arg_min(local_date, (started_at_utc, call_key)) as local_date,
-        min(started_at) as started_at,
+        unnest(arg_min(
+            {
+                first_call_key: call_key, local_hour: local_hour, local_date: local_date, started_at: started_at,
+                started_at_utc: started_at_utc, callerid: callerid, is_inbound: is_inbound
+            },
+            leg
+        )),
         if(bool_or(is_open), null, max(ended_at)) as ended_at,
-        min(started_at_utc) as started_at_utc,
-        arg_min(callerid, (started_at_utc, call_key)) as callerid,
-        -- Charged to those who took it first, else to those it came to first.
-        arg_min(queue_key, (not is_offered, started_at_utc, call_key)) as queue_key,
-        arg_min(agent_id, (not (legs.is_answered or is_direct), started_at_utc, call_key)) as agent_id,
+        -- Those who took it first, else those it came to first.
+        coalesce(arg_min(queue_key, leg) filter (where is_offered), arg_min(queue_key, leg)) as queue_key,
+        coalesce(
+            arg_min(agent_id, leg) filter (where is_answered or is_direct), arg_min(agent_id, leg)
+        ) as agent_id,
         count(*) as legs,
-        count(distinct queue_key) filter (where is_offered) as queues,
         coalesce(sum(transfers), 0)::bigint as transfers,
         coalesce(sum(wait_seconds) filter (where is_offered), 0)::bigint as wait_seconds,
         coalesce(sum(talk_seconds), 0)::bigint as talk_seconds,
         coalesce(sum(hold_seconds), 0)::bigint as hold_seconds,
         sum(csat_answers)::bigint as csat_answers,
-        not arg_min(is_outbound, (started_at_utc, call_key)) as is_inbound,
-        is_inbound and bool_or(legs.is_answered or is_direct) as is_answered,
-        is_inbound
-        and coalesce(
-            len(regexp_replace(arg_min(legs.callerid, (started_at_utc, call_key)), '[^0-9]', '', 'g')) >= 5, false
-        ) as has_usable_callerid
+        bool_or(is_answered or is_direct) as has_answered_leg
     from legs
     {% if is_incremental() -%}
     where contact_partition_hour in {{ partitions_around('partition_hour', 25, 25) }}
     {%- endif %}
     group by callid, contact_started_at_utc, contact_partition_hour
+),
+
+contacts as (
+    select
+        * exclude (has_answered_leg),
+        is_inbound and has_answered_leg as is_answered,
+        is_inbound and regexp_matches(coalesce(callerid, ''), '([0-9][^0-9]*){5}') as has_usable_callerid
+    from joined
 ),
 
 {% if is_incremental() -%}

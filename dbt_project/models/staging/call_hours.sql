@@ -1,5 +1,6 @@
 -- Each call's time in the system, waiting and talking, cut at the borders of local hours: what workload is summed from.
--- A call that has not ended does not count yet. Nothing counts that claims to lie more than 24 hours off the call's start.
+-- A call that has not ended does not count yet; one that claims to last more than a day counts for its first 24 hours;
+-- time that claims to begin before the hour that came before the call's own does not count.
 with spans as (
     select
         call_key,
@@ -19,17 +20,14 @@ with spans as (
 
 pieces as (
     select
-        * replace (
-            greatest(from_utc, started_at_utc - interval 24 hours) as from_utc,
-            least(to_utc, started_at_utc + interval 24 hours) as to_utc
-        ),
+        * replace (least(to_utc, started_at_utc + interval 24 hours) as to_utc),
         unnest(generate_series(
-            date_trunc('hour', greatest(from_local, started_at - interval 24 hours)),
+            date_trunc('hour', from_local),
             date_trunc('hour', least(to_local, started_at + interval 24 hours)),
             interval 1 hour
         )) as local_hour
     from spans
-    where from_local is not null
+    where from_local >= date_trunc('hour', started_at) - interval 1 hour
 )
 
 select

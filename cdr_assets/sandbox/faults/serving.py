@@ -1,0 +1,30 @@
+"""A page served with faults: the well-behaved page is made first, then each fault changes what it is there for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cdr_assets.sandbox.answer import Answer
+from cdr_assets.sandbox.api import Rules, page_of
+from cdr_assets.sandbox.calls import Source
+from cdr_assets.sandbox.faults.base import Exchange, Fault, Listing
+
+
+def serve(faults: Sequence[Fault], source: Source, exchange: Exchange, rules: Rules, signature: bytes) -> Answer:
+    """The answer to a `reportsCDRLogs` request with a good token. Raises RefusedError."""
+    # A cursor is unwrapped in the reverse order of the wrapping.
+    for fault in reversed(faults):
+        fault.asked(exchange)
+    room = sum(fault.room for fault in faults)
+    page = page_of(source, exchange.parameters, replace(rules, page_size=max(1, rules.page_size - room)))
+    exchange.page = Listing(list(page.calls), page.records(), page.cursor, page.has_cursor, page.first, page.last)
+
+    changing = [fault for fault in faults if not fault.replaces_answer and fault.hits(exchange)]
+    for fault in changing:
+        fault.change(exchange)
+    exchange.answer = Answer(exchange.page.render(signature))
+    for fault in changing:
+        fault.deliver(exchange)
+    instead = next((fault for fault in faults if fault.replaces_answer and fault.hits(exchange)), None)
+    if instead is not None:
+        instead.deliver(exchange)
+    return exchange.answer

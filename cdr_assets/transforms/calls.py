@@ -1,0 +1,137 @@
+"""Records to calls: every field of the vendor's page typed, and what has no column of its own kept in `extra`."""
+
+import json
+
+import duckdb
+import polars as pl
+
+from cdr_assets.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELDS, Column, Kind
+from cdr_assets.transforms import values
+from cdr_assets.transforms.items import as_arrays
+
+_NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
+
+
+def sent_fields(records: pl.DataFrame) -> pl.DataFrame:
+    """The JSON text of each field of the vendor's page, a column each; NULL where null or absent."""
+    return records.select(pl.col("fields").map.get(name).alias(name) for name in _NAMES)
+
+
+def typed_fields(sent: pl.DataFrame, time_zone: str) -> pl.DataFrame:
+    """The vendor's columns, typed, and for each date a column `calldate_exact` and so on: the instant if it was sent."""
+    typed = []
+    for column in VENDOR_COLUMNS:
+        json_texts = sent[column.name]
+        if column.kind is Kind.LOCAL:
+            local, instant = values.local_time(json_texts, time_zone)
+            typed += [local.alias(column.name), instant.alias(f"{column.name}_exact")]
+        else:
+            typed.append(values.read(column.kind, json_texts, time_zone).alias(column.name))
+    # A key is looked up and joined on: blanks around it would make another call of it.
+    return pl.DataFrame(typed).with_columns(pl.col("key").str.strip_chars())
+
+
+def status(calldate: pl.Series) -> list[pl.Expr]:
+    """Whether a record lies outside of its page's window (`is_outside`), else why it is no call (`reason`, or NULL).
+
+    A record without a key that lies outside is not rejected here: the hour that it belongs to does that.
+    """
+    is_outside = (pl.col("calldate") < pl.col("window_start")).fill_null(False) | (
+        pl.col("calldate") >= pl.col("window_finish")
+    ).fill_null(False)
+    return [
+        is_outside.alias("is_outside"),
+        pl.when(is_outside)
+        .then(None)
+        .when(pl.col("fields").is_null())
+        .then(pl.lit("not an object"))
+        .when(pl.col("key").is_null())
+        .then(pl.lit("no key"))
+        .when(pl.col("calldate").is_null() & ~values.is_filled(calldate))
+        .then(pl.lit("no calldate"))
+        .when(pl.col("calldate").is_null())
+        .then(pl.lit("calldate cannot be read"))
+        .alias("reason"),
+    ]
+
+
+def extra(records: pl.DataFrame, sent: pl.DataFrame, typed: pl.DataFrame) -> pl.DataFrame:
+    """`extra` of the records that have any: record, extra, lasting_extra (without volatile fields).
+
+    Fields that the vendor's page does not name, and the originals of values that could not be read as their column's
+    kind or were rounded to it; by name, so that the order in which they were sent does not matter.
+    """
+    fields = records.select("record", pl.col("fields").map.entries()).explode(
+        "fields", empty_as_null=False, keep_nulls=False
+    )
+    unknown = (
+        fields.unnest("fields")
+        .filter(pl.col("key").cast(pl.Enum(_NAMES), strict=False).is_null())
+        .select("record", name="key", value=pl.col("value").fill_null("null"))
+    )
+    unread = [_unread(records["record"], column, sent[column.name], typed[column.name]) for column in VENDOR_COLUMNS]
+    entries = pl.concat([unknown, *unread])
+    names = entries["name"].unique()
+    quoted = pl.Series([json.dumps(name, ensure_ascii=False) for name in names], dtype=pl.String)
+    is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
+    return (
+        entries.with_columns(
+            field=pl.concat_str(
+                pl.col("name").replace_strict(names, quoted, return_dtype=pl.String), "value", separator=":"
+            )
+        )
+        .sort("record", "name")
+        .group_by("record", maintain_order=True)
+        .agg(
+            extra=_object(pl.col("field")),
+            lasting_extra=pl.when(is_lasting.any()).then(_object(pl.col("field").filter(is_lasting))),
+        )
+    )
+
+
+def arrays(connection: duckdb.DuckDBPyConnection, records: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
+    """The arrays as JSON texts, a column each; NULL where the field is absent, which is to say not asked for."""
+    return records.select(
+        pl.when(pl.col("fields").map.contains_key(name)).then(as_arrays(connection, sent[name])).alias(name)
+        for name in ARRAYS
+    )
+
+
+def content_hashes(connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame) -> pl.Series:
+    """One hash a call, over all that does not change by itself: typed columns, instants, lasting extras, arrays.
+
+    Spelling, order of fields, paging and time of the fetch are not in it.
+    """
+    lasting = [column for column in VENDOR_COLUMNS if column.name not in VOLATILE_FIELDS]
+    # A text may hold the separator; nothing else does. With the lengths, no two contents read the same.
+    lengths = (pl.col(column.name).str.len_bytes() for column in lasting if column.kind is Kind.TEXT)
+    values_ = (
+        *(pl.col(column.name) for column in lasting),
+        *(pl.col(f"{date}_utc") for date in CALL_DATES),
+        *(pl.col(name) for name in (*ARRAYS, "lasting_extra")),
+    )
+    # No value is the empty text: it stands for NULL.
+    content = [value.to_physical().cast(pl.String).fill_null("") for value in (*lengths, *values_)]
+    return md5(connection, calls.select(pl.concat_str(content, separator="\x1f").alias("text")).to_series())
+
+
+def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
+    """Hashes that are the same on every machine and in every version, as polars' own are not."""
+    connection.register("texts", texts.alias("text").to_frame())
+    return connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
+
+
+def _unread(record: pl.Series, column: Column, sent: pl.Series, typed: pl.Series) -> pl.DataFrame:
+    """The values of a column whose original must be kept: record, name, value."""
+    kept = sent.is_not_null() & typed.is_null()
+    if column.kind is Kind.INTEGER:
+        kept |= values.is_rounded(sent).fill_null(False)
+    if kept.any():
+        kept &= values.is_filled(sent)
+    return pl.DataFrame({"record": record.filter(kept), "value": sent.filter(kept)}).select(
+        "record", pl.lit(column.name).alias("name"), "value"
+    )
+
+
+def _object(fields: pl.Expr) -> pl.Expr:
+    return pl.concat_str(pl.lit("{"), fields.str.join(","), pl.lit("}"))

@@ -1,0 +1,197 @@
+"""Wall clock and instant: reading the vendor's dates, and finding the moment that a wall-clock time means.
+
+The vendor's dates carry no zone: they are the wall clock of the tenant. Two hours a year that does not settle.
+
+**The repeated hour** (clocks put back): a time in it means two instants. The rule is: the earlier one, unless
+  (a) an offset or an epoch was sent: then the instant is exactly that; or
+  (b) the call itself proves the later one: its times never run backwards (calldate <= queuedate <= talkdate <=
+      hangupdate), and hangupdate - calldate = duration, within a second of rounding. Of the choices for calldate and
+      hangupdate that give the duration the earlier counts: both early, then hangupdate late, then both late.
+
+**The skipped hour** (clocks put forward): a time in it never was. It is read as if the clock had not yet been put
+forward, as `zoneinfo` does: 02:30 is the instant of 03:30 summer time.
+
+Instants outside of the years 1 to 9999 are NULL, for Python can't hold them.
+"""
+
+import datetime as dt
+
+import polars as pl
+
+from cdr_assets.schema import CALL_DATES
+
+_USUAL = "%Y-%m-%d %H:%M:%S"
+
+# Year first or day first; then perhaps a time, with seconds, fraction and offset where they were sent.
+_SPELLING = (
+    r"^(?:(?<year>[0-9]{4})-(?<month>[0-9]{1,2})-(?<day>[0-9]{1,2})"
+    r"|(?<day_first>[0-9]{1,2})\.(?<month_second>[0-9]{1,2})\.(?<year_last>[0-9]{4}))"
+    r"(?:(?:[Tt]|\s+)(?<hour>[0-9]{1,2}):(?<minute>[0-9]{2})"
+    r"(?::(?<second>[0-9]{2})(?:[.,](?<fraction>[0-9]+))?)?"
+    r"\s*(?:(?<utc>[Zz])|(?<sign>[+-])(?<offset_hours>[01][0-9]|2[0-3])(?::?(?<offset_minutes>[0-5][0-9]))?)?)?$"
+)
+
+# Ten digits are seconds, thirteen milliseconds: either way, what follows the tenth digit is a fraction of a second.
+_EPOCH = r"^(?<seconds>[0-9]{10})(?<milliseconds>[0-9]{3})?(?:\.(?<fraction>[0-9]+))?$"
+
+_FIRST = dt.datetime(1, 1, 1)
+_LAST = dt.datetime(9999, 12, 31, 23, 59, 59, 999_999)
+
+
+def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:
+    """Dates as texts to (wall clock in `time_zone`, instant).
+
+    The wall clock is a naive Datetime, NULL where the text cannot be read. The instant (UTC) is NULL but where the text
+    carries it: an offset, Z, or an epoch in seconds or milliseconds.
+    """
+    local = _in_years(texts.str.to_datetime(_USUAL, time_unit="us", strict=False))
+    instant = pl.Series("instant", [None], pl.Datetime("us", "UTC")).new_from_index(0, len(texts))
+    other = local.is_null() & texts.is_not_null()
+    if other.any():
+        rows = other.arg_true()
+        read = _other_spellings(texts.filter(other), time_zone)
+        local, instant = local.scatter(rows, read["local"]), instant.scatter(rows, read["instant"])
+    return local, instant
+
+
+def instants(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
+    """The instants of the four dates, as columns `calldate_utc` and so on, by the rules above.
+
+    `calls` has the four dates, `duration`, and for each date a column `calldate_exact` and so on (the instant if it was
+    sent, else NULL).
+    """
+    known = calls.with_columns(
+        pl.coalesce(f"{date}_exact", _localized(date, time_zone, "null")).alias(f"{date}_utc") for date in CALL_DATES
+    )
+    unsettled = pl.any_horizontal(
+        pl.col(date).is_not_null() & pl.col(f"{date}_utc").is_null() for date in CALL_DATES
+    )
+    columns = [f"{date}_utc" for date in CALL_DATES]
+    rows = known.select(unsettled.arg_true()).to_series()
+    if len(rows):
+        settled = _settled(calls[rows], time_zone)
+        known = known.with_columns(known[column].scatter(rows, settled[column]) for column in columns)
+    return known.select(_in_years(known[column]) for column in columns)
+
+
+def _other_spellings(texts: pl.Series, time_zone: str) -> pl.DataFrame:
+    def two_digits(expression: pl.Expr) -> pl.Expr:
+        return expression.fill_null("0").str.zfill(2)
+
+    def microseconds(digits: pl.Expr) -> pl.Expr:
+        padded = digits.fill_null("").str.slice(0, 6).str.pad_end(6, "0")
+        return pl.duration(microseconds=padded.cast(pl.Int64))
+
+    date = pl.col("date").struct
+    year, month, day = (
+        pl.coalesce(date.field(first), date.field(second))
+        for first, second in (("year", "year_last"), ("month", "month_second"), ("day", "day_first"))
+    )
+    usual = pl.concat_str(
+        pl.concat_str(year, two_digits(month), two_digits(day), separator="-"),
+        pl.concat_str(*(two_digits(date.field(part)) for part in ("hour", "minute", "second")), separator=":"),
+        separator=" ",
+    )
+    offset = pl.duration(
+        hours=date.field("offset_hours").cast(pl.Int64).fill_null(0),
+        minutes=date.field("offset_minutes").cast(pl.Int64).fill_null(0),
+    )
+    sent = usual.str.to_datetime(_USUAL, time_unit="us", strict=False) + microseconds(date.field("fraction"))
+    epoch = pl.col("epoch").struct
+    since_epoch = pl.from_epoch(epoch.field("seconds").cast(pl.Int64)).cast(pl.Datetime("us")) + microseconds(
+        pl.concat_str(epoch.field("milliseconds").fill_null(""), epoch.field("fraction").fill_null(""))
+    )
+    return (
+        texts.alias("text")
+        .to_frame()
+        .with_columns(
+            date=pl.col("text").str.extract_groups(_SPELLING),
+            epoch=pl.col("text").str.extract_groups(_EPOCH),
+        )
+        .with_columns(exact=date.field("utc").is_not_null() | date.field("sign").is_not_null())
+        .with_columns(sent=sent, since_epoch=since_epoch)
+        .with_columns(
+            instant=pl.coalesce(
+                "since_epoch",
+                pl.when("exact").then(
+                    pl.when(date.field("sign") == "-").then(pl.col("sent") + offset).otherwise(pl.col("sent") - offset)
+                ),
+            ).dt.replace_time_zone("UTC")
+        )
+        .with_columns(
+            local=pl.coalesce(
+                pl.col("instant").dt.convert_time_zone(time_zone).dt.replace_time_zone(None),
+                "sent",
+            )
+        )
+        .select(
+            # Neither is worth anything where the other falls out of the years that can be held.
+            pl.when(_held("local") & (_held("instant") | ~pl.col("exact"))).then("local").alias("local"),
+            pl.when(_held("local") & _held("instant")).then("instant").alias("instant"),
+        )
+    )
+
+
+def _settled(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
+    """The instants of calls with a time in a repeated or skipped hour."""
+    day = pl.duration(days=1)
+
+    def choice(date: str, which: str) -> pl.Expr:
+        # The wall clock of a day before has the offset from before the clocks were put forward.
+        skipped = _localized(pl.col(date) - day, time_zone, "earliest") + day
+        return pl.coalesce(f"{date}_exact", _localized(date, time_zone, which), skipped)
+
+    choices = calls.select(
+        "duration",
+        *(choice(date, "earliest").alias(f"{date}_early") for date in CALL_DATES),
+        *(choice(date, "latest").alias(f"{date}_late") for date in CALL_DATES),
+    )
+
+    def gives_duration(start: str, finish: str) -> pl.Expr:
+        length = (pl.col(finish) - pl.col(start)).dt.total_microseconds()
+        return (length - pl.col("duration").cast(pl.Int64) * 1_000_000).abs() <= 1_000_000
+
+    def not_before(date: str, *earlier: str) -> pl.Expr:
+        before = pl.max_horizontal(earlier)
+        early, late = pl.col(f"{date}_early"), pl.col(f"{date}_late")
+        return pl.when((early < before) & (late >= before)).then(late).otherwise(early)
+
+    early_early = gives_duration("calldate_early", "hangupdate_early")
+    early_late = gives_duration("calldate_early", "hangupdate_late")
+    late_late = gives_duration("calldate_late", "hangupdate_late")
+    return (
+        choices.with_columns(
+            calldate_utc=pl.when(~early_early & ~early_late & late_late)
+            .then("calldate_late")
+            .otherwise("calldate_early")
+        )
+        .with_columns(queuedate_utc=not_before("queuedate", "calldate_utc"))
+        .with_columns(talkdate_utc=not_before("talkdate", "calldate_utc", "queuedate_utc"))
+        .with_columns(
+            hangupdate_utc=pl.when(early_early)
+            .then("hangupdate_early")
+            .when(early_late | late_late)
+            .then("hangupdate_late")
+            .otherwise(not_before("hangupdate", "calldate_utc", "queuedate_utc", "talkdate_utc"))
+        )
+    )
+
+
+def _localized(date: str | pl.Expr, time_zone: str, ambiguous: str) -> pl.Expr:
+    expression = pl.col(date) if isinstance(date, str) else date
+    return expression.dt.replace_time_zone(
+        time_zone,
+        ambiguous=ambiguous,  # type: ignore[arg-type]
+        non_existent="null",
+    ).dt.convert_time_zone("UTC")
+
+
+def _in_years(times: pl.Series) -> pl.Series:
+    zone = getattr(times.dtype, "time_zone", None)
+    bounds = pl.Series([_FIRST, _LAST], dtype=pl.Datetime("us")).dt.replace_time_zone(zone)
+    outside = (times < bounds[:1]) | (times > bounds[1:])
+    return times.scatter(outside.arg_true(), None) if outside.any() else times
+
+
+def _held(column: str) -> pl.Expr:
+    return pl.col(column).dt.year().is_between(_FIRST.year, _LAST.year)

@@ -1,0 +1,154 @@
+"""Pages in, tables out: the order of the steps, and what concerns all records of an hour together.
+
+One batch of pages after another, so that memory does not grow with the number of pages beyond what the tables take.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+import polars as pl
+
+from cdr_assets.schema import ARRAYS, CALLS, CHILDREN, REJECTED_RECORDS
+from cdr_assets.transforms import calls as call
+from cdr_assets.transforms import items
+from cdr_assets.transforms.clock import instants
+from cdr_assets.transforms.records import take_apart, verbatim
+
+# Enough for work in bulk, few enough for what lies between pages and tables to stay in the tens of megabytes.
+_BATCH_PAGES = 100
+
+# What the warehouse adds to a call.
+_ADDED = ("loaded_at", "vanished_at")
+_CALLS_SCHEMA = pl.Schema({name: dtype for name, dtype in CALLS.polars_schema.items() if name not in _ADDED})
+
+_COUNTS = ("served", "outside_window", "repeated", "rejected", "loaded")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What pages hold, typed; the columns are `schema`'s, in its order, but `calls` lacks loaded_at and vanished_at.
+
+    `counts` has one row per partition_hour of the pages, also of those without any record: served, outside_window,
+    repeated, rejected, loaded, content_hash (over the hour's calls, in no order). served is the sum of the next four.
+    """
+
+    calls: pl.DataFrame
+    call_history: pl.DataFrame
+    csat_answers: pl.DataFrame
+    call_tags: pl.DataFrame
+    rejected_records: pl.DataFrame
+    counts: pl.DataFrame
+
+
+def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
+    """The tables of the pages of one or many hours.
+
+    `pages`: partition_hour, page_number, window_start and window_finish (naive wall clock of `time_zone`, NULL for no
+    bound), body (the whole answer); other columns are left aside. A record belongs to its page's hour when window_start
+    <= calldate < window_finish. Of records with one key in the pages of one partition_hour the last counts; one key in
+    two hours makes two calls. Without a window the call's partition_hour is the hour of its calldate.
+
+    A record that is no object, or without a key or a readable calldate, is rejected; everything else is a call, and what
+    cannot be read as its column's kind is NULL there and kept in `extra`. Raises PageError where a body is no JSON object
+    or its CallList no array; no other content raises.
+    """
+    pages = pages.select(
+        pl.col("partition_hour", "window_start", "window_finish").cast(pl.Datetime("us")),
+        pl.col("page_number").cast(pl.Int32),
+        "body",
+    ).sort("partition_hour", "page_number", maintain_order=True)
+    with duckdb.connect() as connection:
+        batches: list[_Batch] = []
+        first_record = 0
+        for first_page in range(0, max(pages.height, 1), _BATCH_PAGES):
+            some = pages.slice(first_page, _BATCH_PAGES)
+            batches.append(_read_batch(connection, some, first_record, time_zone))
+            first_record += batches[-1].records.height
+        return _put_together(connection, pages["partition_hour"], batches)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Some pages, typed. `record` numbers the records of all batches and ties the frames together.
+
+    `records`: record, page_hour (the partition_hour of its page), is_outside, reason (if it was rejected).
+    """
+
+    records: pl.DataFrame
+    calls: pl.DataFrame
+    children: dict[str, pl.DataFrame]
+    rejected: pl.DataFrame
+
+
+def _read_batch(
+    connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, first_record: int, time_zone: str
+) -> _Batch:
+    pages, records = take_apart(connection, pages)
+    sent = call.sent_fields(records)
+    typed = call.typed_fields(sent, time_zone)
+    records = (
+        records.with_row_index("record", offset=first_record)
+        .hstack(pages.drop("body").rename({"partition_hour": "page_hour"})[records["page"]])
+        .hstack(typed)
+        .with_columns(call.status(sent["calldate"]))
+    )
+    calls = (
+        records.hstack(call.arrays(connection, records, sent))
+        .drop("fields")
+        .filter(~pl.col("is_outside") & pl.col("reason").is_null())
+        .join(call.extra(records, sent, typed), on="record", how="left", maintain_order="left")
+        .with_columns(
+            partition_hour=pl.when(pl.col("window_start").is_null())
+            .then(pl.col("calldate").dt.truncate("1h"))
+            .otherwise("page_hour")
+        )
+    )
+    calls = calls.hstack(instants(calls, time_zone))
+    calls = calls.with_columns(content_hash=call.content_hashes(connection, calls))
+    children = {name: items.explode(connection, name, calls, time_zone) for name in ARRAYS}
+    for name, rows in children.items():
+        lengths = rows.group_by("record").agg(pl.len().cast(pl.Int32).alias(f"{name}_count"))
+        calls = calls.join(lengths, on="record", how="left", maintain_order="left").with_columns(
+            pl.when(pl.col(name).is_not_null()).then(pl.col(f"{name}_count").fill_null(0))
+        )
+    rejected = records.filter(pl.col("reason").is_not_null())
+    return _Batch(
+        records=records.select("record", "page_hour", "is_outside", "reason"),
+        calls=calls.select("record", "page_hour", *_CALLS_SCHEMA),
+        children=children,
+        rejected=rejected.with_columns(
+            partition_hour="page_hour", record=verbatim(connection, pages, rejected.select("page", "position"))
+        ).select(REJECTED_RECORDS.polars_schema.names()),
+    )
+
+
+def _put_together(connection: duckdb.DuckDBPyConnection, hours: pl.Series, batches: list[_Batch]) -> Tables:
+    """The batches as one, without the calls that came again later in their hour, and what was counted."""
+    records = pl.concat([batch.records for batch in batches])
+    came = pl.concat([batch.calls for batch in batches])
+    calls = came.unique(["page_hour", "key"], keep="last", maintain_order=True)
+    children = {name: pl.concat([batch.children[name] for batch in batches]) for name in ARRAYS}
+    if calls.height < came.height:
+        children = {
+            name: rows.join(calls, on="record", how="semi", maintain_order="left") for name, rows in children.items()
+        }
+    by_hour = records.group_by("page_hour").agg(
+        served=pl.len(), outside_window=pl.col("is_outside").sum(), rejected=pl.col("reason").count()
+    )
+    by_hour_loaded = calls.group_by("page_hour").agg(
+        loaded=pl.len(), content_hashes=pl.col("content_hash").sort().str.join("")
+    )
+    counts = (
+        hours.alias("page_hour").to_frame().unique(maintain_order=True)
+        .join(by_hour, on="page_hour", how="left", nulls_equal=True, maintain_order="left")
+        .join(by_hour_loaded, on="page_hour", how="left", nulls_equal=True, maintain_order="left")
+        .with_columns(pl.col("served", "outside_window", "rejected", "loaded").fill_null(0).cast(pl.Int64))
+        .with_columns(repeated=pl.col("served") - pl.col("outside_window") - pl.col("rejected") - pl.col("loaded"))
+    )
+    hashes = call.md5(connection, counts["content_hashes"].fill_null(""))
+    return Tables(
+        calls=calls.select(_CALLS_SCHEMA.names()),
+        rejected_records=pl.concat([batch.rejected for batch in batches]),
+        counts=counts.select(pl.col("page_hour").alias("partition_hour"), *_COUNTS, hashes),
+        **{name: rows.select(CHILDREN[name].polars_schema.names()) for name, rows in children.items()},
+    )

@@ -1,0 +1,93 @@
+"""The answers' JSON taken apart into records, before anything is typed.
+
+DuckDB does it, in bulk and without a schema: each record becomes a map of field names to JSON texts, which copes with
+any field, any order and any type.
+"""
+
+import datetime as dt
+import json
+import re
+
+import duckdb
+import polars as pl
+
+
+class PageError(ValueError):
+    """A page that cannot be taken apart into records."""
+
+    def __init__(self, partition_hour: dt.datetime | None, page_number: int, reason: str) -> None:
+        self.partition_hour = partition_hour
+        self.page_number = page_number
+        hour = "a single call" if partition_hour is None else f"{partition_hour:%Y-%m-%d %H:%M}"
+        super().__init__(f"page {page_number} of {hour} cannot be read, fetch it again: {reason}")
+
+
+def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The records of some pages, and the pages as they were read.
+
+    Records: page (row of the pages), position in it from 0, fields: a map of names to JSON texts (NULL for null), which
+    is NULL itself where the record is no object. Raises PageError where a body is no JSON object or its CallList no
+    array.
+    """
+    try:
+        lists = _lists(connection, pages)
+    except duckdb.InvalidInputException:
+        # One page is enough for the exception: the others are left as they are.
+        pages = pl.concat(_readable(connection, page) for page in pages.iter_slices(1))
+        lists = _lists(connection, pages)
+    refused = lists.filter(pl.col("refusal").is_not_null())
+    if refused.height:
+        page, refusal = refused.select("page", "refusal").row(0)
+        raise PageError(*pages.select("partition_hour", "page_number").row(page), refusal)
+    records = lists.select("page", "fields", position=pl.int_ranges(pl.col("fields").list.len(), dtype=pl.Int32))
+    return pages, records.explode("fields", "position", empty_as_null=False, keep_nulls=False)
+
+
+def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted: pl.DataFrame) -> pl.Series:
+    """The records at `wanted` (page, position), as JSON texts. `pages` as `take_apart` returned them."""
+    connection.register("bodies", pages.with_row_index("page").join(wanted, on="page", how="semi"))
+    lists = connection.execute(
+        """SELECT page, from_json(body, '{"CallList": ["JSON"]}').CallList AS records FROM bodies"""
+    ).pl()
+    return (
+        lists.with_columns(position=pl.int_ranges(pl.col("records").list.len(), dtype=pl.Int32))
+        .explode("records", "position", empty_as_null=False, keep_nulls=False)
+        .join(wanted, on=["page", "position"], how="right", maintain_order="right")
+        .get_column("records")
+        .fill_null("null")
+    )
+
+
+def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.DataFrame:
+    connection.register("bodies", pages.with_row_index("page").select("page", "body"))
+    return connection.execute(
+        """
+        SELECT page, fields, CASE
+            WHEN fields IS NOT NULL THEN NULL
+            WHEN body IS NULL THEN 'it has no body'
+            WHEN json_type(body) <> 'OBJECT' THEN 'it is no JSON object'
+            WHEN json_type(body, '$.CallList') <> 'NULL' THEN 'its CallList is no array'
+        END AS refusal
+        FROM (
+            SELECT page, body, from_json(body, '{"CallList": ["MAP(VARCHAR, JSON)"]}').CallList AS fields FROM bodies
+        )
+        """
+    ).pl()
+
+
+def _readable(connection: duckdb.DuckDBPyConnection, page: pl.DataFrame) -> pl.DataFrame:
+    """One page, mended if DuckDB refuses it though it is JSON: a name twice in an object, half of a surrogate pair.
+
+    Of a name that came twice the last value counts, as JSON parsers have it; half a pair is no character and becomes
+    U+FFFD.
+    """
+    try:
+        _lists(connection, page)
+    except duckdb.InvalidInputException:
+        hour, number, body = page.select("partition_hour", "page_number", "body").row(0)
+        try:
+            mended = json.dumps(json.loads(body), ensure_ascii=False)
+        except (ValueError, RecursionError) as error:
+            raise PageError(hour, number, f"it is no JSON: {error}") from None
+        return page.with_columns(body=pl.lit(re.sub("[\ud800-\udfff]", "\ufffd", mended)))
+    return page

@@ -1,0 +1,124 @@
+"""What tests of several rooms share: calls in the vendor's shape, a sandbox that serves them, runs of the real job."""
+
+import datetime as dt
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from dagster import DagsterInstance, ExecuteInProcessResult
+
+from cdr_assets.partitions import hourly_partitions, hours_between, range_tags
+from cdr_assets.sandbox import ListedCalls, Sandbox
+from cdr_assets.settings import Settings
+from cdr_assets.warehouse import Warehouse
+
+TOKEN = "s3cr3t/t0ken+of=tests"
+
+# An hour of the tests, in the tenant's wall clock (Europe/Istanbul).
+HOUR = dt.datetime(2026, 3, 2, 5)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's .env and environment don't reach the tests."""
+    for name in list(os.environ):
+        if name.startswith(("ALOTECH_", "CDR_")) and name != "CDR_REAL_CALLS":
+            monkeypatch.delenv(name)
+    monkeypatch.setitem(Settings.model_config, "env_file", None)
+
+
+def record(key: str, at: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:
+    """An answered call in the vendor's shape: ten seconds to the queue, twenty of waiting, a minute of talk."""
+
+    def date(seconds: int) -> str:
+        return f"{at + dt.timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
+
+    return {
+        "key": key, "callid": f"{key}@example", "queued": True, "answered": True, "assigned": True, "abandon": False,
+        "queuedate": date(10), "calldate": date(0), "talkdate": date(30), "hangupdate": date(90), "waitduration": 20,
+        "duration": 90, "sl": True, "shortcall": False, "callerid": "905321112233", "called_num": "908501112233",
+        "queue": "Satış", "inbound": True, "agent": "ayşe@example", "agentid": "A1", "hold": 0, "holdduration": 0,
+        "queuekey": "Q1", "voicemail": False, "uniqueid": None, "recordingurl": None, "localrelease": False,
+        "answeredby": None, "transferred": 0, "channel": "SIP/1",
+        "call_history": [{"event": "enter", "date": date(10), "queue": "Satış"}, {"event": "hangup", "date": date(90)}],
+        "csat_answers": [{"question": "Memnun musunuz?", "score": 5, "scale": 5}], "call_tags": ["fatura"],
+    } | fields  # fmt: skip
+
+
+class Pipeline:
+    """The pipeline against one server, in a folder of its own."""
+
+    def __init__(self, settings: Settings, instance: DagsterInstance) -> None:
+        self.settings = settings
+        self.instance = instance
+
+    def run(
+        self, start: dt.datetime, hours: int = 1, *, selection: Sequence[Any] | None = None, job: str = "hourly"
+    ) -> ExecuteInProcessResult:
+        """A run over consecutive hours, as a schedule, the UI or the terminal would start it."""
+        from cdr_assets.definitions import build_defs
+
+        zone = self.settings.zone
+        chosen = hours_between(
+            hourly_partitions(self.settings),
+            start.replace(tzinfo=zone),
+            (start + dt.timedelta(hours=hours)).replace(tzinfo=zone),
+            dt.datetime.now(dt.UTC),
+        )
+        resolved = build_defs(self.settings).resolve_job_def(job)
+        return resolved.execute_in_process(
+            instance=self.instance, tags=range_tags(chosen), raise_on_error=False, asset_selection=selection
+        )
+
+    def ask(self, query: str) -> list[tuple[Any, ...]]:
+        """A query on the warehouse."""
+        with Warehouse(self.settings.warehouse_path).connect("test") as connection:
+            return connection.execute(query).fetchall()
+
+    def ask_published(self, query: str) -> list[tuple[Any, ...]]:
+        """A query on the published copy, opened as an analyst would."""
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH '{self.settings.published_path}' AS published (READ_ONLY)")
+            connection.execute("USE published")
+            return connection.execute(query).fetchall()
+
+
+def settings_for(base_url: str, data_dir: Path, **settings: Any) -> Settings:
+    return Settings(
+        **{
+            "alotech_base_url": base_url,
+            "alotech_app_token": TOKEN,
+            "alotech_requests_per_second": 0,
+            "cdr_start": "2026-03-01",
+            "cdr_data_dir": data_dir,
+        }
+        | settings
+    )
+
+
+@pytest.fixture
+def calls() -> ListedCalls:
+    """The calls that the sandbox of the test serves; the test adds, edits and removes them."""
+    return ListedCalls()
+
+
+@pytest.fixture
+def make_pipeline(tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
+    """Makes a pipeline against a server, with an instance on disk as in real life."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with DagsterInstance.local_temp(str(home)) as instance:
+
+        def make(base_url: str, **settings: Any) -> Pipeline:
+            return Pipeline(settings_for(base_url, tmp_path / "data", **settings), instance)
+
+        yield make
+
+
+@pytest.fixture
+def pipeline(calls: ListedCalls, make_pipeline: Callable[..., Pipeline]) -> Iterator[Pipeline]:
+    with Sandbox(calls, token=TOKEN) as sandbox:
+        yield make_pipeline(sandbox.base_url)

@@ -1,0 +1,146 @@
+"""Replacing hours: what is new, changed, vanished and moved, and which marts that makes stale."""
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from cdr_assets.schema import CALLS, CHILDREN, POLARS, REJECTED_RECORDS
+from cdr_assets.warehouse import Loaded, Warehouse, load_hours
+
+HOUR = dt.datetime(2026, 3, 2, 5)
+NEXT_HOUR = HOUR + dt.timedelta(hours=1)
+
+_CALL_COLUMNS = {
+    column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("loaded_at", "vanished_at")
+}
+
+
+def call(key: str, hour: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:
+    start = hour + dt.timedelta(minutes=10)
+    return {
+        "key": key,
+        "partition_hour": hour,
+        "calldate": start,
+        "hangupdate": start + dt.timedelta(minutes=1),
+        "call_tags_count": 1,
+        "content_hash": "1",
+    } | fields
+
+
+def read(*calls: dict[str, Any], hours: tuple[dt.datetime, ...] = (HOUR,), minute: int = 0) -> Loaded:
+    """What a fetch of `hours` brought: the calls, each with one tag."""
+    frame = pl.DataFrame(list(calls), schema=_CALL_COLUMNS)
+    tags = frame.select("key", "partition_hour", position=pl.lit(0), tag=pl.lit("a"), item=pl.lit('"a"'))
+    counts = frame.group_by("partition_hour").len("loaded").cast({"loaded": pl.Int64})
+    loads = (
+        pl.DataFrame({"partition_hour": list(hours)}, schema={"partition_hour": pl.Datetime("us")})
+        .join(counts, on="partition_hour", how="left")
+        .with_columns(
+            pl.col("loaded").fill_null(0),
+            pl.col("loaded").fill_null(0).alias("served"),
+            *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
+            *(pl.lit(1).alias(name) for name in ("requests", "pages")),
+            content_hash=pl.lit("h"),
+            fetched_at=pl.lit(dt.datetime(2026, 3, 2, 8, minute, tzinfo=dt.UTC)),
+            ends_at=pl.lit(dt.datetime(2026, 3, 2, 3, tzinfo=dt.UTC)),
+        )
+    )
+    return Loaded(
+        calls=frame,
+        children={name: table.polars_schema.to_frame() for name, table in CHILDREN.items()}
+        | {"call_tags": tags.cast({"position": pl.Int32})},
+        rejected_records=REJECTED_RECORDS.polars_schema.to_frame(),
+        loads=loads,
+    )
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path / "cdr.duckdb")
+
+
+def load(warehouse: Warehouse, loaded: Loaded) -> dict[str, int]:
+    with warehouse.connect("test") as connection:
+        loads = load_hours(connection, loaded, "run")
+    return loads.select("new", "changed", "vanished", "moved").sum().row(0, named=True)
+
+
+def ask(warehouse: Warehouse, query: str) -> list[tuple[Any, ...]]:
+    with warehouse.connect("test") as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_second_load_of_the_same_hour_writes_nothing(warehouse: Warehouse) -> None:
+    assert load(warehouse, read(call("a"), call("b"))) == {"new": 2, "changed": 0, "vanished": 0, "moved": 0}
+    before = ask(warehouse, "SELECT * FROM cdr.calls ORDER BY key")
+    with warehouse.connect("test") as connection:
+        connection.execute("DELETE FROM cdr.stale_hours")
+    assert load(warehouse, read(call("b"), call("a"), minute=1)) == {"new": 0, "changed": 0, "vanished": 0, "moved": 0}
+    assert ask(warehouse, "SELECT * FROM cdr.calls ORDER BY key") == before
+    assert ask(warehouse, "FROM cdr.stale_hours") == []
+    assert ask(warehouse, "SELECT count(*) FROM cdr.loads") == [(2,)]
+
+
+def test_a_changed_call_replaces_its_row_and_its_children(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a"), call("b")))
+    assert load(warehouse, read(call("a", content_hash="2", agent="x@y"), call("b"), minute=1))["changed"] == 1
+    assert ask(warehouse, "SELECT key, agent FROM cdr.calls ORDER BY key") == [("a", "x@y"), ("b", None)]
+    assert ask(warehouse, "SELECT key, count(*) FROM cdr.call_tags GROUP BY ALL ORDER BY ALL") == [("a", 1), ("b", 1)]
+
+
+def test_a_vanished_call_is_kept_marked_and_comes_back_when_it_is_listed_again(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a"), call("b")))
+    assert load(warehouse, read(call("a"), minute=1))["vanished"] == 1
+    assert ask(warehouse, "SELECT key, vanished_at IS NULL FROM cdr.calls ORDER BY key") == [("a", True), ("b", False)]
+    assert load(warehouse, read(call("a"), minute=2))["vanished"] == 0
+    assert load(warehouse, read(call("a"), call("b"), minute=3)) == {"new": 0, "changed": 1, "vanished": 0, "moved": 0}
+    assert ask(warehouse, "SELECT key, vanished_at IS NULL FROM cdr.calls ORDER BY key") == [("a", True), ("b", True)]
+
+
+def test_an_hour_without_calls_empties_nothing_of_its_neighbour(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a"), call("n", NEXT_HOUR), hours=(HOUR, NEXT_HOUR)))
+    assert load(warehouse, read(hours=(HOUR,), minute=1))["vanished"] == 1
+    assert ask(warehouse, "SELECT key FROM cdr.calls WHERE vanished_at IS NULL") == [("n",)]
+
+
+def test_a_call_whose_date_was_corrected_moves_and_is_there_once(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a"), call("b")))
+    load(warehouse, read(call("a", NEXT_HOUR), hours=(NEXT_HOUR,), minute=1))
+    assert ask(warehouse, "SELECT key, partition_hour FROM cdr.calls ORDER BY key") == [("a", NEXT_HOUR), ("b", HOUR)]
+    assert ask(warehouse, "SELECT key, partition_hour FROM cdr.call_tags ORDER BY key") == [
+        ("a", NEXT_HOUR),
+        ("b", HOUR),
+    ]
+    assert ask(warehouse, "SELECT loaded, moved FROM cdr.loads ORDER BY partition_hour") == [(2, 1), (1, 0)]
+    stale = ask(warehouse, "SELECT hour FROM cdr.stale_hours WHERE reason = 'partition' ORDER BY ALL")
+    assert stale == [(HOUR,), (NEXT_HOUR,)]
+
+
+def test_the_same_key_in_two_hours_of_one_load_is_the_later_ones(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a"), call("a", NEXT_HOUR, content_hash="2"), hours=(HOUR, NEXT_HOUR)))
+    assert ask(warehouse, "SELECT partition_hour FROM cdr.calls") == [(NEXT_HOUR,)]
+    assert ask(warehouse, "SELECT partition_hour FROM cdr.call_tags") == [(NEXT_HOUR,)]
+    assert ask(warehouse, "SELECT loaded, moved FROM cdr.loads ORDER BY partition_hour") == [(1, 1), (1, 0)]
+
+
+def test_every_hour_that_a_call_overlaps_is_touched_in_its_old_and_its_new_content(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a", hangupdate=HOUR + dt.timedelta(hours=2, minutes=30))))
+    touched = "SELECT hour FROM cdr.stale_hours WHERE reason = 'touched' ORDER BY hour"
+    assert ask(warehouse, touched) == [(HOUR + dt.timedelta(hours=n),) for n in range(3)]
+    with warehouse.connect("test") as connection:
+        connection.execute("DELETE FROM cdr.stale_hours")
+    load(warehouse, read(call("a", content_hash="2"), minute=1))
+    assert ask(warehouse, touched) == [(HOUR + dt.timedelta(hours=n),) for n in range(3)]
+
+
+def test_a_failure_in_the_middle_changes_nothing(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a")))
+    broken = read(call("a", content_hash="2"), minute=1)
+    object.__setattr__(broken, "rejected_records", pl.DataFrame({"no_such_column": [1]}))
+    with pytest.raises(Exception, match="no_such_column"):
+        load(warehouse, broken)
+    assert ask(warehouse, "SELECT content_hash FROM cdr.calls") == [("1",)]
+    assert ask(warehouse, "SELECT count(*) FROM cdr.loads") == [(1,)]

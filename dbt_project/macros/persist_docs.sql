@@ -1,0 +1,28 @@
+{#
+  Writes descriptions as DuckDB comments, those alone that are not there yet: dbt's own macro writes every column's at
+  every build, which takes a third of an hourly build's time.
+#}
+{% macro duckdb__persist_docs(relation, model, for_relation, for_columns) -%}
+    {%- set table = "database_name = '" ~ relation.database ~ "' and schema_name = '" ~ relation.schema
+        ~ "' and table_name = '" ~ relation.identifier ~ "'" -%}
+    {%- set known = {} -%}
+    {%- for name, comment in run_query(
+        "select '', comment from duckdb_tables() where " ~ table
+        ~ " union all select column_name, comment from duckdb_columns() where " ~ table
+    ).rows -%}
+        {%- do known.update({name: comment}) -%}
+    {%- endfor -%}
+
+    {%- set comments = [] -%}
+    {%- if for_relation and config.persist_relation_docs() and model.description != known[''] -%}
+        {%- do comments.append("comment on table " ~ relation ~ " is " ~ duckdb_escape_comment(model.description)) -%}
+    {%- endif -%}
+    {%- if for_columns and config.persist_column_docs() -%}
+        {%- for name, column in model.columns.items() if name in known and column.description != known[name] -%}
+            {%- do comments.append(
+                "comment on column " ~ relation ~ "." ~ adapter.quote(name) ~ " is " ~ duckdb_escape_comment(column.description)
+            ) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {%- if comments -%} {%- do run_query(comments | join(';\n')) -%} {%- endif -%}
+{%- endmacro %}
