@@ -4,7 +4,9 @@
 `workspace.yaml` names, made when Dagster asks for it and not at import.
 """
 
-from dagster import Definitions, definitions, in_process_executor
+import warnings
+
+from dagster import BetaWarning, Definitions, definitions, in_process_executor
 
 from cdr_assets.assets.cdr import build_cdr
 from cdr_assets.assets.marts import build_marts
@@ -18,6 +20,9 @@ from cdr_assets.schedules import build_freshness_schedule, build_hourly_schedule
 from cdr_assets.sensors import build_gap_sensor
 from cdr_assets.settings import Settings, read_settings
 from cdr_assets.warehouse import Warehouse
+
+# Backfill policies are what makes a ranged run one run; the version of Dagster is pinned.
+warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")
 
 
 def build_defs(settings: Settings | None = None) -> Definitions:

@@ -7,6 +7,7 @@ anything else is an error that names what was met: key names and types, never va
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -126,7 +127,11 @@ def _status_error(reply: Reply, redact: Callable[[str], str]) -> AlotechError:
             message = ""
     met = f"the answer is HTTP {status}" + (f", {_quoted(message, redact)}" if message else "")
     if status in (408, 425, 429) or status >= 500:
-        return ServiceUnavailableError(met, retry_after=_retry_after(reply.headers.get("Retry-After")))
+        asked = _retry_after(reply.headers.get("Retry-After"))
+        if asked is not None and asked > _LONGEST_RETRY_AFTER:
+            met += f", which asks for a pause of {asked:.0f} s"
+            asked = _LONGEST_RETRY_AFTER
+        return ServiceUnavailableError(met, retry_after=asked)
     if status in (401, 403):
         return TokenRejectedError(met)
     if status in (400, 422):
@@ -225,7 +230,7 @@ def _has(words: str, message: str) -> bool:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait, of a header in seconds or as a date, within reason; None if there is none to read."""
+    """Seconds to wait, of a header in seconds or as a date; None if there is none to read."""
     if value is None:
         return None
     try:
@@ -238,4 +243,4 @@ def _retry_after(value: str | None) -> float | None:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         seconds = (moment - datetime.now(UTC)).total_seconds()
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER) if seconds == seconds else None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None

@@ -68,7 +68,7 @@ class AlotechClient:
         read_timeout: float = 60.0,
         total_timeout: float = 180.0,
         max_attempts: int = 5,
-        max_pages: int = 5000,
+        max_pages: int = 2000,
         limits_dir: Path | None = None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:

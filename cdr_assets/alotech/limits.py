@@ -48,15 +48,10 @@ class Limits:
         self._slots: deque[FileLock] | None = None
         self._booking: Path | None = None
         if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                (folder / "requests").touch()
-            except OSError as error:
-                raise ConfigurationError(
-                    f"the folder of request limits {folder} cannot be written: {error.strerror}",
-                    advice="make it writable or choose another data folder",
-                ) from None
             self._booking = folder / "requests"
+            with self._usable_folder():
+                folder.mkdir(parents=True, exist_ok=True)
+                self._booking.touch()
             self._booking_lock = FileLock(folder / "requests.lock", thread_local=False, poll_interval=0.002)
             if max_concurrency:
                 # One lock object a slot, handed to one thread at a time: a FileLock that two threads share
@@ -87,7 +82,7 @@ class Limits:
             self._slots.appendleft(slot)
 
     def _take_slot(self, slots: deque[FileLock]) -> FileLock | None:
-        with self._mutex:
+        with self._mutex, self._usable_folder():
             for _ in range(len(slots)):
                 slot = slots.popleft()
                 try:
@@ -105,11 +100,25 @@ class Limits:
                 now, start = self._book(self._next_start)
                 self._next_start = start + self._interval
             else:
-                with self._booking_lock:
+                with self._usable_folder(), self._booking_lock:
                     now, start = self._book(_number(self._booking.read_text()))
                     self._booking.write_text(repr(start + self._interval))
         if start > now:
             self._sleep(start - now)
+
+    @contextlib.contextmanager
+    def _usable_folder(self) -> Iterator[None]:
+        """Says what is wrong with the folder, a disk that has become full included."""
+        try:
+            yield
+        except Timeout:
+            raise
+        except OSError as error:
+            folder = self._booking and self._booking.parent
+            raise ConfigurationError(
+                f"the folder of request limits {folder} cannot be written: {error.strerror}",
+                advice="make it writable, or choose another data folder",
+            ) from None
 
     def _book(self, next_start: float) -> tuple[float, float]:
         # The monotonic clock is one for all processes of a machine and does not jump; it restarts at boot.

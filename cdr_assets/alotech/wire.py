@@ -139,20 +139,21 @@ class Wire:
 
         proxied = met(Urllib3ProxyError, requests.exceptions.ProxyError) is not None
         there = "the proxy of the environment" if proxied else self.host
+        advice = "check HTTPS_PROXY and NO_PROXY" if proxied else None
         if met(DecodeError):
             return MalformedAnswerError("the answer's compression is broken")
         if met(NameResolutionError, socket.gaierror):
             resolver = met(socket.gaierror)
             passing = isinstance(resolver, socket.gaierror) and resolver.errno == socket.EAI_AGAIN
-            return UnknownHostError(f"the name of {there} is not known", retryable=passing)
+            return UnknownHostError(f"the name of {there} is not known", retryable=passing, advice=advice)
         if met(ssl.SSLCertVerificationError):
             return TlsError(f"the certificate of {there} is not to be trusted")
         if met(ssl.SSLError) and not met(ssl.SSLEOFError, ssl.SSLZeroReturnError):
             return TlsError(f"{there} does not speak TLS as we do")
         if met(ConnectionRefusedError):
-            return UnreachableError(f"{there} refuses the connection")
+            return UnreachableError(f"{there} refuses the connection", advice=advice)
         if proxied:
-            return UnreachableError(f"{there} does not let us through", advice="check HTTPS_PROXY and NO_PROXY")
+            return UnreachableError(f"{there} does not let us through", advice=advice)
         if met(NewConnectionError, ConnectTimeoutError):
             return UnreachableError(f"no connection to {there} within {self._timeout[0]:g} s")
         if met(ReadTimeoutError, TimeoutError):
@@ -166,6 +167,7 @@ def _checked(base_url: str) -> str:
         parts = urlsplit(base_url.strip())
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
+        # It quotes the part that is wrong, and travels on as the context of ours.
         error.args = ()
         raise ConfigurationError("the base URL is not an address") from None
     if parts.scheme not in ("http", "https") or not host:

@@ -10,7 +10,7 @@ from dagster import (
     AssetsDefinition,
     AssetSpec,
     HourlyPartitionsDefinition,
-    Output,
+    MaterializeResult,
     ResourceParam,
     multi_asset,
 )
@@ -57,7 +57,7 @@ def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsD
         backfill_policy=BACKFILL_POLICY,
     )
     @in_operators_words
-    def cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[Output[None]]:
+    def cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[MaterializeResult[None]]:
         hours = hours_in(context)
         with warehouse.connect(holder(context)) as connection:
             # Pages of an earlier run, where this run was to fetch the hour, mean that the fetch failed.
@@ -81,7 +81,7 @@ def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsD
             _report(context, batch, read, loads)
         fail_for(context, failed, "cdr")
         for key in CDR_KEYS:
-            yield ended(context, key)
+            yield ended(key)
 
     return cdr
 

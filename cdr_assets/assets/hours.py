@@ -16,7 +16,7 @@ from dagster import (
     BackfillPolicy,
     Failure,
     HourlyPartitionsDefinition,
-    Output,
+    MaterializeResult,
 )
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
@@ -79,15 +79,11 @@ def report(
         )
 
 
-def ended(context: AssetExecutionContext, asset_key: AssetKey) -> Output[None]:
+def ended(asset_key: AssetKey) -> MaterializeResult[None]:
     """Ends the asset's part in the step: its hours have been reported, the steps downstream may go on."""
     # The marker keeps Dagster from adding a materialization of its own for every partition of the run, failed hours
     # included; without any output, the steps downstream would be skipped and the good hours lost with the bad.
-    return Output(
-        None,
-        output_name=context.assets_def.get_output_name_for_asset_key(asset_key),
-        metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True},
-    )
+    return MaterializeResult(asset_key=asset_key, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
 
 
 def is_in_run(context: AssetExecutionContext, *stages: str) -> bool:

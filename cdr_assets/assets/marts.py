@@ -12,9 +12,11 @@ from dagster import (
     AssetsDefinition,
     Failure,
     HourlyPartitionsDefinition,
+    MaterializeResult,
     Output,
     ResourceParam,
 )
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
 from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
@@ -29,6 +31,7 @@ from cdr_assets.assets.hours import (
     report,
     split,
 )
+from cdr_assets.checks.evaluation import evaluated
 from cdr_assets.dbt import NodeResult, build, manifest_path
 from cdr_assets.schema import CALLS
 from cdr_assets.settings import Settings
@@ -80,7 +83,7 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
     @in_operators_words
     def marts(
         context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]
-    ) -> Iterator[Output[None] | AssetCheckResult]:
+    ) -> Iterator[MaterializeResult[None] | Output[None] | AssetCheckEvaluation]:
         hours = hours_in(context)
         chosen = {unique_id: key for unique_id, key in keys.items() if key in context.selected_asset_keys}
         whole = chosen == keys
@@ -100,11 +103,11 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
             if result.unique_id in chosen:
                 key = chosen[result.unique_id]
                 report(context, key, good, {hour: {"seconds": result.seconds} for hour in good})
-                yield ended(context, key)
+                yield ended(key)
         for result in results:
             check = get_asset_check_key_for_test(manifest, translator, result.unique_id, None)
             if check is not None and check in context.selected_asset_check_keys:
-                yield AssetCheckResult(
+                outcome = AssetCheckResult(
                     asset_key=check.asset_key,
                     check_name=check.name,
                     passed=result.status == "pass",
@@ -112,6 +115,7 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
                     description=result.message or None,
                     metadata={"failing rows": result.failures},
                 )
+                yield from evaluated(context.assets_def, outcome)
         fail_for(context, failed, "marts")
 
     return marts

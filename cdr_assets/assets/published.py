@@ -7,7 +7,7 @@ from dagster import (
     AssetKey,
     AssetsDefinition,
     HourlyPartitionsDefinition,
-    Output,
+    MaterializeResult,
     ResourceParam,
     asset,
 )
@@ -43,7 +43,9 @@ def build_published(
         kinds={"duckdb"},
     )
     @in_operators_words
-    def published_cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[Output[None]]:
+    def published_cdr(
+        context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]
+    ) -> Iterator[MaterializeResult[None]]:
         key = settings.cdr_secret_key
         secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
         with warehouse.connect(holder(context)) as connection:
@@ -52,6 +54,6 @@ def build_published(
         context.log.info(f"published {settings.published_path}, {size / 1e6:.1f} MB")
         report(context, PUBLISHED_KEY, good)
         fail_for(context, failed, "published")
-        yield ended(context, PUBLISHED_KEY)
+        yield ended(PUBLISHED_KEY)
 
     return published_cdr

@@ -5,7 +5,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import polars as pl
-from dagster import AssetExecutionContext, AssetsDefinition, HourlyPartitionsDefinition, Output, ResourceParam, asset
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    HourlyPartitionsDefinition,
+    MaterializeResult,
+    ResourceParam,
+    asset,
+)
 
 from cdr_assets.alotech import (
     AlotechClient,
@@ -55,7 +62,7 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
     @in_operators_words
     def cdr_pages(
         context: AssetExecutionContext, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
-    ) -> Iterator[Output[None]]:
+    ) -> Iterator[MaterializeResult[None]]:
         hours = hours_in(context)
         failed: dict[Hour, str] = {}
         with warehouse.connect(holder(context)) as connection:
@@ -68,11 +75,13 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
             for hour, reason in failed.items():
                 context.log.error(f"hour {hour}: {reason}")
             with warehouse.connect(holder(context)) as connection:
-                add_failed_fetches(connection, {hour.start: reason for hour, reason in failed.items()}, context.run.run_id)
+                add_failed_fetches(
+                    connection, {hour.start: reason for hour, reason in failed.items()}, context.run.run_id
+                )
         if len(failed) == len(hours):
             raise failure(failed)
         fail_for(context, failed, "raw")
-        yield ended(context, PAGES_KEY)
+        yield ended(PAGES_KEY)
 
     return cdr_pages
 

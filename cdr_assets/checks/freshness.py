@@ -16,10 +16,13 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     HourlyPartitionsDefinition,
+    Output,
     multi_asset_check,
 )
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from cdr_assets.assets.keys import PUBLISHED_KEY
+from cdr_assets.checks.evaluation import evaluated
 from cdr_assets.partitions import HOUR, hours_between
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse import open_published
@@ -46,14 +49,14 @@ def build_freshness_checks(partitions: HourlyPartitionsDefinition, settings: Set
             ),
         ],
     )
-    def freshness() -> Iterator[AssetCheckResult]:
+    def freshness() -> Iterator[Output[None] | AssetCheckEvaluation]:
         now = dt.datetime.now(dt.UTC)
         loaded, newest_call, silence = read_newest(settings.published_path)
         expected = expected_hour(partitions, now, settings.cdr_settle_minutes)
         missing = 0
         if expected is not None and (loaded is None or loaded < expected):
             missing = int((expected - (loaded or expected - HOUR)) / HOUR)
-        yield AssetCheckResult(
+        hour_is_there = AssetCheckResult(
             asset_key=PUBLISHED_KEY,
             check_name="newest_hour_is_there",
             passed=missing == 0,
@@ -64,7 +67,7 @@ def build_freshness_checks(partitions: HourlyPartitionsDefinition, settings: Set
             metadata={"expected": str(expected), "newest": str(loaded)},
         )
         quiet = now - newest_call if newest_call else None
-        yield AssetCheckResult(
+        calls_come = AssetCheckResult(
             asset_key=PUBLISHED_KEY,
             check_name="calls_still_come",
             passed=quiet is not None and quiet <= max(silence, _USUAL_SILENCE) + HOUR,
@@ -74,6 +77,8 @@ def build_freshness_checks(partitions: HourlyPartitionsDefinition, settings: Set
             else "there is no call at all",
             metadata={"newest call": str(newest_call)},
         )
+        yield from evaluated(freshness, hour_is_there)
+        yield from evaluated(freshness, calls_come)
 
     return freshness
 

@@ -13,10 +13,13 @@ from dagster import (
     AssetCheckSpec,
     AssetKey,
     HourlyPartitionsDefinition,
+    Output,
     ResourceParam,
     multi_asset_check,
 )
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
+from cdr_assets.checks.evaluation import evaluated
 from cdr_assets.partitions import Hour, hours_of_run
 from cdr_assets.schema import CALLS, CHILDREN, TABLES
 from cdr_assets.warehouse import Warehouse
@@ -95,18 +98,21 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
     )
     def row_counts(
         context: AssetCheckExecutionContext, warehouse: ResourceParam[Warehouse]
-    ) -> Iterator[AssetCheckResult]:
+    ) -> Iterator[Output[None] | AssetCheckEvaluation]:
         hours = hours_of_run(partitions, context.run)
         with warehouse.connect(f"run {context.run.run_id[:8]}, row counts") as connection:
             calls, unique, columns = find_wrong(connection, hours)
             children = {name: find_wrong_children(connection, name, hours) for name in CHILDREN}
-        yield _result(_CALLS_KEY, "row_counts_balance", calls, "hours do not balance")
-        yield _result(_CALLS_KEY, "keys_are_unique", unique, "keys have more than one row")
-        yield _result(_CALLS_KEY, "columns_as_declared", columns, "columns differ from their declaration")
+        results = [
+            _result(_CALLS_KEY, "row_counts_balance", calls, "hours do not balance"),
+            _result(_CALLS_KEY, "keys_are_unique", unique, "keys have more than one row"),
+            _result(_CALLS_KEY, "columns_as_declared", columns, "columns differ from their declaration"),
+        ]
         for name, table in CHILDREN.items():
-            yield _result(
-                AssetKey(table.asset_key), "rows_equal_items", children[name], "hours have other rows than items"
-            )
+            key = AssetKey(table.asset_key)
+            results.append(_result(key, "rows_equal_items", children[name], "hours have other rows than items"))
+        for result in results:
+            yield from evaluated(row_counts, result)
 
     return row_counts
 

@@ -5,9 +5,9 @@ import json
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELDS, Column, Kind
-from cdr_assets.transforms import values
+from cdr_assets.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
 from cdr_assets.transforms.items import as_arrays
+from cdr_assets.transforms.values import Values, is_filled
 
 _NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
@@ -17,18 +17,15 @@ def sent_fields(records: pl.DataFrame) -> pl.DataFrame:
     return records.select(pl.col("fields").map.get(name).alias(name) for name in _NAMES)
 
 
-def typed_fields(sent: pl.DataFrame, time_zone: str) -> pl.DataFrame:
-    """The vendor's columns, typed, and for each date a column `calldate_exact` and so on: the instant if it was sent."""
-    typed = []
-    for column in VENDOR_COLUMNS:
-        json_texts = sent[column.name]
-        if column.kind is Kind.LOCAL:
-            local, instant = values.local_time(json_texts, time_zone)
-            typed += [local.alias(column.name), instant.alias(f"{column.name}_exact")]
-        else:
-            typed.append(values.read(column.kind, json_texts, time_zone).alias(column.name))
-    # A key is looked up and joined on: blanks around it would make another call of it.
-    return pl.DataFrame(typed).with_columns(pl.col("key").str.strip_chars())
+def typed_fields(values: Values) -> pl.DataFrame:
+    """The vendor's columns, and for each date a column `calldate_exact` and so on: the instant if one was sent."""
+    exact = {date: values.instants.filter(pl.col("name") == date) for date in CALL_DATES}
+    nothing = pl.Series([None], dtype=values.instants.schema["instant"]).new_from_index(0, values.typed.height)
+    return values.typed.with_columns(
+        # A key is looked up and joined on: blanks around it would make another call of it.
+        pl.col("key").str.strip_chars(),
+        *(nothing.clone().scatter(sent["row"], sent["instant"]).alias(f"{date}_exact") for date, sent in exact.items()),
+    )
 
 
 def status(calldate: pl.Series) -> list[pl.Expr]:
@@ -36,51 +33,42 @@ def status(calldate: pl.Series) -> list[pl.Expr]:
 
     A record without a key that lies outside is not rejected here: the hour that it belongs to does that.
     """
-    is_outside = (pl.col("calldate") < pl.col("window_start")).fill_null(False) | (
-        pl.col("calldate") >= pl.col("window_finish")
-    ).fill_null(False)
+    before = (pl.col("calldate") < pl.col("window_start")).fill_null(False)
+    after = (pl.col("calldate") >= pl.col("window_finish")).fill_null(False)
     return [
-        is_outside.alias("is_outside"),
-        pl.when(is_outside)
-        .then(None)
-        .when(pl.col("fields").is_null())
+        (before | after).alias("is_outside"),
+        pl.when(pl.col("fields").is_null())
         .then(pl.lit("not an object"))
-        .when(pl.col("key").is_null())
+        .when(pl.col("key").is_null() & ~before & ~after)
         .then(pl.lit("no key"))
-        .when(pl.col("calldate").is_null() & ~values.is_filled(calldate))
-        .then(pl.lit("no calldate"))
-        .when(pl.col("calldate").is_null())
+        .when(pl.col("calldate").is_null() & is_filled(calldate))
         .then(pl.lit("calldate cannot be read"))
+        .when(pl.col("calldate").is_null())
+        .then(pl.lit("no calldate"))
         .alias("reason"),
     ]
 
 
-def extra(records: pl.DataFrame, sent: pl.DataFrame, typed: pl.DataFrame) -> pl.DataFrame:
+def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     """`extra` of the records that have any: record, extra, lasting_extra (without volatile fields).
 
-    Fields that the vendor's page does not name, and the originals of values that could not be read as their column's
-    kind or were rounded to it; by name, so that the order in which they were sent does not matter.
+    The fields that the vendor's page does not name, and what was `kept` of the others (row, name, value); by name, so that
+    the order in which they were sent does not matter.
     """
     fields = records.select("record", pl.col("fields").map.entries()).explode(
         "fields", empty_as_null=False, keep_nulls=False
     )
-    unknown = (
-        fields.unnest("fields")
-        .filter(pl.col("key").cast(pl.Enum(_NAMES), strict=False).is_null())
-        .select("record", name="key", value=pl.col("value").fill_null("null"))
-    )
-    unread = [_unread(records["record"], column, sent[column.name], typed[column.name]) for column in VENDOR_COLUMNS]
-    entries = pl.concat([unknown, *unread])
+    is_unknown = pl.col("key").cast(pl.Enum(_NAMES), strict=False).is_null()
+    unknown = fields.unnest("fields").filter(is_unknown).select("record", name="key", value="value")
+    entries = pl.concat([unknown, kept.select(records["record"].gather(kept["row"]), "name", "value")])
     names = entries["name"].unique()
     quoted = pl.Series([json.dumps(name, ensure_ascii=False) for name in names], dtype=pl.String)
+    name = pl.col("name").replace_strict(names, quoted, return_dtype=pl.String)
+    field = pl.concat_str(name, pl.col("value").fill_null("null"), separator=":")
     is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
     return (
-        entries.with_columns(
-            field=pl.concat_str(
-                pl.col("name").replace_strict(names, quoted, return_dtype=pl.String), "value", separator=":"
-            )
-        )
-        .sort("record", "name")
+        entries.sort("record", "name")
+        .with_columns(field=field)
         .group_by("record", maintain_order=True)
         .agg(
             extra=_object(pl.col("field")),
@@ -105,13 +93,9 @@ def content_hashes(connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame) -
     lasting = [column for column in VENDOR_COLUMNS if column.name not in VOLATILE_FIELDS]
     # A text may hold the separator; nothing else does. With the lengths, no two contents read the same.
     lengths = (pl.col(column.name).str.len_bytes() for column in lasting if column.kind is Kind.TEXT)
-    values_ = (
-        *(pl.col(column.name) for column in lasting),
-        *(pl.col(f"{date}_utc") for date in CALL_DATES),
-        *(pl.col(name) for name in (*ARRAYS, "lasting_extra")),
-    )
+    names = [column.name for column in lasting] + [f"{date}_utc" for date in CALL_DATES] + [*ARRAYS, "lasting_extra"]
     # No value is the empty text: it stands for NULL.
-    content = [value.to_physical().cast(pl.String).fill_null("") for value in (*lengths, *values_)]
+    content = [value.to_physical().cast(pl.String).fill_null("") for value in (*lengths, *map(pl.col, names))]
     return md5(connection, calls.select(pl.concat_str(content, separator="\x1f").alias("text")).to_series())
 
 
@@ -119,18 +103,6 @@ def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
     """Hashes that are the same on every machine and in every version, as polars' own are not."""
     connection.register("texts", texts.alias("text").to_frame())
     return connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
-
-
-def _unread(record: pl.Series, column: Column, sent: pl.Series, typed: pl.Series) -> pl.DataFrame:
-    """The values of a column whose original must be kept: record, name, value."""
-    kept = sent.is_not_null() & typed.is_null()
-    if column.kind is Kind.INTEGER:
-        kept |= values.is_rounded(sent).fill_null(False)
-    if kept.any():
-        kept &= values.is_filled(sent)
-    return pl.DataFrame({"record": record.filter(kept), "value": sent.filter(kept)}).select(
-        "record", pl.lit(column.name).alias("name"), "value"
-    )
 
 
 def _object(fields: pl.Expr) -> pl.Expr:

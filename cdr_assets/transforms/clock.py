@@ -15,6 +15,7 @@ Instants outside of the years 1 to 9999 are NULL, for Python can't hold them.
 """
 
 import datetime as dt
+from typing import Literal
 
 import polars as pl
 
@@ -34,8 +35,11 @@ _SPELLING = (
 # Ten digits are seconds, thirteen milliseconds: either way, what follows the tenth digit is a fraction of a second.
 _EPOCH = r"^(?<seconds>[0-9]{10})(?<milliseconds>[0-9]{3})?(?:\.(?<fraction>[0-9]+))?$"
 
-_FIRST = dt.datetime(1, 1, 1)
-_LAST = dt.datetime(9999, 12, 31, 23, 59, 59, 999_999)
+
+def usual_wall_clock(text: pl.Expr) -> pl.Expr:
+    """Dates in the vendor's usual spelling, as sent; NULL for all others."""
+    local = text.str.to_datetime(_USUAL, time_unit="us", strict=False)
+    return pl.when(_is_held(local)).then(local)
 
 
 def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:
@@ -44,37 +48,7 @@ def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:
     The wall clock is a naive Datetime, NULL where the text cannot be read. The instant (UTC) is NULL but where the text
     carries it: an offset, Z, or an epoch in seconds or milliseconds.
     """
-    local = _in_years(texts.str.to_datetime(_USUAL, time_unit="us", strict=False))
-    instant = pl.Series("instant", [None], pl.Datetime("us", "UTC")).new_from_index(0, len(texts))
-    other = local.is_null() & texts.is_not_null()
-    if other.any():
-        rows = other.arg_true()
-        read = _other_spellings(texts.filter(other), time_zone)
-        local, instant = local.scatter(rows, read["local"]), instant.scatter(rows, read["instant"])
-    return local, instant
 
-
-def instants(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
-    """The instants of the four dates, as columns `calldate_utc` and so on, by the rules above.
-
-    `calls` has the four dates, `duration`, and for each date a column `calldate_exact` and so on (the instant if it was
-    sent, else NULL).
-    """
-    known = calls.with_columns(
-        pl.coalesce(f"{date}_exact", _localized(date, time_zone, "null")).alias(f"{date}_utc") for date in CALL_DATES
-    )
-    unsettled = pl.any_horizontal(
-        pl.col(date).is_not_null() & pl.col(f"{date}_utc").is_null() for date in CALL_DATES
-    )
-    columns = [f"{date}_utc" for date in CALL_DATES]
-    rows = known.select(unsettled.arg_true()).to_series()
-    if len(rows):
-        settled = _settled(calls[rows], time_zone)
-        known = known.with_columns(known[column].scatter(rows, settled[column]) for column in columns)
-    return known.select(_in_years(known[column]) for column in columns)
-
-
-def _other_spellings(texts: pl.Series, time_zone: str) -> pl.DataFrame:
     def two_digits(expression: pl.Expr) -> pl.Expr:
         return expression.fill_null("0").str.zfill(2)
 
@@ -101,45 +75,47 @@ def _other_spellings(texts: pl.Series, time_zone: str) -> pl.DataFrame:
     since_epoch = pl.from_epoch(epoch.field("seconds").cast(pl.Int64)).cast(pl.Datetime("us")) + microseconds(
         pl.concat_str(epoch.field("milliseconds").fill_null(""), epoch.field("fraction").fill_null(""))
     )
-    return (
+    is_exact = date.field("utc").is_not_null() | date.field("sign").is_not_null()
+    ahead = pl.when(date.field("sign") == "-").then(-offset).otherwise(offset)
+    read = (
         texts.alias("text")
         .to_frame()
-        .with_columns(
-            date=pl.col("text").str.extract_groups(_SPELLING),
-            epoch=pl.col("text").str.extract_groups(_EPOCH),
-        )
-        .with_columns(exact=date.field("utc").is_not_null() | date.field("sign").is_not_null())
-        .with_columns(sent=sent, since_epoch=since_epoch)
-        .with_columns(
-            instant=pl.coalesce(
-                "since_epoch",
-                pl.when("exact").then(
-                    pl.when(date.field("sign") == "-").then(pl.col("sent") + offset).otherwise(pl.col("sent") - offset)
-                ),
-            ).dt.replace_time_zone("UTC")
-        )
-        .with_columns(
-            local=pl.coalesce(
-                pl.col("instant").dt.convert_time_zone(time_zone).dt.replace_time_zone(None),
-                "sent",
-            )
-        )
-        .select(
-            # Neither is worth anything where the other falls out of the years that can be held.
-            pl.when(_held("local") & (_held("instant") | ~pl.col("exact"))).then("local").alias("local"),
-            pl.when(_held("local") & _held("instant")).then("instant").alias("instant"),
-        )
+        .select(date=pl.col("text").str.extract_groups(_SPELLING), epoch=pl.col("text").str.extract_groups(_EPOCH))
+        .select(sent=sent, instant=pl.coalesce(since_epoch, pl.when(is_exact).then(sent - ahead)))
+        .with_columns(pl.col("instant").dt.replace_time_zone("UTC"))
+        .with_columns(local=pl.coalesce(pl.col("instant").dt.convert_time_zone(time_zone).dt.replace_time_zone(None), "sent"))
+        .select(pl.when(_is_held(pl.col("local")) & _is_held(pl.col("instant")).fill_null(True)).then(pl.struct("local", "instant")).alias("read"))
+        .unnest("read")
     )
+    return read["local"], read["instant"]
+
+
+def instants(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
+    """The instants of the four dates, in columns `calldate_utc` and so on, by the rules above.
+
+    `calls` has the four dates, `duration`, and for each date `calldate_exact` and so on: the instant if one was sent.
+    """
+    columns = [f"{date}_utc" for date in CALL_DATES]
+    known = calls.select(
+        pl.coalesce(f"{date}_exact", _localized(pl.col(date), time_zone, "null")).alias(f"{date}_utc")
+        for date in CALL_DATES
+    )
+    if any(known[f"{date}_utc"].null_count() > calls[date].null_count() for date in CALL_DATES):
+        unsettled = pl.any_horizontal(known[f"{date}_utc"].is_null() & calls[date].is_not_null() for date in CALL_DATES)
+        rows = known.select(unsettled.arg_true()).to_series()
+        settled = _settled(calls[rows], time_zone)
+        known = known.with_columns(known[column].scatter(rows, settled[column]) for column in columns)
+    return known.select(pl.when(_is_held(pl.col(column))).then(column).alias(column) for column in columns)
 
 
 def _settled(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
     """The instants of calls with a time in a repeated or skipped hour."""
     day = pl.duration(days=1)
 
-    def choice(date: str, which: str) -> pl.Expr:
+    def choice(date: str, which: Literal["earliest", "latest"]) -> pl.Expr:
         # The wall clock of a day before has the offset from before the clocks were put forward.
         skipped = _localized(pl.col(date) - day, time_zone, "earliest") + day
-        return pl.coalesce(f"{date}_exact", _localized(date, time_zone, which), skipped)
+        return pl.coalesce(f"{date}_exact", _localized(pl.col(date), time_zone, which), skipped)
 
     choices = calls.select(
         "duration",
@@ -177,21 +153,10 @@ def _settled(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
     )
 
 
-def _localized(date: str | pl.Expr, time_zone: str, ambiguous: str) -> pl.Expr:
-    expression = pl.col(date) if isinstance(date, str) else date
-    return expression.dt.replace_time_zone(
-        time_zone,
-        ambiguous=ambiguous,  # type: ignore[arg-type]
-        non_existent="null",
-    ).dt.convert_time_zone("UTC")
+def _localized(date: pl.Expr, time_zone: str, ambiguous: Literal["earliest", "latest", "null"]) -> pl.Expr:
+    local = date.dt.replace_time_zone(time_zone, ambiguous=ambiguous, non_existent="null")
+    return local.dt.convert_time_zone("UTC")
 
 
-def _in_years(times: pl.Series) -> pl.Series:
-    zone = getattr(times.dtype, "time_zone", None)
-    bounds = pl.Series([_FIRST, _LAST], dtype=pl.Datetime("us")).dt.replace_time_zone(zone)
-    outside = (times < bounds[:1]) | (times > bounds[1:])
-    return times.scatter(outside.arg_true(), None) if outside.any() else times
-
-
-def _held(column: str) -> pl.Expr:
-    return pl.col(column).dt.year().is_between(_FIRST.year, _LAST.year)
+def _is_held(time: pl.Expr) -> pl.Expr:
+    return time.dt.year().is_between(dt.MINYEAR, dt.MAXYEAR)

@@ -5,8 +5,8 @@ import json
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import CHILDREN, POLARS, Column
-from cdr_assets.transforms import values
+from cdr_assets.schema import CHILDREN, POLARS
+from cdr_assets.transforms.values import read_values, scalar_text
 
 # What an item that is a plain text or number says.
 _SCALARS = {"call_history": ("event",), "csat_answers": ("answer", "score"), "call_tags": ("tag",)}
@@ -19,11 +19,11 @@ def as_arrays(connection: duckdb.DuckDBPyConnection, sent: pl.Series) -> pl.Seri
     array becomes its only item.
     """
     arrays = sent.fill_null("[]")
-    other = ~arrays.str.starts_with("[")
-    if not other.any():
+    other = (~arrays.str.starts_with("[")).arg_true()
+    if not len(other):
         return arrays
-    items = arrays.filter(other)
-    connection.register("sent", pl.DataFrame({"item": items, "content": values.text(items).str.strip_chars()}))
+    items = arrays.gather(other)
+    connection.register("sent", pl.DataFrame({"item": items, "content": scalar_text(items).str.strip_chars()}))
     single = connection.execute(
         """
         SELECT CASE
@@ -34,7 +34,7 @@ def as_arrays(connection: duckdb.DuckDBPyConnection, sent: pl.Series) -> pl.Seri
         FROM sent
         """
     ).pl()
-    return arrays.scatter(other.arg_true(), single["arrays"])
+    return arrays.scatter(other, single["arrays"])
 
 
 def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
@@ -45,29 +45,40 @@ def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFram
     """
     table = CHILDREN[name]
     full = calls.select("record", "key", "partition_hour", name).filter(pl.col(name) != "[]")
+    if not full.height:
+        return full.select("record").hstack(table.polars_schema.to_frame())
     rows = (
         full.drop(name)
         .hstack(_items(connection, name, full.select(array=name)))
-        .with_columns(position=pl.int_ranges(pl.col("item").list.len()))
+        .with_columns(position=pl.int_ranges(pl.col("item").list.len(), dtype=pl.Int32))
         .explode("item", "fields", "position", empty_as_null=False, keep_nulls=False)
     )
-    fields = rows["fields"].struct.unnest()
-    # Where every item is an object, none needs to be read as a scalar.
-    has_scalars = not rows["item"].str.starts_with("{").all()
-
-    def first_read(column: Column) -> pl.Expr:
-        sent = [fields[field] for field in column.names]
-        if has_scalars and column.name in _SCALARS[name]:
-            sent.append(rows["item"])
-        read = [values.read(column.kind, json, time_zone) for json in sent if json.null_count() < len(json)]
-        return pl.coalesce(*read, pl.lit(None, POLARS[column.kind])).alias(column.name)
-
-    return rows.select(
+    # A column is read from each of the names that it may have, and then from the item itself if that is a scalar.
+    alternatives = {
+        column.name: [pl.col("fields").struct.field(field) for field in column.names]
+        + [pl.when(~pl.col("item").str.starts_with("{")).then("item")] * (column.name in _SCALARS[name])
+        for column in table.columns
+        if column.names
+    }
+    sent = rows.select(
+        expression.alias(f"{column} {number}")
+        for column, expressions in alternatives.items()
+        for number, expression in enumerate(expressions)
+    )
+    kinds = {column.name: column.kind for column in table.columns}
+    filled = [place.name for place in sent if place.null_count() < sent.height]
+    typed = read_values(sent, {place: kinds[place.split()[0]] for place in filled}, time_zone).typed
+    return rows.hstack(typed).select(
         "record",
         "key",
         "partition_hour",
-        pl.col("position").cast(pl.Int32),
-        *(first_read(column) for column in table.columns if column.names),
+        "position",
+        *(
+            pl.coalesce(
+                *(place for place in filled if place.split()[0] == column), pl.lit(None, POLARS[kinds[column]])
+            ).alias(column)
+            for column in alternatives
+        ),
         pl.col("item").fill_null("null"),
     )
 

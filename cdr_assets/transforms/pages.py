@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import ARRAYS, CALLS, CHILDREN, REJECTED_RECORDS
+from cdr_assets.schema import ARRAYS, CALLS, CHILDREN, REJECTED_RECORDS, VENDOR_COLUMNS
 from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.clock import instants
 from cdr_assets.transforms.records import take_apart, verbatim
+from cdr_assets.transforms.values import read_values
 
 # Enough for work in bulk, few enough for what lies between pages and tables to stay in the tens of megabytes.
 _BATCH_PAGES = 100
@@ -85,18 +86,18 @@ def _read_batch(
 ) -> _Batch:
     pages, records = take_apart(connection, pages)
     sent = call.sent_fields(records)
-    typed = call.typed_fields(sent, time_zone)
+    read = read_values(sent, {column.name: column.kind for column in VENDOR_COLUMNS}, time_zone)
     records = (
         records.with_row_index("record", offset=first_record)
         .hstack(pages.drop("body").rename({"partition_hour": "page_hour"})[records["page"]])
-        .hstack(typed)
+        .hstack(call.typed_fields(read))
         .with_columns(call.status(sent["calldate"]))
     )
     calls = (
         records.hstack(call.arrays(connection, records, sent))
         .drop("fields")
         .filter(~pl.col("is_outside") & pl.col("reason").is_null())
-        .join(call.extra(records, sent, typed), on="record", how="left", maintain_order="left")
+        .join(call.extra(records, read.kept), on="record", how="left", maintain_order="left")
         .with_columns(
             partition_hour=pl.when(pl.col("window_start").is_null())
             .then(pl.col("calldate").dt.truncate("1h"))

@@ -10,6 +10,9 @@ import re
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+
+_PAGES_AT_A_TIME = 16
 
 
 class PageError(ValueError):
@@ -59,7 +62,10 @@ def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted:
 
 
 def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.DataFrame:
-    connection.register("bodies", pages.with_row_index("page").select("page", "body"))
+    bodies = pages.with_row_index("page").select("page", "body").to_arrow()
+    # DuckDB takes up to 2,048 rows at a time: that many pages are 200 MB of JSON, where a few stay in the cache.
+    chunks = bodies.to_batches(max_chunksize=_PAGES_AT_A_TIME)
+    connection.register("bodies", pa.Table.from_batches(chunks, schema=bodies.schema))
     return connection.execute(
         """
         SELECT page, fields, CASE

@@ -1,7 +1,7 @@
 """The vendor's values, typed: JSON texts (`"12"` with its quotes, `12`, `true`, `[1]`, NULL for null) to columns.
 
 Most values come in the usual spelling of their kind, and one cheap expression reads those of all columns at once. What it
-leaves is read again, thoroughly, and for that a column costs only as many rows as it has unusual values.
+leaves is read again, thoroughly: that costs a column only as many rows as it has unusual values.
 """
 
 from collections.abc import Mapping
@@ -9,23 +9,24 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from cdr_assets.schema import POLARS, Kind
-from cdr_assets.transforms.clock import USUAL_FORMAT, wall_clock
+from cdr_assets.schema import Kind
+from cdr_assets.transforms.clock import usual_wall_clock, wall_clock
 
 _TRUE = ("true", "1", "1.0", "yes", "t", "y", "on", "evet")
 _FALSE = ("false", "0", "0.0", "no", "f", "n", "off", "hayır", "hayir")
 _WORDS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
 
-_INTEGERS = (-(2**31), 2**31 - 1)
+_INSTANT = pl.Datetime("us", "UTC")
+_INSTANTS = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "instant": _INSTANT})
+_KEPT = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "value": pl.String()})
 
 
 @dataclass(frozen=True)
 class Values:
     """Columns read. A value that is null, blank, nested or unreadable is NULL in `typed`.
 
-    `instants` holds, of the date columns, the instants of those dates that came as an instant: row, name, instant.
-    `kept` holds the originals that `typed` does not tell, because they could not be read, or were rounded: row, name,
-    value.
+    `instants`: the instants of those dates that came as one, with an offset or as an epoch (row, name, instant).
+    `kept`: the originals that `typed` does not tell, for they could not be read or were rounded (row, name, value).
     """
 
     typed: pl.DataFrame
@@ -33,29 +34,90 @@ class Values:
     kept: pl.DataFrame
 
 
-def read(sent: pl.DataFrame, kinds: Mapping[str, Kind], time_zone: str) -> Values:
-    """The columns named in `kinds`, each as its kind; times as the wall clock of `time_zone`. No content raises.
+def read_values(sent: pl.DataFrame, kinds: Mapping[str, Kind], time_zone: str) -> Values:
+    """The columns of `sent` that `kinds` names, each as its kind; times as the wall clock of `time_zone`.
 
-    Text is verbatim; a number or boolean sent for a text is its JSON text. Booleans may be words, English or Turkish, in
-    any case. A whole number may come as a fraction, and is then rounded half up; true is 1 and false is 0.
+    Text is verbatim, and a number or boolean sent for it is its JSON text. Booleans may be 1 and 0 or words, English or
+    Turkish, in any case. A whole number may come as a fraction, and is rounded half up; true is 1 and false is 0. No
+    content raises.
     """
     typed = sent.select(_usual(pl.col(name), kind).alias(name) for name, kind in kinds.items())
-    instants = [pl.DataFrame(schema={"row": pl.UInt32, "name": pl.String, "instant": pl.Datetime("us", "UTC")})]
-    kept = [pl.DataFrame(schema={"row": pl.UInt32, "name": pl.String, "value": pl.String})]
+    instants = [_INSTANTS.to_frame()]
+    kept = [_KEPT.to_frame()]
     for name, kind in kinds.items():
         if typed[name].null_count() == sent[name].null_count():
             continue
-        rows = (typed[name].is_null() & sent[name].is_not_null()).arg_true().alias("row")
+        rows = (typed[name].is_null() & sent[name].is_not_null()).arg_true()
         json = sent[name].gather(rows)
-        text = _text(json)
-        column, instant, is_exact = _thorough(text, kind, time_zone)
-        typed = typed.with_columns(typed[name].scatter(rows, column))
-        one = pl.DataFrame({"row": rows, "name": pl.repeat(name, len(rows), eager=True)})
-        instants.append(one.with_columns(instant=instant).filter(instant.is_not_null()))
-        kept.append(one.with_columns(value=json).filter(~is_exact & (text.is_not_null() | _is_nested(json))))
+        value, instant, is_told = _thorough(json, kind, time_zone)
+        typed = typed.with_columns(typed[name].scatter(rows, value))
+        read = pl.DataFrame({"row": rows, "value": json, "instant": instant, "is_kept": is_filled(json) & ~is_told})
+        read = read.with_columns(name=pl.lit(name))
+        instants.append(read.filter(pl.col("instant").is_not_null()).select(_INSTANTS.names()))
+        kept.append(read.filter("is_kept").select(_KEPT.names()))
     return Values(typed, pl.concat(instants), pl.concat(kept))
 
 
-def text(json: pl.Series) -> pl.Series:
-    """JSON texts of scalars as text: see `read`."""
-    return _text(json)
+def scalar_text(json: pl.Series) -> pl.Series:
+    """The text of scalars, verbatim; NULL where blank or nested."""
+    sent = pl.col("json")
+    decoded = pl.when(sent.str.starts_with('"')).then(sent).str.json_decode(pl.String)
+    text = pl.coalesce(decoded, pl.when(~_is_nested(sent)).then(sent))
+    return json.alias("json").to_frame().select(pl.when(text.str.strip_chars() != "").then(text)).to_series()
+
+
+def is_filled(json: pl.Series) -> pl.Series:
+    """True where something was sent, readable or not: neither null nor blank."""
+    is_nested = json.alias("json").to_frame().select(_is_nested(pl.col("json")).fill_null(False)).to_series()
+    return is_nested | scalar_text(json).is_not_null()
+
+
+def _is_nested(json: pl.Expr) -> pl.Expr:
+    return json.str.starts_with("{") | json.str.starts_with("[")
+
+
+def _usual(json: pl.Expr, kind: Kind) -> pl.Expr:
+    """Values in the usual spelling of their kind, NULL for all others."""
+    # Without a backslash in it, a JSON string has no quotes but the two around it.
+    unquoted = json.str.strip_chars('"')
+    match kind:
+        case Kind.TEXT:
+            is_unusual = json.str.contains("\\", literal=True) | _is_nested(json) | (unquoted.str.strip_chars() == "")
+            return pl.when(~is_unusual).then(unquoted)
+        case Kind.BOOLEAN:
+            return pl.when(json == "true").then(True).when(json == "false").then(False)
+        case Kind.INTEGER:
+            return json.cast(pl.Int32, strict=False)
+        case Kind.NUMBER:
+            number = json.cast(pl.Float64, strict=False)
+            return pl.when(number.is_finite()).then(number)
+        case Kind.LOCAL:
+            return usual_wall_clock(unquoted)
+        case _:
+            raise ValueError(f"no value of the vendor's is read as {kind}")
+
+
+def _thorough(json: pl.Series, kind: Kind, time_zone: str) -> tuple[pl.Series, pl.Series, pl.Series]:
+    """Values in any spelling: the value, its instant (of dates that came as one), and whether the value tells all."""
+    text = scalar_text(json)
+    trimmed = text.str.strip_chars()
+    word = trimmed.str.to_lowercase()
+    instant = pl.Series([None], dtype=_INSTANT).new_from_index(0, len(json))
+    match kind:
+        case Kind.TEXT:
+            value = text
+        case Kind.BOOLEAN:
+            value = word.replace_strict(_WORDS, default=None, return_dtype=pl.Boolean)
+        case Kind.INTEGER:
+            number = word.replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
+            rounded = number.floor() + (number - number.floor() >= 0.5).cast(pl.Float64)
+            value = rounded.cast(pl.Int32, strict=False)
+            return value, instant, value.is_not_null() & (rounded == number)
+        case Kind.NUMBER:
+            number = trimmed.cast(pl.Float64, strict=False)
+            value = number.set(~number.is_finite(), None)
+        case Kind.LOCAL:
+            value, instant = wall_clock(trimmed, time_zone)
+        case _:
+            raise ValueError(f"no value of the vendor's is read as {kind}")
+    return value, instant, value.is_not_null()

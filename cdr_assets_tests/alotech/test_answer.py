@@ -1,4 +1,3 @@
-
 """Every envelope the vendor may plausibly send, and what each message means."""
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ def reply(body: bytes | Any, status: int = 200, **headers: str) -> Reply:
     return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw, 0.0)
 
 
-def read(body: bytes | Any, **headers: str) -> Any:
-    return read_answer(reply(body, **headers), lambda text: text.replace("SECRET", "[token]"))
+def read(body: bytes | Any, **headers: Any) -> Any:
+    return read_answer(reply(body, 200, **headers), lambda text: text.replace("SECRET", "[token]"))
 
 
-def error_of(body: bytes | Any, status: int = 200, **headers: str) -> AlotechError:
+def error_of(body: bytes | Any, status: int = 200, **headers: Any) -> AlotechError:
     with pytest.raises(AlotechError) as caught:
         read_answer(reply(body, status, **headers), lambda text: text.replace("SECRET", "[token]"))
     return caught.value
@@ -241,10 +240,24 @@ def test_the_message_of_an_error_status_is_told_without_the_token_and_in_one_lin
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("-3", 0.0), ("2.5", 2.5), ("86400", 60.0), ("soon", None), ("", None), ("nan", None)],
+    [
+        ("7", 7.0),
+        ("0", 0.0),
+        ("-3", 0.0),
+        ("2.5", 2.5),
+        ("86400", 60.0),
+        ("soon", None),
+        ("", None),
+        ("nan", None),
+        ("inf", None),
+    ],
 )
 def test_retry_after_in_seconds(header: str, seconds: float | None) -> None:
     assert error_of(b"", 429, Retry_After=header).retry_after == seconds
+
+
+def test_a_pause_beyond_patience_is_told() -> None:
+    assert "HTTP 429, which asks for a pause of 86400 s" in str(error_of(b"", 429, Retry_After="86400"))
 
 
 @pytest.mark.parametrize(("distance", "seconds"), [(timedelta(days=-1), 0.0), (timedelta(days=1), 60.0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -202,6 +203,15 @@ def test_a_folder_that_cannot_be_written(connect: Connect, server: ScriptedServe
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match=r"folder of request limits .*file/limits cannot be written"):
         connect(server.url, limits_dir=tmp_path / "file" / "limits")
+
+
+def test_a_folder_that_goes_away(connect: Connect, server: ScriptedServer, hour: Window, tmp_path: Path) -> None:
+    client = connect(server.url, limits_dir=tmp_path / "limits", max_concurrency=0, requests_per_second=10)
+    shutil.rmtree(tmp_path / "limits")
+    (tmp_path / "limits").touch()
+    with pytest.raises(ConfigurationError, match=r"^calls from .*limits cannot be written"):
+        client.fetch_window(hour)
+    assert not server.asked
 
 
 @pytest.mark.parametrize("options", [{"max_concurrency": -1}, {"requests_per_second": -0.1}])

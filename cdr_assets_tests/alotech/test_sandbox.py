@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -15,13 +16,20 @@ import pytest
 
 from cdr_assets.alotech import (
     AlotechClient,
+    AlotechError,
+    EndlessChainError,
     Filters,
     Page,
+    ParameterRejectedError,
+    RepeatedCursorError,
+    RequestRefusedError,
+    ServiceUnavailableError,
     TokenRejectedError,
     Window,
     WrongAddressError,
 )
 from cdr_assets.sandbox import ChainEnd, ListedCalls, Sandbox
+from cdr_assets.sandbox.faults import FAULTS, PASSING
 
 Connect = Callable[..., AlotechClient]
 
@@ -37,7 +45,7 @@ def call(number: int, at: datetime) -> dict[str, Any]:
         "calldate": str(at),
         "agent": f"agent{number % 3}@x.example",
         "agentid": f"agent-{number % 3}",
-        "queue": "Satis" if number % 2 else "Destek",
+        "queue": "Satış" if number % 2 else "Destek",
         "queuekey": f"queue-{number % 2}",
         "transferred": number % 4,
         "call_history": [{"event": "ring"}],
@@ -49,6 +57,7 @@ def call(number: int, at: datetime) -> dict[str, Any]:
 # Six hours, a call every 7 seconds, and calls in numbers at the edges of hours and half hours.
 EDGES = [DAY + timedelta(minutes=30 * n, seconds=s) for n in range(13) for s in (-1, 0, 0, 0, 1)]
 CALLS = [call(n, at) for n, at in enumerate(sorted([DAY + timedelta(seconds=7 * n) for n in range(3086)] + EDGES))]
+SOURCE = ListedCalls(CALLS)
 HOURS = [Window(DAY + timedelta(hours=n), DAY + timedelta(hours=n + 1)) for n in range(6)]
 
 
@@ -64,9 +73,7 @@ def records(pages: list[Page]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("chain_end", get_args(ChainEnd))
 @pytest.mark.parametrize(("start", "finish"), [*product([True, False], repeat=2)])
 def test_every_call_comes_in_one_hour_once(connect: Connect, chain_end: ChainEnd, start: bool, finish: bool) -> None:
-    with Sandbox(
-        ListedCalls(CALLS), TOKEN, chain_end=chain_end, start_inclusive=start, finish_inclusive=finish
-    ) as sandbox:
+    with Sandbox(SOURCE, TOKEN, chain_end=chain_end, start_inclusive=start, finish_inclusive=finish) as sandbox:
         client = connect(sandbox.base_url, token=TOKEN)
         hours = [client.fetch_window(hour) for hour in HOURS]
     found = Counter(record["key"] for pages in hours for record in records(pages))
@@ -89,7 +96,7 @@ def test_every_call_comes_in_one_hour_once(connect: Connect, chain_end: ChainEnd
 @pytest.mark.parametrize("sorting", ["asc", "desc"])
 def test_filters(connect: Connect, filters: Filters, kept: Callable[[dict[str, Any]], Any], sorting: str) -> None:
     [hour] = HOURS[2:3]
-    with Sandbox(ListedCalls(CALLS), TOKEN) as sandbox:
+    with Sandbox(SOURCE, TOKEN) as sandbox:
         found = records(connect(sandbox.base_url, token=TOKEN).fetch_window(hour, filters, sorting))
     chosen = [c["key"] for c in CALLS if str(hour.start) <= c["calldate"] < str(hour.finish) and kept(c)]
     assert [record["key"] for record in found] == (chosen if sorting == "asc" else chosen[::-1])
@@ -97,7 +104,7 @@ def test_filters(connect: Connect, filters: Filters, kept: Callable[[dict[str, A
 
 def test_what_is_included(connect: Connect) -> None:
     arrays = {"call_history", "csat_answers", "call_tags"}
-    with Sandbox(ListedCalls(CALLS), TOKEN) as sandbox:
+    with Sandbox(SOURCE, TOKEN) as sandbox:
         client = connect(sandbox.base_url, token=TOKEN)
         [everything] = records(client.fetch_call(callkey="key-7"))
         assert arrays.issubset(everything)
@@ -107,8 +114,8 @@ def test_what_is_included(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("given", [{"callkey": "key-9"}, {"activecallkey": "active-9"}, {"uniqueid": "crm-9"}])
-def test_single_calls(connect: Connect, given: dict[str, str]) -> None:
-    with Sandbox(ListedCalls(CALLS), TOKEN) as sandbox:
+def test_single_calls(connect: Connect, given: Any) -> None:
+    with Sandbox(SOURCE, TOKEN) as sandbox:
         client = connect(sandbox.base_url, token=TOKEN)
         assert [record["key"] for record in records(client.fetch_call(**given))] == ["key-9"]
         [empty] = client.fetch_call(callkey="no such call")
@@ -116,7 +123,7 @@ def test_single_calls(connect: Connect, given: dict[str, str]) -> None:
 
 
 def test_refusals(connect: Connect) -> None:
-    with Sandbox(ListedCalls(CALLS), TOKEN) as sandbox:
+    with Sandbox(SOURCE, TOKEN) as sandbox:
         connect(sandbox.base_url, token=TOKEN).ping()
         wrong = connect(sandbox.base_url, token="another-token")
         for ask in (wrong.ping, lambda: wrong.fetch_window(HOURS[0])):
@@ -128,9 +135,63 @@ def test_refusals(connect: Connect) -> None:
 
 
 def test_politeness(connect: Connect, tmp_path: Path) -> None:
-    with Sandbox(ListedCalls(CALLS), TOKEN, latency_ms=1) as sandbox:
+    with Sandbox(SOURCE, TOKEN, latency_ms=1) as sandbox:
         clients = [connect(sandbox.base_url, token=TOKEN, max_concurrency=2, limits_dir=tmp_path) for _ in range(3)]
         with ThreadPoolExecutor(6) as pool:
             fetched = [*pool.map(lambda n: clients[n % 3].fetch_window(HOURS[n]), range(6))]
         assert len(fetched) == 6
         assert sandbox.most_at_once == 2
+
+
+FATAL: dict[str, type[AlotechError]] = {
+    "429-tomorrow": ServiceUnavailableError,
+    "refused-token": TokenRejectedError,
+    "refused-date": ParameterRejectedError,
+    "echoed-token": RequestRefusedError,
+    "same-cursor": RepeatedCursorError,
+    "endless-chain": EndlessChainError,
+}
+
+
+@contextmanager
+def faulty(connect: Connect, fault: str) -> Iterator[tuple[Sandbox, AlotechClient]]:
+    slow = fault.partition("@")[0] in ("timeout", "stall", "drip")
+    patience = {"read_timeout": 0.2, "total_timeout": 0.4} if slow else {}
+    with Sandbox(SOURCE, TOKEN, fault=fault) as sandbox:
+        yield sandbox, connect(sandbox.base_url, token=TOKEN, max_pages=40, **patience)
+
+
+@pytest.mark.parametrize("place", ["first", "middle", "last"])
+@pytest.mark.parametrize("fault", sorted(PASSING))
+def test_a_passing_fault_ends_in_exactly_the_right_calls(connect: Connect, fault: str, place: str) -> None:
+    [hour] = HOURS[1:2]
+    with faulty(connect, f"{fault}@{place}") as (sandbox, client):
+        pages = client.fetch_window(hour)
+        requests = sandbox.requests
+    assert [r["key"] for r in records(pages)] == [
+        c["key"] for c in CALLS if str(hour.start) <= c["calldate"] < str(hour.finish)
+    ]
+    assert sum(one.attempts for one in pages) == requests
+    assert requests > len(pages) or (fault == "expired-cursor" and place == "first")
+
+
+@pytest.mark.parametrize("fault", sorted(FATAL))
+def test_a_lasting_fault_ends_in_its_error(connect: Connect, fault: str) -> None:
+    with faulty(connect, fault) as (_, client), pytest.raises(FATAL[fault]) as caught:
+        client.fetch_window(HOURS[1])
+    assert str(caught.value).startswith(f"{HOURS[1]}, page ")
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - PASSING - FATAL.keys()))
+def test_what_is_odd_but_whole_comes_whole(connect: Connect, fault: str) -> None:
+    [hour] = HOURS[1:2]
+    with faulty(connect, fault) as (sandbox, client):
+        pages = client.fetch_window(hour)
+        assert all(one.attempts == 1 for one in pages)
+        assert len(pages) == sandbox.requests
+    served = [r for one in pages for r in json.loads(one.body.decode(one.charset))["CallList"]]
+    assert len(served) == sum(one.record_count for one in pages)
+    keys = {r.get("key") for r in served if isinstance(r, dict)}
+    assert keys >= {c["key"] for c in CALLS if str(hour.start) <= c["calldate"] < str(hour.finish)}
+    assert all(r["queue"] in ("Satış", "Destek") for r in served if isinstance(r, dict) and r.get("queue"))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from itertools import count, pairwise
+from typing import Any
 
 import pytest
 
@@ -62,9 +63,7 @@ def test_slices(server: ScriptedServer, client: AlotechClient, hour: Window) -> 
         ({"requests_per_second": 0.001}, {}),
     ],
 )
-def test_no_slices(
-    server: ScriptedServer, connect: Connect, hour: Window, options: dict[str, float], how: dict[str, str]
-) -> None:
+def test_no_slices(server: ScriptedServer, connect: Connect, hour: Window, options: Any, how: Any) -> None:
     server.script = a_call_a_second
     pages = connect(server.url, **options).fetch_window(hour, **how)
     assert {(p.window_start, p.window_finish) for p in pages} == {(hour.start, hour.finish)}
@@ -112,7 +111,7 @@ def test_an_error_in_one_slice_is_the_windows_error_and_ends_the_others(
     with pytest.raises(TokenRejectedError, match=r"^calls from 2026-03-02 05:07"):
         client.fetch_window(hour)
     asked = len(server.asked)
-    assert asked < 5000
+    assert asked < 2000
     server.script = a_call_a_second
     # The client is whole afterwards: nothing of the failed window is still under way or holds a place.
     assert len(client.fetch_window(Window(hour.start, hour.start + timedelta(seconds=10)))) == 1

@@ -62,7 +62,7 @@ def test_a_day_comes_from_seed_and_date_alone(seed: int, day: dt.date) -> None:
     assert alone != list(GeneratedCentre(seed=seed + 1, calls_per_hour=10).records(day, day))
 
 
-@pytest.mark.parametrize("calls_per_hour", [5, 100])
+@pytest.mark.parametrize("calls_per_hour", [5, 60])
 def test_calls_per_hour_is_the_mean_of_a_week(calls_per_hour: float) -> None:
     days = 70 if calls_per_hour < 50 else 14
     centre = GeneratedCentre(calls_per_hour=calls_per_hour)
@@ -288,7 +288,7 @@ def test_a_call_grows_into_its_final_form(chain: Ask, week: list[Record]) -> Non
     ("day", "skipped", "hours"), [(dt.date(2026, 3, 29), {"02"}, 23), (dt.date(2026, 10, 25), set(), 25)]
 )
 def test_days_on_which_the_clock_changes(day: dt.date, skipped: set[str], hours: int) -> None:
-    records = list(GeneratedCentre(calls_per_hour=2000, time_zone="Europe/Berlin").records(day, day))
+    records = list(GeneratedCentre(calls_per_hour=1000, time_zone="Europe/Berlin").records(day, day))
     counts = Counter(r["calldate"][11:13] for r in records)
     assert {f"{hour:02}" for hour in range(24)} - counts.keys() == skipped
     assert {r["calldate"][:10] for r in records} == {str(day)}
@@ -304,14 +304,14 @@ def test_days_on_which_the_clock_changes(day: dt.date, skipped: set[str], hours:
 
 
 def test_answers_of_a_month_are_found_by_csat_only(chain: Ask) -> None:
-    centre = GeneratedCentre(calls_per_hour=20, now=lambda: FINISHED)
+    centre = GeneratedCentre(calls_per_hour=8, now=lambda: FINISHED)
     window = {"startdate": "2026-03-01 00:00:00", "finishdate": "2026-03-30 23:59:59"}
     with Sandbox(centre) as sandbox:
         pages = chain(sandbox, **window, csat_only="true", include_csat="true", sorting="asc")
     found = [r["key"] for page in pages for r in page]
-    days = GeneratedCentre(calls_per_hour=20).records(dt.date(2026, 3, 1), dt.date(2026, 3, 30))
+    days = GeneratedCentre(calls_per_hour=8).records(dt.date(2026, 3, 1), dt.date(2026, 3, 30))
     assert found == [r["key"] for r in days if r["csat_answers"]]
-    assert len(found) > 1000
+    assert len(found) > 500
 
 
 def test_a_centre_has_calls_from_its_opening_on(ask: Ask) -> None:

@@ -4,6 +4,7 @@ import datetime as dt
 import gzip
 import http.client
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from cdr_assets.sandbox import ListedCalls, RecordsFile, Sandbox
 from cdr_assets_tests.sandbox.conftest import TOKEN, Ask
 
 DAY = dt.datetime(2026, 3, 2)
+BESIDE_THE_CHECKOUT = Path(__file__).parents[3] / "shared/data/anonymous-bank-1999-01.jsonl.gz"
 HOUR = {"startdate": "2026-03-02 10:00:00", "finishdate": "2026-03-02 10:59:59"}
 
 
@@ -355,3 +357,17 @@ def test_what_was_asked_is_remembered_without_the_token(ask: Ask) -> None:
         ]
         assert sandbox.asked[0].at <= sandbox.asked[1].at
         assert sandbox.most_at_once == 1
+
+
+def test_a_real_month_is_served_whole(chain: Ask) -> None:
+    path = Path(os.environ.get("CDR_REAL_CALLS") or BESIDE_THE_CHECKOUT)
+    if not path.exists():
+        pytest.skip(f"no real calls: neither CDR_REAL_CALLS nor {BESIDE_THE_CHECKOUT}")
+    window = {"startdate": "1999-01-01 00:00:00", "finishdate": "1999-01-31 23:59:59"}
+    arrays = dict.fromkeys(("include_call_history", "include_csat", "include_call_tags"), "true")
+    with Sandbox(RecordsFile(path)) as sandbox:
+        pages = chain(sandbox, **window, **arrays, sorting="asc")
+    served = [record for page in pages for record in page]
+    assert [len(page) for page in pages] == [100] * 313 + [59]
+    with gzip.open(path, "rt") as lines:
+        assert served == [json.loads(line) for line in lines]

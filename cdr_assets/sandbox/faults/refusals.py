@@ -1,5 +1,6 @@
 """Faults that answer HTTP 200 with `success: false` and a message."""
 
+import math
 from urllib.parse import quote
 
 from cdr_assets.sandbox.answer import Answer
@@ -57,9 +58,11 @@ class ExpiredCursor(Fault):
     def asked(self, exchange: Exchange) -> None:
         cursor = exchange.parameters.get("cursor")
         if cursor:
-            chain, _, rest = cursor.partition(".")
-            exchange.notes[self] = int(chain) if chain.isdecimal() else 0
-            exchange.parameters["cursor"] = rest if chain.isdecimal() else cursor
+            chain, dot, rest = cursor.partition(".")
+            numbered = dot and chain.isdecimal()
+            # A cursor that another fault made belongs to no chain and cannot expire.
+            exchange.notes[self] = int(chain) if numbered else math.inf
+            exchange.parameters["cursor"] = rest if numbered else cursor
         else:
             with self._counting:
                 self._hits[digest(exchange.parameters)] += 1

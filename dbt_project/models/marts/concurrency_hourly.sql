@@ -30,30 +30,25 @@ workload as (
     group by all
 ),
 
--- Calls more, or fewer, from this second on. Ends and starts of the same second are one step, so that ends come first:
--- a call that starts as another ends takes its place.
-steps as (
-    select workload_id, edge.second, sum(edge.step)::integer as step
-    from (
-        select
-            workload_id,
-            unnest([{second: from_second, step: 1}, {second: to_second, step: -1}]) as edge
-        from pieces
-        join workload using (local_hour, scope, kind)
-    )
-    group by all
+-- Even moments are ends, odd ones starts of the same second: a call that starts as another ends takes its place.
+edges as (
+    select
+        workload_id,
+        unnest([{moment: 2 * from_second + 1, step: 1}, {moment: 2 * to_second, step: -1}], recursive := true)
+    from pieces
+    join workload using (local_hour, scope, kind)
 ),
 
 running as (
     select
         workload_id,
-        second,
-        sum(step) over (partition by workload_id order by second rows unbounded preceding)::integer as calls
-    from steps
+        moment,
+        sum(step) over (partition by workload_id order by moment rows unbounded preceding)::integer as calls
+    from edges
 ),
 
 peaks as (
-    select workload_id, max(calls) as peak, arg_min(second, (-calls, second)) as peak_second
+    select workload_id, max(calls) as peak, arg_min(moment // 2, (-calls, moment)) as peak_second
     from running
     group by all
 )

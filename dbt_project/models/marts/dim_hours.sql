@@ -48,6 +48,4 @@ select
 from hours
 left join loads using (local_hour)
 left join open_calls using (local_hour)
--- The skipped hour of a clock change is no hour.
-where ends_at_utc > starts_at_utc
 order by local_hour

@@ -1,0 +1,29 @@
+"""How a check's result reaches Dagster."""
+
+from collections.abc import Iterator
+
+from dagster import AssetCheckKey, AssetCheckResult, AssetChecksDefinition, AssetsDefinition, Output
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+
+
+def evaluated(
+    definition: AssetsDefinition | AssetChecksDefinition, result: AssetCheckResult
+) -> Iterator[Output[None] | AssetCheckEvaluation]:
+    """The result as an evaluation of the check, and the end of the check's output.
+
+    Dagster would do the same with the result itself, but looks up all partitions since CDR_START to do so: seconds for
+    each check of a long history.
+    """
+    assert result.asset_key is not None
+    assert result.check_name is not None
+    key = AssetCheckKey(result.asset_key, result.check_name)
+    yield Output(None, output_name=definition.get_output_name_for_asset_check_key(key))
+    yield AssetCheckEvaluation(
+        asset_key=key.asset_key,
+        check_name=key.name,
+        passed=result.passed,
+        metadata=result.metadata,
+        severity=result.severity,
+        description=result.description,
+        blocking=definition.get_spec_for_check_key(key).blocking,
+    )

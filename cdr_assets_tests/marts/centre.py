@@ -1,0 +1,184 @@
+"""A small call centre for the marts' tests: typed calls as the pipeline would have read them, loaded as it would.
+
+Calls are made of instants, and the wall clock follows from them: so that the repeated hour of a clock change is right.
+"""
+
+import datetime as dt
+import hashlib
+import random
+from collections.abc import Iterable
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+from cdr_assets.schema import CALL_DATES, CALLS, CHILDREN, POLARS, REJECTED_RECORDS
+from cdr_assets.warehouse import Loaded, Warehouse, load_hours
+
+ZONE = ZoneInfo("Europe/Berlin")
+
+# Two days; the clocks are put back in the night between them.
+START = dt.datetime(2026, 10, 24, 8, tzinfo=ZONE)
+HOURS = 30
+
+_COLUMNS = {column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("loaded_at", "vanished_at")}
+
+# Key, name, service level threshold. The sl flags of the second say 30 seconds, which nobody has configured.
+_QUEUES = [("Q1", "Satış", 20), ("Q2", "Destek", 30), (None, "Faturalama", 20), (None, None, 20)]
+_AGENTS = [("A1", "ayşe@example"), ("A2", "berk@example"), ("A3", "can@example"), (None, "derya@example"), ("A5", None)]
+_CALLERS = [f"9053211122{i:02}" for i in range(25)] + ["anonymous", None, "123"]
+
+Call = dict[str, Any]
+
+
+def local_hour(moment: dt.datetime) -> dt.datetime:
+    """The wall clock's hour of a moment, without a zone."""
+    return moment.astimezone(ZONE).replace(minute=0, second=0, microsecond=0, tzinfo=None)
+
+
+def hours() -> list[dt.datetime]:
+    """The centre's local hours, without a zone. The repeated one is one of them: the vendor lists both of its passes."""
+    first = START.astimezone(dt.UTC)
+    return sorted({local_hour(first + dt.timedelta(hours=i)) for i in range(HOURS)})
+
+
+def call(key: str, calldate: dt.datetime, **fields: Any) -> Call:
+    """A call as read. Dates are instants; the wall clock, the partition and the length are filled in."""
+    found: Call = {
+        "key": key, "callid": f"{key}@example", "queued": True, "answered": False, "assigned": False, "abandon": False,
+        "queuedate": None, "talkdate": None, "hangupdate": None, "waitduration": 0, "sl": False, "shortcall": False,
+        "callerid": None, "called_num": "908501112233", "inbound": True, "hold": 0, "holdduration": 0,
+        "voicemail": False, "localrelease": False, "transferred": 0, "channel": "SIP/1",
+        "call_history": ["enter", "hangup"], "csat_answers": [], "call_tags": [],
+    }  # fmt: skip
+    return found | {"calldate": calldate} | fields
+
+
+def make_calls(seed: int, count: int = 400) -> list[Call]:
+    """Calls of every kind that the measures tell apart, some of them broken, some in chains, some still open."""
+    chance = random.Random(seed)
+    calls = []
+    first = START.astimezone(dt.UTC)
+    for number in range(count):
+        begin = first + dt.timedelta(seconds=chance.randrange(HOURS * 3600))
+        made = _make_call(chance, f"k{number:04}", begin)
+        calls.append(made)
+        if made["talkdate"] and made["hangupdate"] and chance.random() < 0.15:
+            made["transferred"] = 1
+            calls.append(_make_call(chance, f"k{number:04}b", made["hangupdate"]) | {"callid": made["callid"]})
+    # Callids that come again, within a day and after more than one.
+    for one, other in ((3, 90), (5, 200), (8, 300)):
+        calls[other]["callid"] = calls[one]["callid"]
+    return calls
+
+
+def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
+    def later(moment: dt.datetime, most: int) -> dt.datetime:
+        return moment + dt.timedelta(seconds=chance.randrange(most))
+
+    queue_key, queue, threshold = chance.choice(_QUEUES)
+    agent_id, agent = chance.choice(_AGENTS)
+    made = call(key, begin, callerid=chance.choice(_CALLERS), queue=queue, queuekey=queue_key)
+    made["call_tags"] = chance.choice([[], ["fatura"], ["fatura", "iade"], ["iade", "iade"], [""]])
+    kind = chance.choices(
+        ["answered", "abandoned", "voicemail", "exit", "menu", "direct", "outbound", "missed"],
+        [50, 15, 5, 2, 8, 4, 12, 4],
+    )[0]
+    if kind in ("menu", "direct", "outbound"):
+        made |= {"queued": False, "inbound": kind != "outbound", "abandon": kind == "menu"}
+        joined = begin
+    else:
+        # A few queue before they start: clocks of two machines.
+        joined = later(begin, 30) if chance.random() < 0.95 else begin - dt.timedelta(seconds=90)
+        made["queuedate"] = joined
+    wait = min(chance.randrange(4), 1) * chance.randrange(70)
+    left = joined + dt.timedelta(seconds=wait)
+    made["waitduration"] = wait
+    if kind in ("answered", "direct") or (kind == "outbound" and chance.random() < 0.7):
+        long = chance.random() < 0.05
+        made |= {
+            "answered": True, "assigned": kind == "answered", "talkdate": left, "agent": agent, "agentid": agent_id,
+            "hangupdate": later(left, 9000 if long else 600), "sl": kind == "answered" and wait <= threshold,
+            "localrelease": chance.random() < 0.3,
+        }  # fmt: skip
+        if chance.random() < 0.2:
+            made |= {"hold": 2, "holdduration": chance.randrange(60)}
+        if chance.random() < 0.25:
+            made["csat_answers"] = [chance.randrange(1, 6)]
+    else:
+        made |= {"hangupdate": left, "abandon": kind in ("abandoned", "missed", "menu"), "voicemail": kind == "voicemail"}
+        made["shortcall"] = made["abandon"] and wait <= 5
+        if kind == "missed":
+            made |= {"assigned": True, "agent": agent, "agentid": agent_id}
+    if chance.random() < 0.03:
+        made["hangupdate"] = None
+    return made
+
+
+def load(warehouse: Warehouse, calls: Iterable[Call], read: Iterable[dt.datetime], fetched_at: dt.datetime) -> None:
+    """What a run over the local hours `read` would load: of `calls`, those that started in these hours."""
+    partitions = sorted(read)
+    frame = _frame([made for made in calls if local_hour(made["calldate"]) in partitions])
+    ends = [(hour + dt.timedelta(hours=1)).replace(tzinfo=ZONE) for hour in partitions]
+    counts = frame.group_by("partition_hour").len("loaded").cast({"loaded": pl.Int64})
+    loads = (
+        pl.DataFrame(
+            {"partition_hour": partitions, "ends_at": ends},
+            schema={"partition_hour": pl.Datetime("us"), "ends_at": pl.Datetime("us", "UTC")},
+        )
+        .join(counts, on="partition_hour", how="left")
+        .with_columns(
+            pl.col("loaded").fill_null(0),
+            pl.col("loaded").fill_null(0).alias("served"),
+            *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
+            *(pl.lit(1).alias(name) for name in ("requests", "pages")),
+            content_hash=pl.lit("h"),
+            fetched_at=pl.lit(fetched_at),
+        )
+    )
+    children = {
+        "call_history": _items(frame, "call_history", lambda items: {"event": items}),
+        "csat_answers": _items(
+            frame, "csat_answers", lambda items: {"question": pl.lit("Memnun musunuz?"), "score": items, "scale": pl.lit(5.0)}
+        ),
+        "call_tags": _items(frame, "call_tags", lambda items: {"tag": items}),
+    }
+    loaded = Loaded(
+        calls=frame.select(list(_COLUMNS)),
+        children=children,
+        rejected_records=REJECTED_RECORDS.polars_schema.to_frame(),
+        loads=loads,
+    )
+    with warehouse.connect("test") as connection:
+        load_hours(connection, loaded, "run")
+
+
+def _frame(calls: list[Call]) -> pl.DataFrame:
+    rows = []
+    for made in calls:
+        row = dict(made)
+        for name in CALL_DATES:
+            moment = made[name]
+            row[f"{name}_utc"] = moment
+            row[name] = moment and moment.astimezone(ZONE).replace(tzinfo=None)
+        row["duration"] = made["hangupdate"] and int((made["hangupdate"] - made["calldate"]).total_seconds())
+        row["partition_hour"] = local_hour(made["calldate"])
+        row["content_hash"] = hashlib.sha256(repr(sorted(made.items())).encode()).hexdigest()
+        for name in CHILDREN:
+            row[f"{name}_count"] = len(made[name])
+        rows.append(row)
+    arrays = {"call_history": pl.List(pl.String), "csat_answers": pl.List(pl.Float64), "call_tags": pl.List(pl.String)}
+    return pl.DataFrame(rows, schema=_COLUMNS | arrays)
+
+
+def _items(frame: pl.DataFrame, name: str, columns: Any) -> pl.DataFrame:
+    schema = CHILDREN[name].polars_schema
+    exploded = (
+        frame.filter(pl.col(f"{name}_count") > 0)
+        .select("key", "partition_hour", name)
+        .with_columns(position=pl.int_ranges(pl.col(name).list.len()))
+        .explode(name, "position")
+    )
+    made = exploded.with_columns(item=pl.lit("{}"), **columns(pl.col(name)))
+    missing = [pl.lit(None).alias(column) for column in schema if column not in made.columns]
+    return made.with_columns(missing).select(schema.names()).cast(dict(schema))

@@ -1,0 +1,109 @@
+"""Warehouses that the marts' tests share: each build takes dbt seconds, so that tests look at the same ones."""
+
+import datetime as dt
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from cdr_assets.dbt import NodeResult, build
+from cdr_assets.settings import Settings
+from cdr_assets.warehouse import Warehouse, clear_stale_hours
+from cdr_assets_tests.marts import centre, real_calls
+
+
+class Marts:
+    """A warehouse, and the marts that dbt builds in it."""
+
+    def __init__(self, folder: Path, zone: str) -> None:
+        self.settings = Settings(cdr_data_dir=folder, cdr_warehouse=folder / "warehouse.duckdb", alotech_timezone=zone)
+        self.warehouse = Warehouse(self.settings.warehouse_path)
+
+    def build(self, *, full_refresh: bool = False) -> dict[str, NodeResult]:
+        """Builds as the pipeline does; what went wrong fails the test, and what was warned of is returned by name."""
+        results = {result.unique_id.split(".")[2]: result for result in build(self.settings, full_refresh=full_refresh)}
+        broken = {name: r.message for name, r in results.items() if r.status not in ("success", "pass", "warn")}
+        assert not broken, broken
+        with self.warehouse.connect("test") as connection:
+            clear_stale_hours(connection)
+        return {name: result for name, result in results.items() if result.status == "warn"}
+
+    def frame(self, query: str) -> pl.DataFrame:
+        with self.warehouse.connect("test") as connection:
+            return connection.execute(query).pl()
+
+    def one(self, query: str) -> Any:
+        """The single value of a query."""
+        return self.frame(query).item()
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Every table that dbt makes, its rows in order."""
+        with self.warehouse.connect("test") as connection:
+            names = connection.execute(
+                "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE schema_name IN ('marts', 'staging')"
+            ).fetchall()
+            return {name: connection.execute(f"FROM {name} ORDER BY ALL").pl() for (name,) in names}
+
+
+@pytest.fixture(scope="session")
+def real_month(tmp_path_factory: pytest.TempPathFactory) -> Marts:
+    """The real month, loaded and built whole; see real_calls.py."""
+    marts = Marts(tmp_path_factory.mktemp("real"), "Asia/Jerusalem")
+    with marts.warehouse.connect("test") as connection:
+        real_calls.load(connection)
+    marts.build()
+    return marts
+
+
+def load_in_pieces(marts: Marts, calls: list[centre.Call], chance: random.Random, pieces: int) -> None:
+    """The centre's hours in random order, some pieces of them, the marts built after each."""
+    hours = centre.hours()
+    chance.shuffle(hours)
+    for piece in range(pieces):
+        # Some hours are read days later, which makes them final.
+        fetched_at = dt.datetime(2026, 10, 26 if piece % 2 else 30, tzinfo=dt.UTC)
+        centre.load(marts.warehouse, calls, hours[piece::pieces], fetched_at)
+        marts.build()
+
+
+def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
+    """The calls as the vendor lists them later: some gone, ended, renamed, in another queue, chain, hour or outcome."""
+    hour = dt.timedelta(hours=1)
+    changes: list[Callable[[centre.Call], centre.Call]] = [
+        lambda call: {"hangupdate": (call["hangupdate"] or call["calldate"]) + 3 * hour},
+        lambda call: {"hangupdate": call["hangupdate"] or call["calldate"] + hour},
+        lambda call: {"queue": "Satış (yeni)"} if call["queuekey"] == "Q1" else {},
+        lambda call: {"queue": "Destek", "queuekey": "Q2"},
+        lambda call: {"agent": "zeynep@example", "agentid": "A9"} if call["agent"] else {},
+        lambda call: {"agent": "ayse.yeni@example"} if call.get("agentid") == "A1" else {},
+        lambda call: {"callid": chance.choice(calls)["callid"]},
+        lambda call: {"callerid": chance.choice(calls)["callerid"]},
+        lambda call: {"waitduration": 25, "sl": True} if call["answered"] and call["queued"] else {},
+        lambda call: {"csat_answers": [5.0, 4.0]},
+        lambda call: {"call_tags": ["iade", "yeni"]},
+        lambda call: {"calldate": call["calldate"] - hour},
+    ]
+    listed = []
+    for call in calls:
+        if chance.random() < 0.04:
+            continue
+        listed.append(call | chance.choice(changes)(call) if chance.random() < 0.15 else call)
+    return listed
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Marts:
+    """A made-up centre, loaded in random order, read again after changes, and built after each step."""
+    chance = random.Random(7)
+    marts = Marts(tmp_path_factory.mktemp("generated"), centre.ZONE.key)
+    calls = centre.make_calls(seed=7)
+    load_in_pieces(marts, calls, chance, pieces=3)
+    edited = edit(calls, chance)
+    again = chance.sample(centre.hours(), 8)
+    centre.load(marts.warehouse, edited, again, dt.datetime(2026, 10, 31, tzinfo=dt.UTC))
+    marts.build()
+    return marts

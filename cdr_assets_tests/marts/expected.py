@@ -1,0 +1,324 @@
+"""Every mart once more, in plain polars over `cdr.calls` and its children: what dbt builds must equal it.
+
+Written from the definitions, not from the models: instants are cut where these cut the wall clock, chains of calls are
+walked where these use windows.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+EDGES = [5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200]
+HOUR = dt.timedelta(hours=1)
+DAY = dt.timedelta(days=1)
+
+_COUNTS = {
+    "offered": "is_offered", "answered": "is_answered", "abandoned": "is_abandoned",
+    "short_abandoned": "is_short_abandoned", "voicemail": "is_voicemail", "other_exits": "is_other_exit",
+    "left_in_menu": "is_left_in_menu", "direct": "is_direct", "outbound": "is_outbound",
+    "outbound_answered": "is_outbound_answered", "assigned": "is_assigned", "missed": "is_missed", "held": "is_held",
+    "transferred": "is_transferred", "agent_hung_up": "is_agent_hung_up",
+    "answered_within_threshold": "is_answered_within_threshold",
+}  # fmt: skip
+
+
+def fct_calls(calls: pl.DataFrame) -> pl.DataFrame:
+    """The calls with their sets, vanished ones too (columns that the other functions need)."""
+    flags = ("inbound", "queued", "answered", "abandon", "voicemail", "shortcall", "assigned", "sl", "localrelease")
+    calls = calls.with_columns(pl.col(flags).fill_null(False), listed=pl.col("vanished_at").is_null())
+    in_time = (pl.col("queuedate") - pl.col("calldate")).abs() <= DAY
+    counted_at = pl.when(pl.col("queued") & in_time).then("queuedate").otherwise("calldate")
+    offered = pl.col("listed") & pl.col("inbound") & pl.col("queued")
+    answered = offered & pl.col("answered")
+    abandoned = offered & ~pl.col("answered") & pl.col("abandon") & ~pl.col("voicemail")
+    missed_queue = pl.col("listed") & pl.col("inbound") & ~pl.col("queued")
+    outbound = pl.col("listed") & ~pl.col("inbound")
+    seconds = (pl.col("hangupdate_utc") - pl.col("talkdate_utc")).dt.total_seconds()
+    facts = calls.select(
+        "partition_hour", "callerid", "calldate", "queuedate", "talkdate", "hangupdate", "calldate_utc", "queuedate_utc",
+        "talkdate_utc", "hangupdate_utc", "listed",
+        call_key="key",
+        callid=_text("callid").fill_null(pl.col("key")),
+        queue_key=pl.coalesce(_text("queuekey"), _text("queue"), pl.lit("(none)")),
+        queue_name=_text("queue"),
+        agent_id=pl.coalesce(_text("agentid"), _text("agent"), pl.lit("(none)")),
+        agent_username=_text("agent"),
+        local_hour=counted_at.dt.truncate("1h"),
+        local_date=counted_at.dt.date(),
+        wait_seconds="waitduration",
+        talk_seconds=pl.when("answered").then(seconds),
+        hold_seconds="holdduration",
+        transfers="transferred",
+        csat_answers="csat_answers_count",
+        is_offered=offered,
+        is_answered=answered,
+        is_abandoned=abandoned,
+        is_short_abandoned=abandoned & pl.col("shortcall"),
+        is_voicemail=offered & ~pl.col("answered") & pl.col("voicemail"),
+        is_other_exit=offered & ~pl.col("answered") & ~pl.col("voicemail") & ~pl.col("abandon"),
+        is_left_in_menu=missed_queue & ~pl.col("answered"),
+        is_direct=missed_queue & pl.col("answered"),
+        is_outbound=outbound,
+        is_outbound_answered=outbound & pl.col("answered"),
+        is_assigned=pl.col("listed") & pl.col("assigned"),
+        is_missed=pl.col("listed") & pl.col("assigned") & ~pl.col("answered"),
+        is_answered_within_threshold=answered & pl.col("sl"),
+        is_held=answered & (pl.col("hold") > 0).fill_null(False),
+        is_transferred=answered & (pl.col("transferred") > 0).fill_null(False),
+        is_agent_hung_up=answered & pl.col("localrelease"),
+        is_open=pl.col("listed") & pl.col("hangupdate").is_null(),
+    )  # fmt: skip
+    beyond = pl.col("is_answered") & ~pl.col("is_answered_within_threshold")
+    thresholds = facts.group_by("queue_key", "local_date").agg(
+        low=pl.col("wait_seconds").filter("is_answered_within_threshold").max().fill_null(0),
+        high=pl.col("wait_seconds").filter(beyond).min().fill_null(10**6) - 1,
+    )
+    thresholds = thresholds.select(
+        "queue_key", "local_date", threshold_seconds=pl.max_horizontal("low", pl.min_horizontal(pl.lit(20), "high"))
+    )
+    within = (pl.col("wait_seconds") <= pl.col("threshold_seconds")).fill_null(False)
+    return facts.join(thresholds, on=["queue_key", "local_date"]).with_columns(
+        is_abandoned_within_threshold=pl.col("is_abandoned") & within
+    )
+
+
+def dim_queues(facts: pl.DataFrame) -> pl.DataFrame:
+    return _latest(facts, "queue_key", "queue_name")
+
+
+def dim_agents(facts: pl.DataFrame) -> pl.DataFrame:
+    return _latest(facts, "agent_id", "agent_username")
+
+
+def final_hours(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """Of every hour that was fetched: local_hour, is_final."""
+    still_open = set(facts.filter("is_open")["local_hour"])
+    fetched = loads.filter(pl.col("error").is_null()).group_by("partition_hour").agg(pl.col("fetched_at").max())
+    return pl.DataFrame(
+        [
+            (hour, hour not in still_open and at >= (hour + HOUR).replace(tzinfo=zone) + 3 * DAY)
+            for hour, at in fetched.iter_rows()
+        ],
+        schema={"local_hour": pl.Datetime("us"), "is_final": pl.Boolean},
+        orient="row",
+    )
+
+
+def queue_mart(facts: pl.DataFrame, period: str) -> pl.DataFrame:
+    """queue_hourly by local_hour, queue_daily by local_date; without queue_name and is_final."""
+    answered = pl.col("wait_seconds").filter("is_answered")
+    rows = facts.filter("listed").group_by(period, "queue_key").agg(
+        *_parts(),
+        abandoned_within_threshold=pl.col("is_abandoned_within_threshold").sum(),
+        wait_seconds_offered=pl.col("wait_seconds").filter("is_offered").sum(),
+        wait_seconds_abandoned=pl.col("wait_seconds").filter("is_abandoned").sum(),
+        wait_seconds_max=pl.col("wait_seconds").filter("is_offered").max(),
+        wait_seconds_p50=answered.quantile(0.5, "linear"),
+        wait_seconds_p90=answered.quantile(0.9, "linear"),
+        wait_seconds_p95=answered.quantile(0.95, "linear"),
+        threshold_seconds=pl.col("threshold_seconds").max(),
+        **{f"answered_within_{edge}s": (answered <= edge).sum() for edge in EDGES},
+    )  # fmt: skip
+    served, lost, short = pl.col("answered_within_threshold"), pl.col("abandoned"), pl.col("short_abandoned")
+    a, o, quick = pl.col("answered"), pl.col("offered"), pl.col("abandoned_within_threshold")
+    return rows.with_columns(
+        *_rates(),
+        service_level=_over(served, a + lost - short),
+        service_level_strict=_over(served, a + lost),
+        service_level_2t=_over(served, a + lost - quick),
+        service_level_answered=_over(served, a),
+        service_level_credit=_over(served + quick, a + lost),
+        abandonment_rate=_over(lost, o),
+        abandonment_rate_long=_over(lost - short, o - short),
+        voicemail_rate=_over(pl.col("voicemail"), o),
+        wait_seconds_per_offered=_over(pl.col("wait_seconds_offered"), o),
+        wait_seconds_per_abandoned=_over(pl.col("wait_seconds_abandoned"), lost),
+    )
+
+
+def agent_hourly(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
+    """Without agent_username and is_final. `pieces` are those of call_hours()."""
+    parts = facts.filter("listed").group_by("local_hour", "agent_id").agg(_parts())
+    busy = pieces.filter(kind="talking").group_by("local_hour", "agent_id").agg(busy_seconds=pl.col("seconds").sum())
+    rows = parts.join(busy, on=["local_hour", "agent_id"], how="full", coalesce=True).fill_null(0)
+    return rows.with_columns(_rates())
+
+
+def agent_daily(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
+    """Without agent_username and is_final."""
+    talked = pl.col("talk_seconds").is_not_null()
+    parts = facts.filter("listed").group_by("local_date", "agent_id").agg(
+        *_parts(),
+        all_talk_seconds=pl.col("talk_seconds").sum(),
+        span_seconds=(
+            pl.col("hangupdate_utc").filter(talked).max() - pl.col("talkdate_utc").filter(talked).min()
+        ).dt.total_seconds(),
+        first_talk_at=pl.col("talkdate").filter(talked).min(),
+        last_hangup_at=pl.col("hangupdate").filter(talked).max(),
+    )  # fmt: skip
+    busy = (
+        pieces.filter(kind="talking")
+        .group_by(pl.col("local_hour").dt.date().alias("local_date"), "agent_id")
+        .agg(busy_seconds=pl.col("seconds").sum())
+    )
+    rows = parts.join(busy, on=["local_date", "agent_id"], how="full", coalesce=True)
+    rows = rows.with_columns(pl.selectors.numeric().fill_null(0))
+    return rows.with_columns(*_rates(), occupancy=_over(pl.col("all_talk_seconds"), pl.col("span_seconds")))
+
+
+def tag_daily(facts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
+    """Without is_final."""
+    tagged = tags.select(call_key="key", tag=_text("tag").fill_null("(none)")).unique()
+    rows = facts.filter("listed").join(tagged, on="call_key").group_by("local_date", "tag").agg(_parts())
+    return rows.with_columns(*_rates(), abandonment_rate=_over(pl.col("abandoned"), pl.col("offered")))
+
+
+def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """Time in the system, waiting and talking, cut by the hour: kind, queue_key, agent_id, local_hour, start, end."""
+    rows = []
+    ended = facts.filter(pl.col("listed") & pl.col("hangupdate").is_not_null())
+    for call in ended.iter_rows(named=True):
+        left = call["talkdate_utc"] or call["hangupdate_utc"]
+        spans = [("system", call["calldate_utc"], call["hangupdate_utc"]), ("waiting", call["queuedate_utc"], left)]
+        if call["talk_seconds"] is not None:
+            spans.append(("talking", call["talkdate_utc"], call["hangupdate_utc"]))
+        for kind, start, end in spans:
+            if start is None:
+                continue
+            cut = start
+            # Zones of whole hours: the wall clock's hours start when those of UTC do.
+            while cut < end:
+                hour_end = cut.replace(minute=0, second=0, microsecond=0) + HOUR
+                local = cut.astimezone(zone).replace(minute=0, second=0, microsecond=0, tzinfo=None)
+                rows.append((kind, call["queue_key"], call["agent_id"], local, cut, min(end, hour_end)))
+                cut = hour_end
+    schema = {"kind": pl.String, "queue_key": pl.String, "agent_id": pl.String, "local_hour": pl.Datetime("us"),
+              "start": pl.Datetime("us", "UTC"), "end": pl.Datetime("us", "UTC")}  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
+        seconds=(pl.col("end") - pl.col("start")).dt.total_seconds()
+    )
+
+
+def concurrency_hourly(pieces: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """local_hour, scope, kind, peak, peak_at, busy_seconds."""
+    scoped = pl.concat([pieces.with_columns(scope=pl.lit("(all)")), pieces.with_columns(scope="queue_key")])
+    rows = []
+    for (hour, scope, kind), group in scoped.group_by("local_hour", "scope", "kind"):
+        steps: dict[dt.datetime, int] = defaultdict(int)
+        for start, end in group.select("start", "end").iter_rows():
+            steps[start] += 1
+            steps[end] -= 1
+        now = peak = 0
+        peak_at: dt.datetime | None = None
+        for moment in sorted(steps):
+            now += steps[moment]
+            if now > peak:
+                peak, peak_at = now, moment
+        assert peak_at is not None
+        rows.append((hour, scope, kind, peak, peak_at.astimezone(zone).replace(tzinfo=None), group["seconds"].sum()))
+    schema = {"local_hour": pl.Datetime("us"), "scope": pl.String, "kind": pl.String, "peak": pl.Int64,
+              "peak_at": pl.Datetime("us"), "busy_seconds": pl.Int64}  # fmt: skip
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def fct_contacts(facts: pl.DataFrame, loaded_until: dt.datetime) -> pl.DataFrame:
+    """One row per contact; `loaded_until` is the instant at which the newest loaded hour ends."""
+    legs_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for leg in facts.filter("listed").sort("calldate_utc", "call_key").iter_rows(named=True):
+        legs_of[leg["callid"]].append(leg)
+    contacts = []
+    for callid, legs in legs_of.items():
+        grouped: dict[dt.datetime, list[dict[str, Any]]] = defaultdict(list)
+        for leg in legs:
+            earliest = min(other["calldate_utc"] for other in legs if -DAY <= other["calldate_utc"] - leg["calldate_utc"])
+            grouped[min(earliest, leg["calldate_utc"])].append(leg)
+        contacts += [_contact(callid, group) for group in grouped.values()]
+    contacts.sort(key=lambda contact: (contact["started_at_utc"], contact["callid"]))
+    coming: dict[str, dt.datetime] = {}
+    for contact in reversed(contacts):
+        start = contact["started_at_utc"]
+        contact["seconds_to_next"] = None
+        if contact["has_usable_callerid"]:
+            following = coming.get(contact["callerid"])
+            if following is not None and following - start <= 7 * DAY:
+                contact["seconds_to_next"] = int((following - start).total_seconds())
+            coming[contact["callerid"]] = start
+        candidate, seconds = contact["is_repeat_candidate"], contact["seconds_to_next"]
+        contact["repeated_within_24h"] = (seconds is not None and seconds <= 86400) if candidate else None
+        contact["repeated_within_7d"] = (seconds is not None) if candidate else None
+        contact["window_24h_closed"] = start + DAY <= loaded_until
+        contact["window_7d_closed"] = start + 7 * DAY <= loaded_until
+    return pl.DataFrame(contacts, infer_schema_length=None)
+
+
+def _contact(callid: str, legs: list[dict[str, Any]]) -> dict[str, Any]:
+    first = legs[0]
+    taken = [leg for leg in legs if leg["is_answered"] or leg["is_direct"]]
+    inbound = not first["is_outbound"]
+    digits = sum(character.isascii() and character.isdigit() for character in first["callerid"] or "")
+    known = [leg["csat_answers"] for leg in legs if leg["csat_answers"] is not None]
+    return {
+        "first_call_key": first["call_key"],
+        "callid": callid,
+        "started_at": first["calldate"],
+        "started_at_utc": first["calldate_utc"],
+        "ended_at": None if any(leg["is_open"] for leg in legs) else max(leg["hangupdate"] for leg in legs),
+        "callerid": first["callerid"],
+        "queue_key": next((leg["queue_key"] for leg in legs if leg["is_offered"]), first["queue_key"]),
+        "agent_id": (taken or legs)[0]["agent_id"],
+        "legs": len(legs),
+        "transfers": sum(leg["transfers"] or 0 for leg in legs),
+        "wait_seconds": sum(leg["wait_seconds"] or 0 for leg in legs if leg["is_offered"]),
+        "talk_seconds": sum(leg["talk_seconds"] or 0 for leg in legs),
+        "hold_seconds": sum(leg["hold_seconds"] or 0 for leg in legs),
+        "csat_answers": sum(known) if known else None,
+        "is_inbound": inbound,
+        "is_answered": inbound and bool(taken),
+        "has_usable_callerid": inbound and digits >= 5,
+        "is_repeat_candidate": inbound and bool(taken) and digits >= 5,
+    }
+
+
+def _parts() -> list[pl.Expr]:
+    return [
+        pl.len().alias("calls"),
+        *(pl.col(flag).sum().alias(name) for name, flag in _COUNTS.items()),
+        pl.col("wait_seconds").filter("is_answered").sum().alias("wait_seconds_answered"),
+        pl.col("talk_seconds").filter("is_answered").sum(),
+        pl.col("hold_seconds").filter("is_answered").sum(),
+        pl.col("talk_seconds").filter("is_outbound_answered").sum().alias("outbound_talk_seconds"),
+    ]
+
+
+def _rates() -> list[pl.Expr]:
+    formulas = {
+        "asa_seconds": ("wait_seconds_answered", "answered"),
+        "aht_ex_acw_seconds": ("talk_seconds", "answered"),
+        "hold_rate": ("held", "answered"),
+        "hold_seconds_per_held": ("hold_seconds", "held"),
+        "hold_seconds_per_answered": ("hold_seconds", "answered"),
+        "transfer_rate": ("transferred", "answered"),
+        "missed_rate": ("missed", "assigned"),
+        "outbound_connect_rate": ("outbound_answered", "outbound"),
+        "agent_hung_up_rate": ("agent_hung_up", "answered"),
+    }
+    return [_over(pl.col(top), pl.col(bottom)).alias(name) for name, (top, bottom) in formulas.items()]
+
+
+def _over(top: pl.Expr, bottom: pl.Expr) -> pl.Expr:
+    return pl.when(bottom != 0).then(top.cast(pl.Float64) / bottom)
+
+
+def _text(name: str) -> pl.Expr:
+    stripped = pl.col(name).str.strip_chars(" ")
+    return pl.when(stripped != "").then(stripped)
+
+
+def _latest(facts: pl.DataFrame, key: str, name: str) -> pl.DataFrame:
+    """Of each member its latest name, by day and then by the start of the call."""
+    named = facts.filter(pl.col(name).is_not_null()).sort("local_date", "calldate", "call_key")
+    latest = named.group_by(key).agg(pl.col(name).last())
+    return facts.select(key).unique().join(latest, on=key, how="left").with_columns(pl.col(name).fill_null(pl.col(key)))

@@ -1,0 +1,119 @@
+"""A second computation of every mart, in polars, equals what dbt builds: on made-up calls and on the real month."""
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from cdr_assets_tests.marts import centre, expected
+from cdr_assets_tests.marts.conftest import Marts
+
+
+class Expected:
+    """The polars side of one warehouse."""
+
+    def __init__(self, marts: Marts) -> None:
+        self.zone = ZoneInfo(marts.settings.alotech_timezone)
+        self.calls = marts.frame("FROM cdr.calls")
+        self.tags = marts.frame("FROM cdr.call_tags")
+        self.loads = marts.frame("FROM cdr.loads")
+        self.facts = expected.fct_calls(self.calls)
+        self.pieces = expected.call_hours(self.facts, self.zone)
+        self.final = expected.final_hours(self.facts, self.loads, self.zone)
+
+    def with_names(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if "queue_key" in frame.columns:
+            frame = frame.join(expected.dim_queues(self.facts), on="queue_key")
+        if "agent_id" in frame.columns:
+            frame = frame.join(expected.dim_agents(self.facts), on="agent_id")
+        if "local_hour" in frame.columns:
+            return frame.join(self.final, on="local_hour", how="left").with_columns(pl.col("is_final").fill_null(False))
+        days = self.final.group_by(pl.col("local_hour").dt.date().alias("local_date")).agg(
+            is_final=pl.col("is_final").all() & (pl.len() >= 23)
+        )
+        return frame.join(days, on="local_date", how="left").with_columns(pl.col("is_final").fill_null(False))
+
+
+@pytest.fixture(scope="module", params=["generated", "real"])
+def both(request: pytest.FixtureRequest) -> tuple[Marts, Expected]:
+    marts = request.getfixturevalue("generated" if request.param == "generated" else "real_month")
+    return marts, Expected(marts)
+
+
+def agree(marts: Marts, mart: str, frame: pl.DataFrame) -> None:
+    """The mart's columns of the frame, row by row. Counts are equal, rates to the last bits."""
+    assert frame.height > 0
+    columns = ", ".join(frame.columns)
+    built = marts.frame(f"SELECT {columns} FROM marts.{mart}")
+    keys = [name for name in ("local_hour", "local_date", "scope", "kind", "queue_key", "agent_id", "tag") if name in frame]
+    keys += [name for name in ("call_key", "first_call_key") if name in frame]
+    assert_frame_equal(built.sort(keys), frame.sort(keys), check_dtypes=False, rel_tol=1e-12)
+
+
+def test_fct_calls(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    names = {"calldate": "started_at", "queuedate": "queued_at", "talkdate": "talk_started_at", "hangupdate": "ended_at"}
+    instants = {f"{theirs}_utc": f"{ours}_utc" for theirs, ours in names.items()}
+    facts = other.facts.with_columns(is_vanished=~pl.col("listed")).drop("listed")
+    agree(marts, "fct_calls", facts.rename(names | instants))
+
+
+def test_dimensions(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    agree(marts, "dim_queues", expected.dim_queues(other.facts))
+    agree(marts, "dim_agents", expected.dim_agents(other.facts))
+
+
+@pytest.mark.parametrize(("mart", "period"), [("queue_hourly", "local_hour"), ("queue_daily", "local_date")])
+def test_queue_marts(both: tuple[Marts, Expected], mart: str, period: str) -> None:
+    marts, other = both
+    agree(marts, mart, other.with_names(expected.queue_mart(other.facts, period)))
+
+
+def test_agent_hourly(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    agree(marts, "agent_hourly", other.with_names(expected.agent_hourly(other.facts, other.pieces)))
+
+
+def test_agent_daily(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    agree(marts, "agent_daily", other.with_names(expected.agent_daily(other.facts, other.pieces)))
+
+
+def test_tag_daily(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    agree(marts, "tag_daily", other.with_names(expected.tag_daily(other.facts, other.tags)))
+
+
+def test_concurrency_hourly(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    agree(marts, "concurrency_hourly", expected.concurrency_hourly(other.pieces, other.zone))
+
+
+def test_erlangs_are_the_mean_of_what_is_there_at_once(both: tuple[Marts, Expected]) -> None:
+    marts, _ = both
+    wrong = marts.frame(
+        """SELECT * FROM marts.concurrency_hourly
+           WHERE abs(erlangs * hour_seconds - busy_seconds) > 1e-6 OR erlangs > peak"""
+    )
+    assert wrong.is_empty()
+
+
+def test_fct_contacts(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    newest = other.loads["partition_hour"].max()
+    assert isinstance(newest, dt.datetime)
+    until = (newest + dt.timedelta(hours=1)).replace(tzinfo=other.zone).astimezone(dt.UTC)
+    agree(marts, "fct_contacts", expected.fct_contacts(other.facts, until))
+
+
+def test_the_repeated_hour_counts_both_of_its_passes(generated: Marts) -> None:
+    repeated = "TIMESTAMP '2026-10-25 02:00'"
+    assert generated.one(f"SELECT seconds FROM marts.dim_hours WHERE local_hour = {repeated}") == 7200
+    passes = generated.frame(
+        f"SELECT DISTINCT date_trunc('hour', started_at_utc) FROM marts.fct_calls WHERE date_trunc('hour', started_at) = {repeated}"
+    )
+    assert passes.height == 2
+    assert centre.ZONE.key == "Europe/Berlin"
