@@ -27,6 +27,7 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
     HTTPError,
+    LocationValueError,
     NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
@@ -142,6 +143,8 @@ class Wire:
         advice = "check HTTPS_PROXY and NO_PROXY" if proxied else None
         if met(DecodeError):
             return MalformedAnswerError("the answer's compression is broken")
+        if met(LocationValueError):
+            return UnknownHostError(f"{there} cannot be the name of a host", advice=advice)
         if met(NameResolutionError, socket.gaierror):
             resolver = met(socket.gaierror)
             passing = isinstance(resolver, socket.gaierror) and resolver.errno == socket.EAI_AGAIN

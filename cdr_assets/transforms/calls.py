@@ -7,7 +7,7 @@ import polars as pl
 
 from cdr_assets.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
 from cdr_assets.transforms.items import as_arrays
-from cdr_assets.transforms.values import Values, is_filled
+from cdr_assets.transforms.values import BLANKS, Values, is_filled
 
 _NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
@@ -23,7 +23,7 @@ def typed_fields(values: Values) -> pl.DataFrame:
     nothing = pl.Series([None], dtype=values.instants.schema["instant"]).new_from_index(0, values.typed.height)
     return values.typed.with_columns(
         # A key is looked up and joined on: blanks around it would make another call of it.
-        pl.col("key").str.strip_chars(),
+        pl.col("key").str.strip_chars(BLANKS),
         *(nothing.clone().scatter(sent["row"], sent["instant"]).alias(f"{date}_exact") for date, sent in exact.items()),
     )
 
@@ -52,8 +52,8 @@ def status(calldate: pl.Series) -> list[pl.Expr]:
 def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     """`extra` of the records that have any: record, extra, lasting_extra (without volatile fields).
 
-    The fields that the vendor's page does not name, and what was `kept` of the others (row, name, value); by name, so that
-    the order in which they were sent does not matter.
+    The fields that the vendor's page does not name, and what was `kept` of the others (row, name, value); by name, so
+    that the order in which they were sent does not matter.
     """
     fields = records.select("record", pl.col("fields").map.entries()).explode(
         "fields", empty_as_null=False, keep_nulls=False

@@ -83,8 +83,14 @@ def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:
         .select(date=pl.col("text").str.extract_groups(_SPELLING), epoch=pl.col("text").str.extract_groups(_EPOCH))
         .select(sent=sent, instant=pl.coalesce(since_epoch, pl.when(is_exact).then(sent - ahead)))
         .with_columns(pl.col("instant").dt.replace_time_zone("UTC"))
-        .with_columns(local=pl.coalesce(pl.col("instant").dt.convert_time_zone(time_zone).dt.replace_time_zone(None), "sent"))
-        .select(pl.when(_is_held(pl.col("local")) & _is_held(pl.col("instant")).fill_null(True)).then(pl.struct("local", "instant")).alias("read"))
+        .with_columns(
+            local=pl.coalesce(pl.col("instant").dt.convert_time_zone(time_zone).dt.replace_time_zone(None), "sent")
+        )
+        .select(
+            pl.when(_is_held(pl.col("local")) & _is_held(pl.col("instant"), dt.UTC).fill_null(True))
+            .then(pl.struct("local", "instant"))
+            .alias("read")
+        )
         .unnest("read")
     )
     return read["local"], read["instant"]
@@ -105,7 +111,7 @@ def instants(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
         rows = known.select(unsettled.arg_true()).to_series()
         settled = _settled(calls[rows], time_zone)
         known = known.with_columns(known[column].scatter(rows, settled[column]) for column in columns)
-    return known.select(pl.when(_is_held(pl.col(column))).then(column).alias(column) for column in columns)
+    return known.select(pl.when(_is_held(pl.col(column), dt.UTC)).then(column).alias(column) for column in columns)
 
 
 def _settled(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
@@ -158,5 +164,5 @@ def _localized(date: pl.Expr, time_zone: str, ambiguous: Literal["earliest", "la
     return local.dt.convert_time_zone("UTC")
 
 
-def _is_held(time: pl.Expr) -> pl.Expr:
-    return time.dt.year().is_between(dt.MINYEAR, dt.MAXYEAR)
+def _is_held(time: pl.Expr, zone: dt.tzinfo | None = None) -> pl.Expr:
+    return time.is_between(dt.datetime.min.replace(tzinfo=zone), dt.datetime.max.replace(tzinfo=zone))

@@ -16,7 +16,7 @@ from cdr_assets.transforms.records import take_apart, verbatim
 from cdr_assets.transforms.values import read_values
 
 # Enough for work in bulk, few enough for what lies between pages and tables to stay in the tens of megabytes.
-_BATCH_PAGES = 100
+_BATCH_PAGES = 200
 
 # What the warehouse adds to a call.
 _ADDED = ("loaded_at", "vanished_at")
@@ -49,9 +49,9 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     <= calldate < window_finish. Of records with one key in the pages of one partition_hour the last counts; one key in
     two hours makes two calls. Without a window the call's partition_hour is the hour of its calldate.
 
-    A record that is no object, or without a key or a readable calldate, is rejected; everything else is a call, and what
-    cannot be read as its column's kind is NULL there and kept in `extra`. Raises PageError where a body is no JSON object
-    or its CallList no array; no other content raises.
+    A record that is no object, or without a key or a readable calldate, is rejected; everything else is a call, and
+    what cannot be read as its column's kind is NULL there and kept in `extra`. Raises PageError where a body is no JSON
+    object or its CallList no array; no other content raises.
     """
     pages = pages.select(
         pl.col("partition_hour", "window_start", "window_finish").cast(pl.Datetime("us")),
@@ -140,7 +140,9 @@ def _put_together(connection: duckdb.DuckDBPyConnection, hours: pl.Series, batch
         loaded=pl.len(), content_hashes=pl.col("content_hash").sort().str.join("")
     )
     counts = (
-        hours.alias("page_hour").to_frame().unique(maintain_order=True)
+        hours.alias("page_hour")
+        .to_frame()
+        .unique(maintain_order=True)
         .join(by_hour, on="page_hour", how="left", nulls_equal=True, maintain_order="left")
         .join(by_hour_loaded, on="page_hour", how="left", nulls_equal=True, maintain_order="left")
         .with_columns(pl.col("served", "outside_window", "rejected", "loaded").fill_null(0).cast(pl.Int64))

@@ -48,6 +48,8 @@ def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tu
 
 def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted: pl.DataFrame) -> pl.Series:
     """The records at `wanted` (page, position), as JSON texts. `pages` as `take_apart` returned them."""
+    if not wanted.height:
+        return pl.Series(dtype=pl.String)
     connection.register("bodies", pages.with_row_index("page").join(wanted, on="page", how="semi"))
     lists = connection.execute(
         """SELECT page, from_json(body, '{"CallList": ["JSON"]}').CallList AS records FROM bodies"""

@@ -1,7 +1,7 @@
 """The vendor's values, typed: JSON texts (`"12"` with its quotes, `12`, `true`, `[1]`, NULL for null) to columns.
 
-Most values come in the usual spelling of their kind, and one cheap expression reads those of all columns at once. What it
-leaves is read again, thoroughly: that costs a column only as many rows as it has unusual values.
+Most values come in the usual spelling of their kind, and one cheap expression reads those of all columns at once. What
+it leaves is read again, thoroughly: that costs a column only as many rows as it has unusual values.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,12 @@ from cdr_assets.transforms.clock import usual_wall_clock, wall_clock
 _TRUE = ("true", "1", "1.0", "yes", "t", "y", "on", "evet")
 _FALSE = ("false", "0", "0.0", "no", "f", "n", "off", "hayır", "hayir")
 _WORDS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+
+# What counts as white space at either end of a text.
+BLANKS = " \t\r\n\f\v\u00a0"
+
+# A text of nothing else says nothing.
+BLANKS = " \t\r\n\f\v"
 
 _INSTANT = pl.Datetime("us", "UTC")
 _INSTANTS = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "instant": _INSTANT})
@@ -63,7 +69,7 @@ def scalar_text(json: pl.Series) -> pl.Series:
     sent = pl.col("json")
     decoded = pl.when(sent.str.starts_with('"')).then(sent).str.json_decode(pl.String)
     text = pl.coalesce(decoded, pl.when(~_is_nested(sent)).then(sent))
-    return json.alias("json").to_frame().select(pl.when(text.str.strip_chars() != "").then(text)).to_series()
+    return json.alias("json").to_frame().select(pl.when(text.str.strip_chars(BLANKS) != "").then(text)).to_series()
 
 
 def is_filled(json: pl.Series) -> pl.Series:
@@ -82,7 +88,8 @@ def _usual(json: pl.Expr, kind: Kind) -> pl.Expr:
     unquoted = json.str.strip_chars('"')
     match kind:
         case Kind.TEXT:
-            is_unusual = json.str.contains("\\", literal=True) | _is_nested(json) | (unquoted.str.strip_chars() == "")
+            may_be_blank = unquoted.str.strip_chars(BLANKS) == ""
+            is_unusual = json.str.contains("\\", literal=True) | _is_nested(json) | may_be_blank
             return pl.when(~is_unusual).then(unquoted)
         case Kind.BOOLEAN:
             return pl.when(json == "true").then(True).when(json == "false").then(False)

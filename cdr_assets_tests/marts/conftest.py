@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import polars as pl
 import pytest
 
@@ -22,6 +21,7 @@ class Marts:
     def __init__(self, folder: Path, zone: str) -> None:
         self.settings = Settings(cdr_data_dir=folder, cdr_warehouse=folder / "warehouse.duckdb", alotech_timezone=zone)
         self.warehouse = Warehouse(self.settings.warehouse_path)
+        self.warnings: dict[str, NodeResult] = {}
 
     def build(self, *, full_refresh: bool = False) -> dict[str, NodeResult]:
         """Builds as the pipeline does; what went wrong fails the test, and what was warned of is returned by name."""
@@ -55,19 +55,8 @@ def real_month(tmp_path_factory: pytest.TempPathFactory) -> Marts:
     marts = Marts(tmp_path_factory.mktemp("real"), "Asia/Jerusalem")
     with marts.warehouse.connect("test") as connection:
         real_calls.load(connection)
-    marts.build()
+    marts.warnings = marts.build()
     return marts
-
-
-def load_in_pieces(marts: Marts, calls: list[centre.Call], chance: random.Random, pieces: int) -> None:
-    """The centre's hours in random order, some pieces of them, the marts built after each."""
-    hours = centre.hours()
-    chance.shuffle(hours)
-    for piece in range(pieces):
-        # Some hours are read days later, which makes them final.
-        fetched_at = dt.datetime(2026, 10, 26 if piece % 2 else 30, tzinfo=dt.UTC)
-        centre.load(marts.warehouse, calls, hours[piece::pieces], fetched_at)
-        marts.build()
 
 
 def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
@@ -77,17 +66,17 @@ def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
         lambda call: {"hangupdate": (call["hangupdate"] or call["calldate"]) + 3 * hour},
         lambda call: {"hangupdate": call["hangupdate"] or call["calldate"] + hour},
         lambda call: {"queue": "Satış (yeni)"} if call["queuekey"] == "Q1" else {},
-        lambda call: {"queue": "Destek", "queuekey": "Q2"},
+        lambda _: {"queue": "Destek", "queuekey": "Q2"},
         lambda call: {"agent": "zeynep@example", "agentid": "A9"} if call["agent"] else {},
         lambda call: {"agent": "ayse.yeni@example"} if call.get("agentid") == "A1" else {},
-        lambda call: {"callid": chance.choice(calls)["callid"]},
-        lambda call: {"callerid": chance.choice(calls)["callerid"]},
+        lambda _: {"callid": chance.choice(calls)["callid"]},
+        lambda _: {"callerid": chance.choice(calls)["callerid"]},
         lambda call: {"waitduration": 25, "sl": True} if call["answered"] and call["queued"] else {},
-        lambda call: {"csat_answers": [5.0, 4.0]},
-        lambda call: {"call_tags": ["iade", "yeni"]},
+        lambda _: {"csat_answers": [5.0, 4.0]},
+        lambda _: {"call_tags": ["iade", "yeni"]},
         lambda call: {"calldate": call["calldate"] - hour},
     ]
-    listed = []
+    listed: list[centre.Call] = []
     for call in calls:
         if chance.random() < 0.04:
             continue
@@ -95,15 +84,24 @@ def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
     return listed
 
 
+def live_through(marts: Marts, seed: int, pieces: int, changes: int) -> None:
+    """A centre's life: its hours loaded in random order, then some again, changed; the marts built after each load."""
+    chance = random.Random(seed)
+    calls, hours = centre.make_calls(seed), centre.hours()
+    chance.shuffle(hours)
+    for step in range(pieces + changes):
+        if step >= pieces:
+            calls = edit(calls, chance)
+        read = hours[step::pieces] if step < pieces else [*chance.sample(hours, 8), centre.LAST_HOUR]
+        # The later loads read hours days after their end, which makes them final.
+        fetched_at = dt.datetime(2026, 10, 26, tzinfo=dt.UTC) + dt.timedelta(days=step)
+        centre.load(marts.warehouse, calls, read, fetched_at)
+        marts.build()
+
+
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Marts:
     """A made-up centre, loaded in random order, read again after changes, and built after each step."""
-    chance = random.Random(7)
     marts = Marts(tmp_path_factory.mktemp("generated"), centre.ZONE.key)
-    calls = centre.make_calls(seed=7)
-    load_in_pieces(marts, calls, chance, pieces=3)
-    edited = edit(calls, chance)
-    again = chance.sample(centre.hours(), 8)
-    centre.load(marts.warehouse, edited, again, dt.datetime(2026, 10, 31, tzinfo=dt.UTC))
-    marts.build()
+    live_through(marts, seed=7, pieces=2, changes=2)
     return marts

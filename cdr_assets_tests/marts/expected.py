@@ -38,8 +38,8 @@ def fct_calls(calls: pl.DataFrame) -> pl.DataFrame:
     outbound = pl.col("listed") & ~pl.col("inbound")
     seconds = (pl.col("hangupdate_utc") - pl.col("talkdate_utc")).dt.total_seconds()
     facts = calls.select(
-        "partition_hour", "callerid", "calldate", "queuedate", "talkdate", "hangupdate", "calldate_utc", "queuedate_utc",
-        "talkdate_utc", "hangupdate_utc", "listed",
+        "partition_hour", "callerid", "calldate", "queuedate", "talkdate", "hangupdate", "calldate_utc",
+        "queuedate_utc", "talkdate_utc", "hangupdate_utc", "listed",
         call_key="key",
         callid=_text("callid").fill_null(pl.col("key")),
         queue_key=pl.coalesce(_text("queuekey"), _text("queue"), pl.lit("(none)")),
@@ -96,10 +96,11 @@ def dim_agents(facts: pl.DataFrame) -> pl.DataFrame:
 def final_hours(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """Of every hour that was fetched: local_hour, is_final."""
     still_open = set(facts.filter("is_open")["local_hour"])
-    fetched = loads.filter(pl.col("error").is_null()).group_by("partition_hour").agg(pl.col("fetched_at").max())
+    whole = loads.filter(pl.col("error").is_null() & pl.col("filters").is_null())
+    fetched = whole.group_by("partition_hour").agg(pl.col("fetched_at").max())
     return pl.DataFrame(
         [
-            (hour, hour not in still_open and at >= (hour + HOUR).replace(tzinfo=zone) + 3 * DAY)
+            (hour, hour not in still_open and at >= (hour + HOUR).replace(tzinfo=zone).astimezone(dt.UTC) + 3 * DAY)
             for hour, at in fetched.iter_rows()
         ],
         schema={"local_hour": pl.Datetime("us"), "is_final": pl.Boolean},
@@ -233,8 +234,8 @@ def fct_contacts(facts: pl.DataFrame, loaded_until: dt.datetime) -> pl.DataFrame
     for callid, legs in legs_of.items():
         grouped: dict[dt.datetime, list[dict[str, Any]]] = defaultdict(list)
         for leg in legs:
-            earliest = min(other["calldate_utc"] for other in legs if -DAY <= other["calldate_utc"] - leg["calldate_utc"])
-            grouped[min(earliest, leg["calldate_utc"])].append(leg)
+            since = leg["calldate_utc"] - DAY
+            grouped[min(other["calldate_utc"] for other in legs if other["calldate_utc"] >= since)].append(leg)
         contacts += [_contact(callid, group) for group in grouped.values()]
     contacts.sort(key=lambda contact: (contact["started_at_utc"], contact["callid"]))
     coming: dict[str, dt.datetime] = {}

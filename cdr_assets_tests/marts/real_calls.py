@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cdr_assets.schema import CALL_DATES
 from cdr_assets.settings import ROOT
 
 _FIELDS = {
@@ -31,9 +32,7 @@ def path() -> Path:
 def load(connection: duckdb.DuckDBPyConnection) -> None:
     """Calls, histories, tags and loads of the month straight into `cdr`, every hour fetched long after its end."""
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in _FIELDS.items())
-    instants = ", ".join(
-        f"timezone('Asia/Jerusalem', {name}) AS {name}_utc" for name in ("queuedate", "calldate", "talkdate", "hangupdate")
-    )
+    instants = ", ".join(f"timezone('Asia/Jerusalem', {name}) AS {name}_utc" for name in CALL_DATES)
     connection.execute(
         f"""
         CREATE TEMP TABLE records AS
@@ -51,7 +50,9 @@ def load(connection: duckdb.DuckDBPyConnection) -> None:
         INSERT INTO cdr.call_history BY NAME
         SELECT key, partition_hour, position, item->>'event' AS event, (item->>'date')::TIMESTAMP AS date,
             item->>'agent' AS agent, item->>'queue' AS queue, item
-        FROM (SELECT *, unnest(call_history) AS item, generate_subscripts(call_history, 1) - 1 AS position FROM records);
+        FROM (
+            SELECT *, unnest(call_history) AS item, generate_subscripts(call_history, 1) - 1 AS position FROM records
+        );
 
         INSERT INTO cdr.call_tags BY NAME
         SELECT key, partition_hour, position, item->>'$' AS tag, item

@@ -1,9 +1,13 @@
 """What is built hour by hour, in any order and after any change, is what a full rebuild gives."""
 
+from pathlib import Path
+
 import polars as pl
+import pytest
 from polars.testing import assert_frame_equal
 
-from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts import centre
+from cdr_assets_tests.marts.conftest import Marts, live_through
 
 
 def agree(built: dict[str, pl.DataFrame], rebuilt: dict[str, pl.DataFrame]) -> None:
@@ -12,7 +16,8 @@ def agree(built: dict[str, pl.DataFrame], rebuilt: dict[str, pl.DataFrame]) -> N
         try:
             assert_frame_equal(built[name], frame, check_exact=True)
         except AssertionError as error:
-            raise AssertionError(f"{name}: {error}\n{built[name].join(frame, on=frame.columns, how='anti', nulls_equal=True)}") from None
+            other = built[name].join(frame, on=frame.columns, how="anti", nulls_equal=True)
+            raise AssertionError(f"{name}: {error}; only built hour by hour: {other}") from None
 
 
 def test_hour_by_hour_equals_a_full_rebuild(generated: Marts) -> None:
@@ -27,3 +32,13 @@ def test_a_build_without_stale_hours_changes_nothing(generated: Marts) -> None:
     before = generated.tables()
     generated.build()
     agree(generated.tables(), before)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(30))
+def test_any_life_equals_a_full_rebuild(tmp_path: Path, seed: int) -> None:
+    marts = Marts(tmp_path, centre.ZONE.key)
+    live_through(marts, seed, pieces=3, changes=4)
+    built = marts.tables()
+    marts.build(full_refresh=True)
+    agree(built, marts.tables())

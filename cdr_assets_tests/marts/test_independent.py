@@ -7,8 +7,13 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from cdr_assets_tests.marts import centre, expected
+from cdr_assets.schema import CALL_DATES
+from cdr_assets_tests.marts import expected
 from cdr_assets_tests.marts.conftest import Marts
+
+_KEYS = (
+    "call_key", "first_call_key", "local_hour", "local_date", "scope", "kind", "queue_key", "agent_id", "tag",
+)  # fmt: skip
 
 
 class Expected:
@@ -47,14 +52,14 @@ def agree(marts: Marts, mart: str, frame: pl.DataFrame) -> None:
     assert frame.height > 0
     columns = ", ".join(frame.columns)
     built = marts.frame(f"SELECT {columns} FROM marts.{mart}")
-    keys = [name for name in ("local_hour", "local_date", "scope", "kind", "queue_key", "agent_id", "tag") if name in frame]
-    keys += [name for name in ("call_key", "first_call_key") if name in frame]
+    keys = [name for name in _KEYS if name in frame.columns]
     assert_frame_equal(built.sort(keys), frame.sort(keys), check_dtypes=False, rel_tol=1e-12)
 
 
 def test_fct_calls(both: tuple[Marts, Expected]) -> None:
     marts, other = both
-    names = {"calldate": "started_at", "queuedate": "queued_at", "talkdate": "talk_started_at", "hangupdate": "ended_at"}
+    analysts = ("queued_at", "started_at", "talk_started_at", "ended_at")
+    names = dict(zip(CALL_DATES, analysts, strict=True))
     instants = {f"{theirs}_utc": f"{ours}_utc" for theirs, ours in names.items()}
     facts = other.facts.with_columns(is_vanished=~pl.col("listed")).drop("listed")
     agree(marts, "fct_calls", facts.rename(names | instants))
@@ -113,7 +118,16 @@ def test_the_repeated_hour_counts_both_of_its_passes(generated: Marts) -> None:
     repeated = "TIMESTAMP '2026-10-25 02:00'"
     assert generated.one(f"SELECT seconds FROM marts.dim_hours WHERE local_hour = {repeated}") == 7200
     passes = generated.frame(
-        f"SELECT DISTINCT date_trunc('hour', started_at_utc) FROM marts.fct_calls WHERE date_trunc('hour', started_at) = {repeated}"
+        f"""SELECT DISTINCT date_trunc('hour', started_at_utc) FROM marts.fct_calls
+            WHERE date_trunc('hour', started_at) = {repeated}"""
     )
     assert passes.height == 2
-    assert centre.ZONE.key == "Europe/Berlin"
+
+
+def test_the_skipped_hour_lasts_no_time(generated: Marts) -> None:
+    hours = generated.frame(
+        """SELECT hour(local_hour), seconds, starts_at_utc::TIMESTAMP FROM marts.dim_hours
+           WHERE local_date = DATE '2027-03-28' AND hour_of_day BETWEEN 1 AND 3 ORDER BY ALL"""
+    )
+    day = dt.datetime(2027, 3, 28)
+    assert hours.rows() == [(1, 3600, day), (2, 0, day + expected.HOUR), (3, 3600, day + expected.HOUR)]

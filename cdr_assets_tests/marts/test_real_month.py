@@ -6,7 +6,8 @@ from cdr_assets_tests.marts.conftest import Marts
 def test_calls_by_kind(real_month: Marts) -> None:
     totals = real_month.frame(
         """SELECT sum(calls), sum(left_in_menu), sum(offered), sum(answered), sum(abandoned), sum(short_abandoned),
-           sum(answered_within_threshold), sum(abandoned_within_threshold), sum(voicemail + other_exits + outbound + direct)
+           sum(answered_within_threshold), sum(abandoned_within_threshold),
+           sum(voicemail + other_exits + outbound + direct)
            FROM marts.queue_daily"""
     ).row(0)
     assert totals == (31_359, 1_198, 30_161, 27_060, 3_101, 195, 16_402, 1_006, 0)
@@ -30,12 +31,15 @@ def test_rates(real_month: Marts) -> None:
 
 def test_waits(real_month: Marts) -> None:
     waits = real_month.frame(
-        """SELECT round(sum(wait_seconds_answered) / sum(answered), 4), round(sum(wait_seconds_offered) / sum(offered), 4),
+        """SELECT round(sum(wait_seconds_answered) / sum(answered), 4),
+           round(sum(wait_seconds_offered) / sum(offered), 4),
            round(sum(wait_seconds_abandoned) / sum(abandoned), 3) FROM marts.queue_hourly"""
     ).row(0)
     assert waits == (35.0280, 37.6699, 60.724)
-    quantiles = "quantile_cont(wait_seconds, [0.5, 0.9, 0.95, 1])"
-    assert real_month.one(f"SELECT {quantiles} FROM marts.fct_calls WHERE is_answered").to_list() == [3, 111, 157, 1_500]
+    quantiles = real_month.one(
+        "SELECT quantile_cont(wait_seconds, [0.5, 0.9, 0.95, 1]) FROM marts.fct_calls WHERE is_answered"
+    )
+    assert quantiles.to_list() == [3, 111, 157, 1_500]
 
 
 def test_talk(real_month: Marts) -> None:
@@ -60,9 +64,8 @@ def test_answered_calls_that_end_in_a_later_hour(real_month: Marts) -> None:
 def test_percentiles_roll_up_from_the_counts_of_waits(real_month: Marts) -> None:
     """p90 of the month, 111 s, from hourly rows: off by less than the step from 90 to 120 s that it falls in."""
     edges = [5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200]
-    counts = real_month.frame(
-        f"SELECT {', '.join(f'sum(answered_within_{edge}s)::BIGINT' for edge in edges)}, sum(answered)::BIGINT FROM marts.queue_hourly"
-    ).row(0)
+    sums = ", ".join(f"sum(answered_within_{edge}s)::BIGINT" for edge in edges)
+    counts = real_month.frame(f"SELECT {sums}, sum(answered)::BIGINT FROM marts.queue_hourly").row(0)
     rank = 0.9 * counts[-1]
     step = next(i for i, count in enumerate(counts) if count >= rank)
     low, high = edges[step - 1], edges[step]
@@ -75,3 +78,9 @@ def test_percentiles_roll_up_from_the_counts_of_waits(real_month: Marts) -> None
 def test_every_hour_is_final(real_month: Marts) -> None:
     assert real_month.one("SELECT count(*) FROM marts.queue_hourly WHERE NOT is_final") == 0
     assert real_month.one("SELECT count(*) FROM marts.queue_daily WHERE NOT is_final") == 0
+
+
+def test_what_is_warned_of(real_month: Marts) -> None:
+    """55 calls whose clocks disagree, by two minutes at the most; no word of the thresholds, which are 20 seconds."""
+    assert {name: result.failures for name, result in real_month.warnings.items()} == {"fct_calls_identities": 55}
+    assert real_month.frame("SELECT DISTINCT threshold_seconds FROM staging.queue_days").rows() == [(20,)]

@@ -246,7 +246,7 @@ def test_the_end_of_a_chain_can_be_chosen(ask: Ask, chain_end: Any, tail: dict[s
             assert second == {"CallList": second["CallList"]} | tail
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     moments=st.lists(st.integers(0, 30), max_size=40),
     page_size=st.integers(1, 9),

@@ -9,7 +9,7 @@
     where mart.{{ key }} = member.{{ key }} and mart.{{ column }} <> member.{{ column }}
 {%- endmacro %}
 
-{# A day is final when all of its hours are. #}
+{# A day is final when all of its hours are; one that a clock change skips is never read. #}
 {% macro final_days() -%}
-    (select local_date, bool_and(is_final) as is_final from {{ ref('dim_hours') }} group by local_date)
+    (select local_date, bool_and(is_final) as is_final from {{ ref('dim_hours') }} where seconds > 0 group by local_date)
 {%- endmacro %}

@@ -37,11 +37,6 @@
     )
 {%- endmacro %}
 
-{# Pieces of call_hours in stale hours: of calls that started 24 hours before or less, or in the next hour. #}
-{% macro overlaps_stale_hours() -%}
-    {{ is_stale('local_hour') }} and partition_hour in {{ partitions_around('local_hour', 25, 1) }}
-{%- endmacro %}
-
 {#
   Deletes the rows of the stale hours, and of whatever other hours the model has built again, and inserts what it has
   built. dbt's own delete+insert deletes by the new rows alone: an hour that lost all its calls would keep them.

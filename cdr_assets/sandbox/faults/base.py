@@ -71,6 +71,8 @@ class Fault:
     passes: ClassVar[bool] = False
     # Of several such faults only one hits a request at a time, so that a client meets each of them.
     replaces_answer: ClassVar[bool] = False
+    # Nothing else can be done to a body after it.
+    compresses: ClassVar[bool] = False
     usual_share: ClassVar[float] = 1.0
     # Records that the fault adds to a page; the page holds as many fewer others.
     room: ClassVar[int] = 0

@@ -10,8 +10,10 @@ _BIG = 5_000_000
 class Gzip(Fault):
     """Compresses the body where the client accepts it. The client should read it as it is meant."""
 
+    compresses = True
+
     def deliver(self, exchange: Exchange) -> None:
-        if exchange.accepts_gzip:
+        if exchange.accepts_gzip and "Content-Encoding" not in exchange.answer.headers:
             exchange.answer.body = gzip.compress(exchange.answer.body, compresslevel=1)
             exchange.answer.headers["Content-Encoding"] = "gzip"
 

@@ -22,7 +22,7 @@ def serve(faults: Sequence[Fault], source: Source, exchange: Exchange, rules: Ru
     for fault in changing:
         fault.change(exchange)
     exchange.answer = Answer(exchange.page.render(signature))
-    for fault in changing:
+    for fault in sorted(changing, key=lambda fault: fault.compresses):
         fault.deliver(exchange)
     instead = next((fault for fault in faults if fault.replaces_answer and fault.hits(exchange)), None)
     if instead is not None:

@@ -17,11 +17,8 @@ with parts as (
 
 -- Talking is counted in the hours in which it took place, whichever hour its call is counted in.
 busy as (
-    select local_hour, agent_id, sum((epoch_us(to_utc) - epoch_us(from_utc)) // 1000000)::bigint as busy_seconds
-    from {{ ref('call_hours') }}
-    where
-        kind = 'talking'
-        {%- if is_incremental() %} and {{ overlaps_stale_hours() }} {%- endif %}
+    select local_hour, agent_id, sum(to_second - from_second)::bigint as busy_seconds
+    from {{ call_hours(['talking']) }}
     group by all
 )
 

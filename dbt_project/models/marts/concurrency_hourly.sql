@@ -4,27 +4,17 @@
 ) }}
 
 with pieces as (
-    select
-        local_hour,
-        unnest(['(all)', queue_key]) as scope,
-        kind,
-        epoch_us(from_utc) // 1000000 as from_second,
-        epoch_us(to_utc) // 1000000 as to_second,
-        hour_seconds,
-        is_final
-    from {{ ref('call_hours') }}
-    {% if is_incremental() -%} where {{ overlaps_stale_hours() }} {%- endif %}
+    select local_hour, unnest(['(all)', queue_key]) as scope, kind, from_second, to_second
+    from {{ call_hours(['system', 'waiting', 'talking']) }}
 ),
 
 -- Numbers in place of hour, scope and kind: the window below is the cost of this mart, and half as dear by a number.
-workload as (
+workload as materialized (
     select
         row_number() over () as workload_id,
         local_hour,
         scope,
         kind,
-        is_final,
-        hour_seconds,
         sum(to_second - from_second)::bigint as busy_seconds
     from pieces
     group by all
@@ -55,15 +45,16 @@ peaks as (
 
 select
     local_hour,
-    local_hour::date as local_date,
+    local_date,
     scope,
     kind,
     peak,
     timezone({{ zone() }}, to_timestamp(peak_second)) as peak_at,
     busy_seconds,
-    hour_seconds,
+    seconds as hour_seconds,
     {{ rate('busy_seconds', 'hour_seconds') }} as erlangs,
     is_final
 from workload
 join peaks using (workload_id)
+join {{ ref('dim_hours') }} using (local_hour)
 order by local_hour, scope, kind

@@ -4,7 +4,8 @@
 with loads as (
     select partition_hour as local_hour, max(fetched_at) as fetched_at
     from {{ source('cdr', 'loads') }}
-    where error is null
+    -- A filtered fetch brings some calls of an hour, not the hour.
+    where error is null and filters is null
     group by all
 ),
 
@@ -40,6 +41,7 @@ select
     starts_at_utc,
     ends_at_utc,
     (epoch_us(ends_at_utc) - epoch_us(starts_at_utc)) // 1000000 as seconds,
+    fetched_at,
     fetched_at is not null as is_loaded,
     coalesce(open_calls, 0) as open_calls,
     coalesce(

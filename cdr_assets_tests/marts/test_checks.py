@@ -1,0 +1,51 @@
+"""No dbt test that can't fail: marts that are spoiled in every way fail all of them; sound ones fail none."""
+
+import shutil
+from pathlib import Path
+
+from cdr_assets.dbt import build
+from cdr_assets_tests.marts.conftest import Marts
+
+_ALL_DATA_TESTS = ("test_type:data",)
+
+
+def outcomes(marts: Marts) -> dict[str, str]:
+    """Every data test over everything (not only over what is stale), and how it ended."""
+    results = build(marts.settings, _ALL_DATA_TESTS, full_refresh=True)
+    return {result.unique_id.split(".")[2]: result.status for result in results}
+
+
+def spoil(marts: Marts) -> None:
+    spoiled = [
+        # Rows twice: keys.
+        *(
+            f"INSERT INTO marts.{table} FROM marts.{table} LIMIT 1"
+            for table in (
+                "dim_queues", "dim_agents", "dim_hours", "fct_calls", "fct_contacts", "fct_call_events",
+                "fct_csat_answers", "fct_call_tags", "queue_hourly", "queue_daily", "agent_hourly", "agent_daily",
+                "concurrency_hourly", "tag_daily",
+            )
+        ),
+        "UPDATE marts.fct_calls SET is_other_exit = true WHERE is_answered",
+        "UPDATE marts.queue_hourly SET voicemail = voicemail + 1",
+        "UPDATE marts.agent_hourly SET busy_seconds = busy_seconds + 1",
+        "UPDATE marts.concurrency_hourly SET peak = 0",
+        "UPDATE marts.tag_daily SET calls = calls + 1",
+        "DELETE FROM marts.fct_contacts WHERE legs > 1",
+        "UPDATE staging.queue_days SET longest_wait_within = 1000, is_configured = true",
+    ]  # fmt: skip
+    with marts.warehouse.connect("test") as connection:
+        for statement in spoiled:
+            connection.execute(statement)
+
+
+def test_every_check_of_spoiled_marts_fails(generated: Marts, tmp_path: Path) -> None:
+    marts = Marts(tmp_path, generated.settings.alotech_timezone)
+    shutil.copy(generated.settings.warehouse_path, marts.settings.warehouse_path)
+    # The made-up centre's clocks disagree, and its sl flags are edited at random: of which it is warned.
+    assert {name: status for name, status in outcomes(marts).items() if status != "pass"} == {
+        "fct_calls_identities": "warn",
+        "thresholds_agree_with_flags": "warn",
+    }
+    spoil(marts)
+    assert {name for name, status in outcomes(marts).items() if status == "pass"} == set()

@@ -1,0 +1,70 @@
+"""The questions that managers ask, as docs/questions has them, on the published copy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cdr_assets.settings import ROOT, Callers
+from cdr_assets.warehouse import open_published, publish
+from cdr_assets_tests.marts.conftest import Marts
+
+QUESTIONS = sorted((ROOT / "docs" / "questions").glob("*.sql"))
+
+
+def published(marts: Marts, folder: Path) -> duckdb.DuckDBPyConnection:
+    copy = folder / "published.duckdb"
+    with marts.warehouse.connect("test") as connection:
+        publish(connection, copy, Callers.PSEUDONYM, "key")
+    return open_published(copy)
+
+
+@pytest.fixture(scope="module")
+def analyst(generated: Marts, tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    with published(generated, tmp_path_factory.mktemp("published")) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def analyst_of_the_real_month(
+    real_month: Marts, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    with published(real_month, tmp_path_factory.mktemp("published")) as connection:
+        yield connection
+
+
+def ask(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, object]]:
+    (path,) = (ROOT / "docs" / "questions").glob(f"*_{name}.sql")
+    return connection.execute(path.read_text(encoding="utf-8")).pl().to_dicts()
+
+
+def test_there_are_twenty() -> None:
+    assert len(QUESTIONS) == 20
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_every_question_has_a_title_and_an_answer(analyst: duckdb.DuckDBPyConnection, path: Path) -> None:
+    query = path.read_text(encoding="utf-8")
+    title = query.splitlines()[0]
+    assert title.startswith("-- ")
+    assert title.endswith("?")
+    assert analyst.execute(query).fetchall()
+
+
+def test_service_levels_of_the_real_month(analyst_of_the_real_month: duckdb.DuckDBPyConnection) -> None:
+    rows = ask(analyst_of_the_real_month, "service_levels_side_by_side")
+    assert sum(int(str(row["answered"])) for row in rows) == 27_060
+
+
+def test_longest_wait_and_peak_of_the_real_month(analyst_of_the_real_month: duckdb.DuckDBPyConnection) -> None:
+    assert ask(analyst_of_the_real_month, "longest_waits")[0]["wait_seconds"] == 1_500
+    assert max(int(str(row["most_talking"])) for row in ask(analyst_of_the_real_month, "peak_lines")) == 12
+
+
+def test_the_week_has_all_of_its_hours(analyst_of_the_real_month: duckdb.DuckDBPyConnection) -> None:
+    """31 days: each weekday's hour 4 or 5 times, those without a call included; together all offered calls."""
+    rows = ask(analyst_of_the_real_month, "calls_by_weekday_and_hour")
+    assert len(rows) == 7 * 24
+    assert sum(int(str(row["hours"])) for row in rows) == 31 * 24
+    assert sum(int(str(row["offered"])) for row in rows) == 30_161

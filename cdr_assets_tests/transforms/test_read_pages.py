@@ -1,0 +1,245 @@
+"""Pages to typed tables: every spelling, every array, rejected records, and the real month."""
+
+import datetime as dt
+import gzip
+import itertools
+import json
+import os
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cdr_assets.schema import CALL_DATES, CALLS, CHILDREN, VENDOR_COLUMNS, Kind
+from cdr_assets.transforms import PageError, Tables, read_pages
+
+HOUR = dt.datetime(2026, 3, 2, 5)
+ZONE = "Europe/Istanbul"
+
+
+def pages(*bodies: list[Any], hour: dt.datetime = HOUR, windowed: bool = True) -> pl.DataFrame:
+    finish = hour + dt.timedelta(hours=1)
+    return pl.DataFrame(
+        {
+            "partition_hour": [hour] * len(bodies),
+            "page_number": range(len(bodies)),
+            "window_start": [hour if windowed else None] * len(bodies),
+            "window_finish": [finish if windowed else None] * len(bodies),
+            "body": [json.dumps({"CallList": body, "cursor": None}, ensure_ascii=False) for body in bodies],
+        },
+        schema_overrides={
+            "partition_hour": pl.Datetime("us"),
+            "window_start": pl.Datetime("us"),
+            "window_finish": pl.Datetime("us"),
+        },
+    )
+
+
+def read(*records: Any, zone: str = ZONE, hour: dt.datetime = HOUR) -> Tables:
+    return read_pages(pages(list(records), hour=hour), zone)
+
+
+def call(**fields: Any) -> dict[str, Any]:
+    return {"key": "k", "calldate": "2026-03-02 05:10:00"} | fields
+
+
+def only(tables: Tables) -> dict[str, Any]:
+    assert tables.calls.height == 1, tables.rejected_records
+    return tables.calls.row(0, named=True)
+
+
+@pytest.mark.parametrize(
+    ("sent", "read_as"),
+    [
+        (True, True), (False, False), ("true", True), ("False", False), (1, True), (0, False), ("1", True),
+        ("0", False),
+        ("yes", True), ("NO", False), ("evet", True), ("hayır", False), ("", None), ("  ", None), (None, None),
+    ],
+)  # fmt: skip
+def test_booleans_in_every_spelling(sent: Any, read_as: bool | None) -> None:
+    assert only(read(call(answered=sent)))["answered"] is read_as
+
+
+@pytest.mark.parametrize(
+    ("sent", "read_as", "kept"),
+    [
+        (12, 12, None), ("12", 12, None), ("12.0", 12, None), (12.0, 12, None), (" 12 ", 12, None), ("", None, None),
+        (None, None, None), (-3, -3, None), (12.5, 13, {"duration": 12.5}), ("soon", None, {"duration": "soon"}),
+        (99999999999, None, {"duration": 99999999999}),
+    ],
+)  # fmt: skip
+def test_whole_numbers_in_every_spelling(sent: Any, read_as: int | None, kept: Any) -> None:
+    row = only(read(call(duration=sent)))
+    assert row["duration"] == read_as
+    assert (json.loads(row["extra"]) if row["extra"] else None) == kept
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "2026-03-02 05:10:00", "2026-03-02T05:10:00", "2026-03-02 05:10", "2026-03-02T05:10:00+03:00",
+        "2026-03-02T02:10:00Z", "02.03.2026 05:10:00", 1772417400, "1772417400000",
+    ],
+)  # fmt: skip
+def test_dates_in_every_spelling_are_the_wall_clock_and_the_instant(sent: Any) -> None:
+    row = only(read(call(calldate=sent)))
+    assert row["calldate"] == dt.datetime(2026, 3, 2, 5, 10)
+    assert row["calldate_utc"] == dt.datetime(2026, 3, 2, 2, 10, tzinfo=dt.UTC)
+
+
+def test_what_cannot_become_a_call_is_kept_with_its_reason() -> None:
+    tables = read(
+        call(), 7, "text", None, [], {"calldate": "2026-03-02 05:10:00"}, {"key": "x"}, call(key="y", calldate="?")
+    )
+    assert tables.calls["key"].to_list() == ["k"]
+    assert tables.rejected_records.height == 7
+    assert tables.rejected_records["reason"].null_count() == 0
+    assert [json.loads(record) for record in tables.rejected_records["record"]][:4] == [7, "text", None, []]
+    assert tables.counts.select("served", "rejected", "loaded").row(0) == (8, 7, 1)
+
+
+def test_an_hour_holds_the_calls_of_its_window_and_the_later_of_a_key() -> None:
+    times = ["04:59:59", "05:00:00", "05:59:59", "06:00:00"]
+    records = [call(key=str(n), calldate=f"2026-03-02 {time}") for n, time in enumerate(times)]
+    tables = read_pages(pages([*records, call(key="1", agent="old")], [call(key="1", agent="new")]), ZONE)
+    assert sorted(tables.calls["key"]) == ["1", "2"]
+    assert tables.calls.filter(key="1")["agent"].to_list() == ["new"]
+    counts = tables.counts.select("served", "outside_window", "repeated", "rejected", "loaded").row(0)
+    assert counts == (6, 2, 2, 0, 2)
+
+
+def test_an_hour_without_records_is_counted() -> None:
+    assert read().counts.select("served", "loaded").rows() == [(0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "count", "tags"),
+    [
+        (["a", "b"], 2, ["a", "b"]), ([{"name": "a"}, {"tag": "b"}], 2, ["a", "b"]), ([], 0, []), (None, 0, []),
+        ("", 0, []), ("solo", 1, ["solo"]), ({"name": "a"}, 1, ["a"]),
+    ],
+)  # fmt: skip
+def test_arrays_in_every_shape(sent: Any, count: int, tags: list[str]) -> None:
+    tables = read(call(call_tags=sent))
+    assert only(tables)["call_tags_count"] == count
+    assert tables.call_tags["tag"].to_list() == tags
+    assert tables.call_tags["position"].to_list() == list(range(count))
+
+
+def test_an_array_that_was_not_asked_for_is_told_apart_from_none() -> None:
+    row = only(read(call(call_tags=[])))
+    assert (row["call_tags_count"], row["call_history_count"]) == (0, None)
+
+
+def test_items_keep_their_json_and_give_their_columns() -> None:
+    item = {"event": "kuyruğa girdi", "date": "2026-03-02 05:10:05", "queue": "Satış", "n": 1.50, "deep": {"a": [1]}}
+    tables = read(call(call_history=[item], csat_answers=[{"question": "Soru", "score": "4", "scale": 5}]))
+    row = tables.call_history.row(0, named=True)
+    assert (row["event"], row["date"], row["queue"]) == ("kuyruğa girdi", dt.datetime(2026, 3, 2, 5, 10, 5), "Satış")
+    assert json.loads(row["item"]) == item
+    assert tables.csat_answers.select("question", "score", "scale").row(0) == ("Soru", 4.0, 5.0)
+
+
+def test_unknown_fields_are_kept() -> None:
+    row = only(read(call(mood="good", nested={"a": [1, None]})))
+    assert json.loads(row["extra"]) == {"mood": "good", "nested": {"a": [1, None]}}
+
+
+def test_the_hash_knows_a_change_from_another_spelling_and_from_a_new_link() -> None:
+    plain = call(duration=12, answered=True, call_tags=["a"], recordingurl="https://x/1")
+
+    def hash_of(**fields: Any) -> str:
+        return str(only(read(plain | fields))["content_hash"])
+
+    assert hash_of(duration="12", answered="true", recordingurl="https://x/2") == hash_of()
+    for change in ({"duration": 13}, {"call_tags": ["b"]}, {"agent": "x"}, {"mood": 1}, {"csat_answers": []}):
+        assert hash_of(**change) != hash_of(), change
+
+
+def test_the_repeated_hour_is_the_earlier_unless_the_call_proves_the_later() -> None:
+    hour = dt.datetime(2026, 10, 25, 2)
+    plain = {"key": "k", "calldate": "2026-10-25 02:50:00"}
+    first = only(read(plain, zone="Europe/Berlin", hour=hour))
+    proven = only(read(plain | {"hangupdate": "2026-10-25 03:05:00", "duration": 900}, zone="Europe/Berlin", hour=hour))
+    exact = only(read({"key": "k", "calldate": "2026-10-25T02:50:00+01:00"}, zone="Europe/Berlin", hour=hour))
+    assert first["calldate_utc"] == dt.datetime(2026, 10, 25, 0, 50, tzinfo=dt.UTC)
+    assert proven["calldate_utc"] == exact["calldate_utc"] == dt.datetime(2026, 10, 25, 1, 50, tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize("zone", ["Europe/Istanbul", "Europe/Berlin", "Asia/Kolkata", "Asia/Jerusalem"])
+@pytest.mark.parametrize("day", ["1999-07-01", "2015-11-04", "2016-08-10", "2026-03-29", "2026-06-01"])
+def test_instants_are_those_of_the_zone(zone: str, day: str) -> None:
+    local = dt.datetime.fromisoformat(f"{day} 12:34:56")
+    row = only(read({"key": "k", "calldate": str(local)}, zone=zone, hour=local.replace(minute=0, second=0)))
+    assert row["calldate_utc"] == local.replace(tzinfo=ZoneInfo(zone)).astimezone(dt.UTC)
+
+
+def test_a_page_that_is_no_json_is_named() -> None:
+    broken = pages([]).with_columns(body=pl.lit("<html>"))
+    with pytest.raises(PageError, match="page 0 of 2026-03-02 05:00 cannot be read, fetch it again"):
+        read_pages(broken, ZONE)
+
+
+_scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**12), 10**12), st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=8), st.sampled_from(["", " ", "true", "12", "2026-03-02 05:30:00", "2026-03-02T02:30:00Z"]),
+)  # fmt: skip
+_values = st.recursive(
+    _scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+_records = st.fixed_dictionaries(
+    {"key": st.sampled_from("abcdef"), "calldate": st.sampled_from(["2026-03-02 05:00:00", "2026-03-02 05:59:59"])},
+    optional=dict.fromkeys({*(column.name for column in VENDOR_COLUMNS), *CHILDREN, "new"} - {"key", "calldate"}, _values),
+) | _values  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(_records, max_size=12), st.data())
+def test_any_content_in_any_paging_gives_the_same_rows_and_balances(records: list[Any], data: st.DataObject) -> None:
+    whole = read_pages(pages(records), ZONE)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(records)), max_size=3)))
+    parts = [records[start:finish] for start, finish in itertools.pairwise([0, *cuts, len(records)])]
+    paged = read_pages(pages(*parts), ZONE)
+    assert paged.calls.sort("key").equals(whole.calls.sort("key"))
+    for name in CHILDREN:
+        table = getattr(whole, name)
+        assert getattr(paged, name).sort("key", "position").equals(table.sort("key", "position"))
+        assert table.height == whole.calls[f"{name}_count"].sum()
+    assert paged.counts.equals(whole.counts)
+    counts = whole.counts.row(0, named=True)
+    assert counts["served"] == len(records)
+    assert counts["served"] == sum(counts[name] for name in ("outside_window", "repeated", "rejected", "loaded"))
+
+
+def test_the_columns_are_those_declared() -> None:
+    tables = read(call())
+    declared = {name: dtype for name, dtype in CALLS.polars_schema.items() if name not in ("loaded_at", "vanished_at")}
+    assert dict(tables.calls.schema) == declared
+    for name, table in CHILDREN.items():
+        assert getattr(tables, name).schema == table.polars_schema
+
+
+def test_the_real_month_is_read_as_it_is_written() -> None:
+    beside = Path(__file__).parents[3] / "shared" / "data" / "anonymous-bank-1999-01.jsonl.gz"
+    path = Path(os.environ.get("CDR_REAL_CALLS", beside))
+    if not path.exists():
+        pytest.skip(f"the real calls are not there: {path}; set CDR_REAL_CALLS")
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        records = [json.loads(line) for line in file]
+    bodies = [records[start : start + 100] for start in range(0, len(records), 100)]
+    tables = read_pages(pages(*bodies, windowed=False), "Asia/Jerusalem")
+    expected = pl.DataFrame(records, infer_schema_length=None).with_columns(
+        pl.col(CALL_DATES).str.to_datetime(time_unit="us")
+    )
+    assert tables.calls.height == 31359
+    for column in VENDOR_COLUMNS:
+        kind = CALLS.polars_schema[column.name]
+        assert tables.calls[column.name].equals(expected[column.name].cast(kind)), column.name
+        assert column.kind in Kind
+    assert (tables.call_history.height, tables.csat_answers.height, tables.call_tags.height) == (106464, 0, 31359)

@@ -1,0 +1,65 @@
+{#
+  Each call's time in the system, waiting and talking, cut at the borders of local hours: what workload is summed from.
+  One row per call, kind and local hour: kind, queue_key, agent_id, local_hour, from_second, to_second (seconds since 1970).
+
+  A call that has not ended does not count yet; one that claims to last more than a day counts for its first 24 hours;
+  time that claims to begin before the hour that came before the call's own does not count. So a stale hour is made of
+  calls that started in it, in the 24 hours before or in the next one. A macro and no view: DuckDB does not push the
+  condition on them below the unnesting, and would cut all of history for one hour.
+#}
+{% macro call_hours(kinds) -%}
+(
+    with spans as (
+        select
+            queue_key,
+            agent_id,
+            started_at,
+            started_at_utc,
+            unnest({{ kinds }}) as kind,
+            case kind
+                when 'system' then started_at
+                when 'waiting' then queued_at
+                when 'talking' then if(talk_seconds is null, null, talk_started_at)
+            end as from_local,
+            case kind
+                when 'system' then started_at_utc
+                when 'waiting' then queued_at_utc
+                when 'talking' then talk_started_at_utc
+            end as from_utc,
+            if(kind = 'waiting', coalesce(talk_started_at, ended_at), ended_at) as to_local,
+            if(kind = 'waiting', coalesce(talk_started_at_utc, ended_at_utc), ended_at_utc) as to_utc
+        from {{ ref('fct_calls') }}
+        where
+            not is_vanished
+            and ended_at is not null
+            {%- if is_incremental() %}
+            and partition_hour in {{ partitions_around('local_hour', 25, 1) }}
+            {%- endif %}
+    ),
+
+    pieces as (
+        select
+            *,
+            unnest(generate_series(
+                date_trunc('hour', from_local),
+                date_trunc('hour', least(to_local, started_at + interval 24 hours)),
+                interval 1 hour
+            )) as local_hour
+        from spans
+        where from_local >= date_trunc('hour', started_at) - interval 1 hour
+    )
+
+    select
+        kind,
+        queue_key,
+        agent_id,
+        local_hour,
+        epoch_us(greatest(from_utc, starts_at_utc)) // 1000000 as from_second,
+        epoch_us(least(to_utc, started_at_utc + interval 24 hours, ends_at_utc)) // 1000000 as to_second
+    from pieces
+    join {{ ref('dim_hours') }} using (local_hour)
+    where
+        from_second < to_second
+        {%- if is_incremental() %} and {{ is_stale('local_hour') }} {%- endif %}
+)
+{%- endmacro %}

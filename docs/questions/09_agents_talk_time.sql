@@ -1,0 +1,13 @@
+-- How much did each agent talk, and how busy were they between their first and last call?
+SELECT
+    agent_username,
+    count(*) AS days,
+    sum(answered) AS answered,
+    sum(outbound_answered) AS outbound_answered,
+    sum(all_talk_seconds) / 3600 AS talk_hours,
+    sum(talk_seconds) / nullif(sum(answered), 0) AS aht_ex_acw_seconds,
+    sum(all_talk_seconds) / nullif(sum(span_seconds), 0) AS occupancy
+FROM marts.agent_daily
+WHERE agent_id <> '(none)'
+GROUP BY agent_id, agent_username
+ORDER BY talk_hours DESC, agent_username;
