@@ -33,6 +33,11 @@ class Hour:
     start: dt.datetime
     finish: dt.datetime
     ends_at: dt.datetime
+    # Whether the clock shows this hour twice.
+    is_repeated: bool
+    # Where to ask from: the start; but after a skipped hour from before it, since the client asks from one second
+    # earlier, a time that the clock does not show and that a server may take for one an hour later.
+    asked_from: dt.datetime
 
     def __str__(self) -> str:
         return f"{self.start:%Y-%m-%d %H:%M}"
@@ -47,11 +52,15 @@ def hourly_partitions(settings: Settings) -> HourlyPartitionsDefinition:
 
 def hour_of(key: str, window: TimeWindow) -> Hour:
     start = window.start.replace(tzinfo=None)
+    before = (window.start.astimezone(dt.UTC) - dt.timedelta(seconds=1)).astimezone(window.start.tzinfo)
+    is_after_skipped = before.replace(tzinfo=None) < start - dt.timedelta(seconds=1)
     return Hour(
         key=key,
         start=start,
         finish=max(start + HOUR, window.end.replace(tzinfo=None)),
         ends_at=window.end.astimezone(dt.UTC),
+        is_repeated=window.start.replace(fold=0).utcoffset() != window.start.replace(fold=1).utcoffset(),
+        asked_from=start - 2 * HOUR if is_after_skipped else start,
     )
 
 

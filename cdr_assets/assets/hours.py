@@ -26,6 +26,7 @@ from cdr_assets.assets.keys import STAGES
 from cdr_assets.dbt import DbtError
 from cdr_assets.partitions import Hour, hours_of
 from cdr_assets.settings import SettingsError
+from cdr_assets.transforms import PageError
 from cdr_assets.warehouse import WarehouseError, errors_of, loaded_by
 
 _P = ParamSpec("_P")
@@ -42,7 +43,7 @@ def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterato
     def told(*args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
         try:
             yield from step(*args, **kwargs)
-        except (SettingsError, AlotechError, WarehouseError, DbtError) as error:
+        except (SettingsError, AlotechError, PageError, WarehouseError, DbtError) as error:
             raise Failure(str(error), allow_retries=False) from None
 
     return told

@@ -88,36 +88,49 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
 
 def _fetch(hours: Sequence[Hour], alotech: Alotech, failed: dict[Hour, str]) -> Iterator[dict[Hour, list[Page]]]:
     """The hours' pages, several hours at once, in portions to be written; hours that fail go to `failed`."""
-    with (
-        alotech.client() as client,
-        ThreadPoolExecutor(max_workers=alotech.settings.alotech_max_concurrency) as threads,
-    ):
-        portion: dict[Hour, list[Page]] = {}
-        size, written_at = 0, time.monotonic()
-        hour_of = {threads.submit(_fetch_hour, client, hour): hour for hour in hours}
-        for future in as_completed(hour_of):
-            hour = hour_of[future]
-            if future.cancelled():
-                failed[hour] = "not tried after this"
-                continue
-            try:
-                portion[hour] = future.result()
-            except AlotechError as error:
-                failed[hour] = f"{error.met}; {error.advice}"
-                if isinstance(error, _FATAL):
-                    threads.shutdown(wait=False, cancel_futures=True)
-                continue
-            size += sum(len(page.body) for page in portion[hour])
-            if size >= _WRITE_AT_BYTES or time.monotonic() - written_at >= _WRITE_AT_SECONDS:
-                yield portion
-                portion = {}
-                size, written_at = 0, time.monotonic()
-        if portion:
+    with alotech.client() as client:
+        threads = ThreadPoolExecutor(max_workers=alotech.settings.alotech_max_concurrency)
+        try:
+            yield from _portions(client, threads, hours, failed)
+        except BaseException:
+            # A cancelled run ends now: what waits is dropped, and the closed client breaks off what is under way.
+            threads.shutdown(wait=False, cancel_futures=True)
+            client.close()
+            raise
+        finally:
+            threads.shutdown()
+
+
+def _portions(
+    client: AlotechClient, threads: ThreadPoolExecutor, hours: Sequence[Hour], failed: dict[Hour, str]
+) -> Iterator[dict[Hour, list[Page]]]:
+    portion: dict[Hour, list[Page]] = {}
+    size, written_at = 0, time.monotonic()
+    hour_of = {threads.submit(_fetch_hour, client, hour): hour for hour in hours}
+    for future in as_completed(hour_of):
+        hour = hour_of[future]
+        if future.cancelled():
+            failed[hour] = "not tried after this"
+            continue
+        try:
+            portion[hour] = future.result()
+        except AlotechError as error:
+            failed[hour] = f"{error.met}; {error.advice}"
+            if isinstance(error, _FATAL):
+                threads.shutdown(wait=False, cancel_futures=True)
+            continue
+        size += sum(len(page.body) for page in portion[hour])
+        if size >= _WRITE_AT_BYTES or time.monotonic() - written_at >= _WRITE_AT_SECONDS:
             yield portion
+            portion = {}
+            size, written_at = 0, time.monotonic()
+    if portion:
+        yield portion
 
 
 def _fetch_hour(client: AlotechClient, hour: Hour) -> list[Page]:
-    return client.fetch_window(Window(hour.start, hour.finish))
+    # A server that reads wall-clock times as instants may take a slice of a repeated hour for one of the two alone.
+    return client.fetch_window(Window(hour.asked_from, hour.finish), in_slices=not hour.is_repeated)
 
 
 def _pages_frame(fetched: dict[Hour, list[Page]], run_id: str) -> pl.DataFrame:
@@ -126,7 +139,7 @@ def _pages_frame(fetched: dict[Hour, list[Page]], run_id: str) -> pl.DataFrame:
         (
             hour.start,
             page.number,
-            page.window_start,
+            max(page.window_start or hour.start, hour.start),
             page.window_finish,
             page.record_count,
             page.attempts,

@@ -91,12 +91,17 @@ def content_hashes(connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame) -
     Spelling, order of fields, paging and time of the fetch are not in it.
     """
     lasting = [column for column in VENDOR_COLUMNS if column.name not in VOLATILE_FIELDS]
-    # A text may hold the separator; nothing else does. With the lengths, no two contents read the same.
-    lengths = (pl.col(column.name).str.len_bytes() for column in lasting if column.kind is Kind.TEXT)
-    names = [column.name for column in lasting] + [f"{date}_utc" for date in CALL_DATES] + [*ARRAYS, "lasting_extra"]
-    # No value is the empty text: it stands for NULL.
-    content = [value.to_physical().cast(pl.String).fill_null("") for value in (*lengths, *map(pl.col, names))]
-    return md5(connection, calls.select(pl.concat_str(content, separator="\x1f").alias("text")).to_series())
+    texts = [pl.col(column.name) for column in lasting if column.kind is Kind.TEXT]
+    others = [pl.col(column.name) for column in lasting if column.kind is not Kind.TEXT]
+    others += [pl.col(f"{date}_utc") for date in CALL_DATES]
+    content = [
+        # A text may hold the separator, and nothing else does: with the lengths, no two contents read the same.
+        pl.concat_str([text.str.len_bytes().fill_null(0) for text in texts], separator=","),
+        # No text is empty and no JSON either: that says NULL. Nor is any number this high, or instant this late.
+        *(text.fill_null("") for text in [*texts, *map(pl.col, ARRAYS), pl.col("lasting_extra")]),
+        *(other.to_physical().cast(pl.Int64).fill_null(10**18).cast(pl.String) for other in others),
+    ]
+    return md5(connection, calls.select(pl.concat_str(content, separator="\x1f")).to_series())
 
 
 def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:

@@ -36,10 +36,9 @@ _SPELLING = (
 _EPOCH = r"^(?<seconds>[0-9]{10})(?<milliseconds>[0-9]{3})?(?:\.(?<fraction>[0-9]+))?$"
 
 
-def usual_wall_clock(text: pl.Expr) -> pl.Expr:
-    """Dates in the vendor's usual spelling, as sent; NULL for all others."""
-    local = text.str.to_datetime(_USUAL, time_unit="us", strict=False)
-    return pl.when(_is_held(local)).then(local)
+def usual_wall_clock(json: pl.Expr) -> pl.Expr:
+    """Dates as JSON texts in the vendor's usual spelling, as sent; NULL for all others."""
+    return json.str.to_datetime(f'"{_USUAL}"', time_unit="us", strict=False)
 
 
 def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:
@@ -87,7 +86,7 @@ def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:
             local=pl.coalesce(pl.col("instant").dt.convert_time_zone(time_zone).dt.replace_time_zone(None), "sent")
         )
         .select(
-            pl.when(_is_held(pl.col("local")) & _is_held(pl.col("instant"), dt.UTC).fill_null(True))
+            pl.when(is_held(pl.col("local")) & is_held(pl.col("instant"), dt.UTC).fill_null(True))
             .then(pl.struct("local", "instant"))
             .alias("read")
         )
@@ -111,7 +110,7 @@ def instants(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
         rows = known.select(unsettled.arg_true()).to_series()
         settled = _settled(calls[rows], time_zone)
         known = known.with_columns(known[column].scatter(rows, settled[column]) for column in columns)
-    return known.select(pl.when(_is_held(pl.col(column), dt.UTC)).then(column).alias(column) for column in columns)
+    return known.select(pl.when(is_held(pl.col(column), dt.UTC)).then(column).alias(column) for column in columns)
 
 
 def _settled(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
@@ -164,5 +163,6 @@ def _localized(date: pl.Expr, time_zone: str, ambiguous: Literal["earliest", "la
     return local.dt.convert_time_zone("UTC")
 
 
-def _is_held(time: pl.Expr, zone: dt.tzinfo | None = None) -> pl.Expr:
+def is_held(time: pl.Expr, zone: dt.tzinfo | None = None) -> pl.Expr:
+    """True where Python can hold the time; `zone` is that of the column."""
     return time.is_between(dt.datetime.min.replace(tzinfo=zone), dt.datetime.max.replace(tzinfo=zone))

@@ -41,7 +41,8 @@ def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tu
     refused = lists.filter(pl.col("refusal").is_not_null())
     if refused.height:
         page, refusal = refused.select("page", "refusal").row(0)
-        raise PageError(*pages.select("partition_hour", "page_number").row(page), refusal)
+        hour, number = pages.select("partition_hour", "page_number").row(page)
+        raise PageError(hour, number, refusal)
     records = lists.select("page", "fields", position=pl.int_ranges(pl.col("fields").list.len(), dtype=pl.Int32))
     return pages, records.explode("fields", "position", empty_as_null=False, keep_nulls=False)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from cdr_assets.schema import Kind
-from cdr_assets.transforms.clock import usual_wall_clock, wall_clock
+from cdr_assets.transforms.clock import is_held, usual_wall_clock, wall_clock
 
 _TRUE = ("true", "1", "1.0", "yes", "t", "y", "on", "evet")
 _FALSE = ("false", "0", "0.0", "no", "f", "n", "off", "hayır", "hayir")
@@ -47,7 +47,9 @@ def read_values(sent: pl.DataFrame, kinds: Mapping[str, Kind], time_zone: str) -
     Turkish, in any case. A whole number may come as a fraction, and is rounded half up; true is 1 and false is 0. No
     content raises.
     """
-    typed = sent.select(_usual(pl.col(name), kind).alias(name) for name, kind in kinds.items())
+    typed = sent.select(_usual(pl.col(name), kind).alias(name) for name, kind in kinds.items()).with_columns(
+        pl.when(is_held(pl.col(name))).then(name).alias(name) for name, kind in kinds.items() if kind is Kind.LOCAL
+    )
     instants = [_INSTANTS.to_frame()]
     kept = [_KEPT.to_frame()]
     for name, kind in kinds.items():
@@ -99,7 +101,7 @@ def _usual(json: pl.Expr, kind: Kind) -> pl.Expr:
             number = json.cast(pl.Float64, strict=False)
             return pl.when(number.is_finite()).then(number)
         case Kind.LOCAL:
-            return usual_wall_clock(unquoted)
+            return usual_wall_clock(json)
         case _:
             raise ValueError(f"no value of the vendor's is read as {kind}")
 

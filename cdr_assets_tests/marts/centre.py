@@ -142,7 +142,6 @@ def load(warehouse: Warehouse, calls: Iterable[Call], read: Iterable[dt.datetime
             pl.col("loaded").fill_null(0).alias("served"),
             *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
             *(pl.lit(1).alias(name) for name in ("requests", "pages")),
-            filters=pl.lit(None, pl.String),
             content_hash=pl.lit("h"),
             fetched_at=pl.lit(fetched_at),
         )

@@ -96,8 +96,7 @@ def dim_agents(facts: pl.DataFrame) -> pl.DataFrame:
 def final_hours(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """Of every hour that was fetched: local_hour, is_final."""
     still_open = set(facts.filter("is_open")["local_hour"])
-    whole = loads.filter(pl.col("error").is_null() & pl.col("filters").is_null())
-    fetched = whole.group_by("partition_hour").agg(pl.col("fetched_at").max())
+    fetched = loads.filter(pl.col("error").is_null()).group_by("partition_hour").agg(pl.col("fetched_at").max())
     return pl.DataFrame(
         [
             (hour, hour not in still_open and at >= (hour + HOUR).replace(tzinfo=zone).astimezone(dt.UTC) + 3 * DAY)

@@ -8,7 +8,7 @@ SELECT
     max(started_at) AS last_at
 FROM marts.fct_contacts
 WHERE has_usable_callerid
-    AND local_date > (SELECT max(local_date) - 28 FROM marts.dim_hours WHERE is_loaded)
+    AND local_date > (SELECT max(local_date) - 28 FROM marts.queue_daily)
 GROUP BY callerid
 HAVING count(*) > 1
 ORDER BY contacts DESC, callerid

@@ -1,6 +1,6 @@
 -- Which subjects made customers call again within 24 hours, in the last four weeks?
 WITH since AS (
-    SELECT max(local_date) - 28 AS local_date FROM marts.dim_hours WHERE is_loaded
+    SELECT max(local_date) - 28 AS local_date FROM marts.queue_daily
 ),
 contacts AS (
     SELECT callid, started_at, repeated_within_24h

@@ -4,8 +4,7 @@
 with loads as (
     select partition_hour as local_hour, max(fetched_at) as fetched_at
     from {{ source('cdr', 'loads') }}
-    -- A filtered fetch brings some calls of an hour, not the hour.
-    where error is null and filters is null
+    where error is null
     group by all
 ),
 
