@@ -174,18 +174,23 @@ def sandbox(
     fault: Annotated[list[str] | None, typer.Option(help="Misbehave: a name of the docs' table of faults.")] = None,
 ) -> None:
     """Serve a local AloTech: a generated call centre, or records from a file."""
-    from cdr_assets.sandbox import FAULTS, GeneratedCentre, RecordsFile, Sandbox
+    from cdr_assets.sandbox import GeneratedCentre, RecordsFile, Sandbox, fault_of
 
     settings = read_settings()
-    for name in fault or ():
-        if name not in FAULTS:
-            raise typer.BadParameter(f"{name!r} is none of: {', '.join(FAULTS)}", param_hint="--fault")
-    if records is not None and not records.is_file():
-        raise typer.BadParameter(f"{records} is not a file", param_hint="--records")
     zone = settings.alotech_timezone
-    source = (
-        RecordsFile(records) if records else GeneratedCentre(seed=seed, calls_per_hour=calls_per_hour, time_zone=zone)
-    )
+    for name in fault or ():
+        try:
+            fault_of(name)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--fault") from None
+    try:
+        source = (
+            RecordsFile(records)
+            if records
+            else GeneratedCentre(seed=seed, calls_per_hour=calls_per_hour, time_zone=zone)
+        )
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(str(error), param_hint="--records") from None
     server = Sandbox(
         source, token=_SANDBOX_TOKEN, port=port, latency_ms=latency_ms, fault=fault or None, time_zone=zone
     )
