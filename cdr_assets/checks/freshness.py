@@ -35,7 +35,7 @@ _USUAL_SILENCE = dt.timedelta(days=1)
 
 def build_freshness_checks(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetChecksDefinition:
     @multi_asset_check(
-        name="freshness",
+        name="freshness_checks",
         specs=[
             AssetCheckSpec(
                 "newest_hour_is_there",
