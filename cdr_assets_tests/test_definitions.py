@@ -34,6 +34,7 @@ def test_every_table_tells_its_columns_and_what_they_are(tmp_path: Path) -> None
         node = graph.get(key)
         assert node.description, key
         if key.path[0] in ("raw", "cdr", "marts"):
-            columns = node.metadata["dagster/column_schema"].value.columns
+            schema = node.metadata["dagster/column_schema"]
+            columns = getattr(schema, "schema", schema).columns
             assert columns, key
             assert all(column.description for column in columns), key

@@ -50,8 +50,9 @@ class Translator(DagsterDbtTranslator):
             return AssetKey(CALLS.asset_key)
         return AssetKey([schema, name])
 
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:
-        return str(dbt_resource_props["schema"])
+    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:  # noqa: ARG002
+        # The few staging tables between marts would draw arrows back and forth as a group of their own.
+        return "marts"
 
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         return str(dbt_resource_props["description"])
