@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cdr_assets.settings import ROOT, Settings
+from cdr_assets.settings import ROOT, Settings, SettingsError
 
 if TYPE_CHECKING:
     from dagster import DagsterEvent
@@ -29,13 +29,21 @@ class Backfilled:
 
 
 def use_dagster_home(settings: Settings) -> Path:
-    """Sets DAGSTER_HOME for this process and its children, unless the user has; puts dagster.yaml there."""
+    """Sets DAGSTER_HOME for this process and its children, unless the user has; puts dagster.yaml there.
+
+    Raises SettingsError where the folder cannot be written.
+    """
     home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.cdr_data_dir / "dagster")))
-    home.mkdir(parents=True, exist_ok=True)
     configuration = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
     target = home / "dagster.yaml"
-    if not target.exists() or target.read_text(encoding="utf-8") != configuration:
-        target.write_text(configuration, encoding="utf-8")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not target.exists() or target.read_text(encoding="utf-8") != configuration:
+            target.write_text(configuration, encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(
+            f"CDR_DATA_DIR: cannot write to {home}: {error.strerror}; name a folder that this user can write"
+        ) from None
     return home
 
 

@@ -28,6 +28,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith(("ALOTECH_", "CDR_")) and name != "CDR_REAL_CALLS":
             monkeypatch.delenv(name)
     monkeypatch.setitem(Settings.model_config, "env_file", None)
+    monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
 
 
 def record(key: str, at: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:

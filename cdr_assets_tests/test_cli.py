@@ -43,6 +43,15 @@ def test_a_wrong_setting_is_one_line_and_exit_code_1(tmp_path: Path, environment
     assert TOKEN not in done.stdout + done.stderr
 
 
+def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    base = {"ALOTECH_BASE_URL": "http://127.0.0.1:9/api/", "ALOTECH_APP_TOKEN": TOKEN}
+    done = cdr(tmp_path / "file" / "data", "backfill", "2026-03-02", "2026-03-03", **base)
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("cdr: CDR_DATA_DIR: cannot write to ")
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "args",
     [
