@@ -18,6 +18,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
+from cdr_assets.settings import ROOT
+
 # Every run has a file of its own: a server that has shown many runs must not keep them all open.
 _MOST_OPEN = 16
 
@@ -38,7 +40,8 @@ class EventLog(SqliteEventLogStorage):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         # Where Dagster's own storage would be, so that dagster.yaml can be taken away and put back.
-        base_dir = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
+        home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "data" / "dagster")
+        base_dir = config_value.get("base_dir") or str(home / "history" / "runs")
         return cls(base_dir, inst_data)
 
     @contextmanager
