@@ -67,7 +67,8 @@ def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     field = pl.concat_str(name, pl.col("value").fill_null("null"), separator=":")
     is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
     return (
-        entries.sort("record", "name")
+        entries.unique(["record", "name"], keep="first", maintain_order=True)
+        .sort("record", "name")
         .with_columns(field=field)
         .group_by("record", maintain_order=True)
         .agg(
