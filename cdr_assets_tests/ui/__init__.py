@@ -1,0 +1,1 @@
+"""Tests of the Dagster UI and daemon as `cdr dev` starts them."""

@@ -1,0 +1,116 @@
+"""Backfills through the webserver and the daemon: by GraphQL, and by hand in a real browser."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cdr_assets_tests.ui.conftest import CALLS_AN_HOUR, Dev
+
+pytestmark = pytest.mark.campaign
+
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# No screen, no graphics card, and nothing asked of the network.
+_CHROMIUM_ARGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+_LAUNCH = """mutation($backfill: LaunchBackfillParams!) {
+    launchPartitionBackfill(backfillParams: $backfill) {
+        __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+    }
+}"""
+_BACKFILLS = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status } } } }"
+_KEYS = "{ assetNodes { assetKey { path } } }"
+
+
+def ended_backfill(dev: Dev, index: int = 0) -> str:
+    """Waits until a backfill has ended, by default the newest, and returns how."""
+    ended = ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
+
+    def status() -> str:
+        return str(dev.ask(_BACKFILLS)["partitionBackfillsOrError"]["results"][index]["status"])
+
+    dev.wait_for(lambda: status() in ended, "the backfill to end")
+    return status()
+
+
+def test_schedules_and_sensor_are_on_by_default(dev: Dev) -> None:
+    assert dev.automation["hourly"] == "RUNNING"
+    assert dev.automation["gaps"] == "RUNNING"
+    assert set(dev.automation.values()) == {"RUNNING"}
+
+
+def test_a_backfill_by_graphql_reaches_the_published_copy(dev: Dev) -> None:
+    hours = dev.hours[-2:]
+    backfill = {
+        "assetSelection": [{"path": node["assetKey"]["path"]} for node in dev.ask(_KEYS)["assetNodes"]],
+        "partitionNames": dev.keys[-2:],
+        "title": "by GraphQL",
+    }
+    launched = dev.ask(_LAUNCH, backfill=backfill)["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    assert ended_backfill(dev) == "COMPLETED_SUCCESS"
+    published = dev.published()
+    assert {hour: published.get(hour) for hour in hours} == dict.fromkeys(hours, CALLS_AN_HOUR)
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if _CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=_CHROMIUM, args=_CHROMIUM_ARGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 850})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def open_dialog(page: Any, dev: Dev) -> Any:
+    """The dialog that launches the job's hours, as the README says: Jobs, hourly, "Materialize all…"."""
+    page.goto(f"{dev.address}/locations/cdr_assets/jobs/hourly")
+    page.get_by_role("button", name="Materialize all").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Partition selection").wait_for()
+    return dialog
+
+
+def test_a_backfill_in_the_browser_and_its_failed_hour_again(page: Any, dev: Dev, tmp_path: Path) -> None:
+    first, last, refused = dev.keys[0], dev.keys[5], dev.keys[2]
+
+    dialog = open_dialog(page, dev)
+    box = dialog.locator("input[type=text]").first
+    box.fill(f"[{first}...{last}]")
+    box.press("Enter")
+    dialog.get_by_text("6 partitions", exact=True).wait_for()
+    page.screenshot(path=tmp_path / "backfill.png")
+    dialog.get_by_role("button", name="Launch backfill").click()
+    page.get_by_text("Created backfill").wait_for()
+    assert ended_backfill(dev) == "COMPLETED_FAILED"
+
+    # The failed hour costs only itself, and the UI shows it.
+    good = [hour for hour in dev.hours[:6] if hour != dev.hours[2]]
+    published = dev.published()
+    assert {hour: published.get(hour) for hour in dev.hours[:6]} == {
+        hour: CALLS_AN_HOUR if hour in good else None for hour in dev.hours[:6]
+    }
+    for asset in ("raw/cdr_pages", "cdr/calls", "published/cdr"):
+        page.goto(f"{dev.address}/assets/{asset}?view=partitions")
+        page.get_by_text("Failed (1)").wait_for()
+    page.screenshot(path=tmp_path / "partitions.png")
+
+    dev.refused.mended = True
+    dialog = open_dialog(page, dev)
+    dialog.get_by_text("Failed", exact=True).click()
+    dialog.get_by_text("1 partition", exact=True).wait_for()
+    assert dialog.locator("input[type=text]").first.input_value() == refused
+    dialog.get_by_role("button", name="Launch 1 run").click()
+    dev.wait_for(lambda: dev.hours[2] in dev.published(), "the failed hour to be published")
+    assert dev.published()[dev.hours[2]] == CALLS_AN_HOUR
+    page.goto(f"{dev.address}/assets/cdr/calls?view=partitions")
+    page.get_by_text("Failed (0)").wait_for()
