@@ -6,6 +6,7 @@ Imports stand inside the commands: Dagster and polars take a second that `cdr qu
 import datetime as dt
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from cdr_assets.settings import LocalHour, Settings, SettingsError, read_settings
+from cdr_assets.settings import Settings, SettingsError, local_hour, read_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +25,8 @@ app = typer.Typer(
     help="Call detail records of AloTech, in a warehouse people trust.",
 )
 console = Console()
+
+_DIFFERENCES_SHOWN = 20
 
 # Of the sandbox, hence no secret.
 _SANDBOX_TOKEN = "sandbox-token"
@@ -50,12 +53,10 @@ def _operator_errors() -> tuple[type[Exception], ...]:
 
 
 def _local_hour(text: str) -> dt.datetime:
-    from pydantic import TypeAdapter, ValidationError
-
     try:
-        return TypeAdapter(LocalHour).validate_python(text)
-    except ValidationError:
-        raise typer.BadParameter(f"{text!r} is not a date; write 2026-03-02 or '2026-03-02 05:00'") from None
+        return local_hour(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 _Hour = Annotated[dt.datetime, typer.Argument(parser=_local_hour, metavar="DATE", help="The tenant's wall clock.")]
@@ -93,11 +94,71 @@ def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) ->
             begin=lambda hours: bar.update(task, total=hours),
             progress=lambda hours: bar.advance(task, hours),
         )
-    for problem in done.problems:
-        Console(stderr=True, soft_wrap=True).print(f"cdr: {problem}", markup=False, highlight=False)
-    if done.problems:
-        raise typer.Exit(1)
+    _tell(done.problems)
     return done.hours, time.monotonic() - began
+
+
+@app.command()
+def refresh(
+    key: Annotated[str, typer.Argument(help="The call's key.")],
+    active_call_key: Annotated[bool, typer.Option("--active-call-key", help="KEY is an active call's.")] = False,
+    unique_id: Annotated[
+        bool, typer.Option("--unique-id", help="KEY is a transaction's: a CRM action, a contact.")
+    ] = False,
+) -> None:
+    """Ask for one call again, and publish what became of it."""
+    from cdr_assets.terminal import refresh
+
+    if active_call_key and unique_id:
+        raise typer.BadParameter("KEY is the one or the other", param_hint="--active-call-key, --unique-id")
+    settings = read_settings()
+    settings.token, settings.base_url  # noqa: B018  A missing variable is told now, not by a failed run.
+    name = "activecallkey" if active_call_key else "uniqueid" if unique_id else "callkey"
+    for found, hour, is_written in refresh(settings, name, key):
+        console.print(
+            f"call {found} of {hour:%Y-%m-%d %H:%M}: {'written anew' if is_written else 'as it was'}", highlight=False
+        )
+
+
+@app.command()
+def audit(start: _Hour, finish: _Hour) -> None:
+    """Read the hours from START to before FINISH again and compare them with the warehouse; write nothing."""
+    from cdr_assets.audit import audit
+    from cdr_assets.resources import Alotech
+    from cdr_assets.terminal import ended_hours
+    from cdr_assets.warehouse import Warehouse
+
+    if finish <= start:
+        raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
+    settings = read_settings()
+    now = dt.datetime.now(dt.UTC)
+    hours = ended_hours(settings, start, finish, now)
+    found = audit(hours, Alotech(settings), Warehouse(settings.warehouse_path), now)
+    worst_first = found.differences.sort("is_due", "partition_hour", "key", descending=[True, False, False])
+    rows = [
+        (finding, str(hour), key, ", ".join(fields), "due" if is_due else "still to be read again")
+        for hour, key, finding, fields, is_due in worst_first.head(_DIFFERENCES_SHOWN).iter_rows()
+    ]
+    if rows:
+        title = f"{len(rows)} of {worst_first.height} differences"
+        print_table(["finding", "hour", "key", "fields", "by now"], rows, title)
+    console.print(str(found), highlight=False)
+    problems = [f"{fetch} was not compared: {reason}" for fetch, reason in found.failed.items()]
+    if found.due.height:
+        days = sorted({hour.date() for hour in found.due["partition_hour"]})
+        problems.append(
+            f"{found.due.height} calls differ that should be equal by now; "
+            f"`cdr backfill {days[0]} {days[-1] + dt.timedelta(days=1)}` brings them in"
+        )
+    _tell(problems)
+
+
+def _tell(problems: Sequence[str]) -> None:
+    """Each problem in a line of its own, and exit code 1 if there is any."""
+    for problem in problems:
+        Console(stderr=True, soft_wrap=True).print(f"cdr: {problem}", markup=False, highlight=False)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -120,7 +181,7 @@ def query(sql: Annotated[str, typer.Argument(help='For instance "SELECT * FROM m
     print_table(columns, rows)
 
 
-def print_table(columns: list[str], rows: list[tuple[object, ...]], title: str | None = None) -> None:
+def print_table(columns: list[str], rows: Sequence[tuple[object, ...]], title: str | None = None) -> None:
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
         numbers = all(isinstance(row[index], int | float) or row[index] is None for row in rows)

@@ -6,17 +6,18 @@
 
 import warnings
 
-from dagster import BetaWarning, Definitions, definitions, in_process_executor
+from dagster import AssetSelection, BetaWarning, Definitions, JobDefinition, definitions, in_process_executor
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from cdr_assets.assets.cdr import build_cdr
 from cdr_assets.assets.marts import build_marts
 from cdr_assets.assets.published import build_published
 from cdr_assets.assets.raw import build_cdr_pages
-from cdr_assets.checks import build_freshness_checks, build_row_count_checks
-from cdr_assets.jobs import build_freshness, build_hourly
+from cdr_assets.checks import build_audit_check, build_freshness_checks, build_row_count_checks
+from cdr_assets.jobs import build_check_job, build_jobs, build_merging_jobs
 from cdr_assets.partitions import hourly_partitions
 from cdr_assets.resources import Alotech
-from cdr_assets.schedules import build_freshness_schedule, build_hourly_schedule
+from cdr_assets.schedules import build_schedules
 from cdr_assets.sensors import build_gap_sensor
 from cdr_assets.settings import Settings, read_settings
 from cdr_assets.warehouse import Warehouse
@@ -34,8 +35,14 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     partitions = hourly_partitions(settings)
     marts = build_marts(partitions, settings)
     freshness = build_freshness_checks(partitions, settings)
-    hourly = build_hourly()
-    freshness_job = build_freshness(freshness)
+    audit = build_audit_check(partitions)
+    asset_jobs = build_jobs(apart=AssetSelection.checks(audit)) | {
+        "freshness": build_check_job(
+            "freshness", freshness, "Judges the published copy's freshness, also when nothing else runs."
+        ),
+        "audit": build_check_job("audit", audit, "Compares a sample of old hours with what the API says of them now."),
+    }
+    jobs: dict[str, JobDefinition | UnresolvedAssetJobDefinition] = {**asset_jobs, **build_merging_jobs(settings)}
     return Definitions(
         assets=[
             build_cdr_pages(partitions),
@@ -43,13 +50,10 @@ def build_defs(settings: Settings | None = None) -> Definitions:
             marts,
             build_published(partitions, settings, [key for key in marts.keys if key.path[0] == "marts"]),
         ],
-        asset_checks=[build_row_count_checks(partitions), freshness],
-        jobs=[hourly, freshness_job],
-        schedules=[
-            build_hourly_schedule(hourly, partitions, settings),
-            build_freshness_schedule(freshness_job, settings),
-        ],
-        sensors=[build_gap_sensor(hourly, partitions, settings)],
+        asset_checks=[build_row_count_checks(partitions), freshness, audit],
+        jobs=jobs.values(),
+        schedules=build_schedules(jobs, partitions, settings),
+        sensors=[build_gap_sensor(asset_jobs["hourly"], partitions, settings)],
         resources={"alotech": Alotech(settings), "warehouse": Warehouse(settings.warehouse_path)},
         # A process for each step would pay the imports every time: 299 s against 88 s for the same backfill.
         executor=in_process_executor,

@@ -4,7 +4,7 @@ Keys are never parsed: the repeated hour of a DST change has a key with an offse
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,9 @@ from dagster._core.storage.tags import (
 from cdr_assets.settings import Settings
 
 HOUR = dt.timedelta(hours=1)
+
+# Hours in one run: few enough for a run that dies to have lost little, enough for its start not to matter.
+HOURS_PER_RUN = 24
 
 
 @dataclass(frozen=True)
@@ -101,3 +104,15 @@ def hours_between(
 def range_tags(hours: Sequence[Hour]) -> dict[str, str]:
     """The tags of a run over consecutive hours."""
     return {ASSET_PARTITION_RANGE_START_TAG: hours[0].key, ASSET_PARTITION_RANGE_END_TAG: hours[-1].key}
+
+
+def consecutive(hours: Sequence[Hour], at_most: int = HOURS_PER_RUN) -> Iterator[list[Hour]]:
+    """Groups of hours that follow each other without a hole: what a run over a range can be for."""
+    group: list[Hour] = []
+    for hour in hours:
+        if group and (len(group) == at_most or hour.ends_at - group[-1].ends_at != HOUR):
+            yield group
+            group = []
+        group.append(hour)
+    if group:
+        yield group

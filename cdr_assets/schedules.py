@@ -1,11 +1,17 @@
-"""The schedules. Each asks for what is due at its tick; what an outage left out is the gap sensor's."""
+"""The schedules. Each asks for what is due at its tick; what an outage left out is the gap sensor's.
+
+Each takes its turn in the hour, so that they don't all ask the vendor and wait for the warehouse at once: the hour that
+has ended at CDR_SETTLE_MINUTES past, the hours before it 20 minutes later, the calls that were open 20 minutes after
+that. What is done once a day is done by night.
+"""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dagster import (
     DefaultScheduleStatus,
     HourlyPartitionsDefinition,
+    JobDefinition,
     RunRequest,
     ScheduleDefinition,
     ScheduleEvaluationContext,
@@ -14,39 +20,149 @@ from dagster import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from cdr_assets.partitions import HOUR, hours_between
+from cdr_assets.ops import config_of
+from cdr_assets.partitions import HOUR, Hour, consecutive, hours_between, range_tags
 from cdr_assets.settings import Settings
+from cdr_assets.warehouse import LATE, open_published
+
+_Requests = Iterator[RunRequest | SkipReason]
+
+# Calls mostly end, and are mostly surveyed and tagged, within hours.
+LOOK_BACK_HOURS = 6
+# Each hour is read a last time two to three days after its end, and is final then. The two hours are for a hour that
+# ended just after a tick, and for a day of 25 hours.
+LOOK_BACK_NIGHTLY = dt.timedelta(days=3, hours=2)
+# How far back a night makes up for look-backs that an outage left out.
+LOOK_BACK_LONGEST = dt.timedelta(days=30)
+# A call that has not ended after so long will hardly end: its record is broken, and asking for ever mends nothing.
+LONGEST_OPEN = dt.timedelta(days=1)
+# Survey answers come in for weeks; their sweep needs few pages.
+CSAT_DAYS = 30
 
 
-def build_hourly_schedule(
-    job: UnresolvedAssetJobDefinition, partitions: HourlyPartitionsDefinition, settings: Settings
-) -> ScheduleDefinition:
+def build_schedules(
+    jobs: Mapping[str, JobDefinition | UnresolvedAssetJobDefinition],
+    partitions: HourlyPartitionsDefinition,
+    settings: Settings,
+) -> list[ScheduleDefinition]:
+    """All schedules, running by default; `jobs` by name."""
     settle = dt.timedelta(minutes=settings.cdr_settle_minutes)
 
-    @schedule(
-        name="hourly",
-        job=job,
-        cron_schedule=f"{settings.cdr_settle_minutes % 60} * * * *",
-        execution_timezone=settings.alotech_timezone,
-        default_status=DefaultScheduleStatus.RUNNING,
-        description=f"The hour that ended {settings.cdr_settle_minutes} minutes ago.",
-    )
-    def hourly(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
-        settled = context.scheduled_execution_time.astimezone(dt.UTC) - settle
-        hours = hours_between(partitions, settled - 2 * HOUR, settled, settled)
-        if hours:
-            yield RunRequest(run_key=hours[-1].key, partition_key=hours[-1].key)
-        else:
-            yield SkipReason("CDR_START has not been reached yet")
+    def minute(after: int) -> int:
+        return (settings.cdr_settle_minutes + after) % 60
 
-    return hourly
+    def build(
+        name: str, job: str, cron_schedule: str, description: str, due: Callable[[dt.datetime], Iterable[RunRequest]]
+    ) -> ScheduleDefinition:
+        @schedule(
+            name=name,
+            job=jobs[job],
+            cron_schedule=cron_schedule,
+            execution_timezone=settings.alotech_timezone,
+            default_status=DefaultScheduleStatus.RUNNING,
+            description=description,
+        )
+        def ticked(context: ScheduleEvaluationContext) -> _Requests:
+            requests = list(due(context.scheduled_execution_time.astimezone(dt.UTC)))
+            yield from requests
+            if not requests:
+                yield SkipReason("nothing is due")
+
+        return ticked
+
+    def hourly(now: dt.datetime) -> Iterator[RunRequest]:
+        for hour in hours_between(partitions, now - settle - 2 * HOUR, now - settle, now - settle)[-1:]:
+            yield RunRequest(run_key=hour.key, partition_key=hour.key)
+
+    def last_hours(now: dt.datetime) -> Iterator[RunRequest]:
+        settled = now - settle
+        hours = hours_between(partitions, settled - (LOOK_BACK_HOURS + 1) * HOUR, settled, settled)
+        return _runs(hours[-LOOK_BACK_HOURS:], now)
+
+    def last_days(now: dt.datetime) -> Iterator[RunRequest]:
+        settled = now - settle
+        hours = hours_between(partitions, settled - LOOK_BACK_LONGEST, settled, settled)
+        left_out = hours_left_out(settings)
+        newest = settled - LOOK_BACK_NIGHTLY
+        return _runs([hour for hour in hours if hour.ends_at > newest or hour.start in left_out], now)
+
+    def csat(now: dt.datetime) -> Iterator[RunRequest]:
+        today = now.astimezone(settings.zone).date()
+        since, until = today - dt.timedelta(days=CSAT_DAYS), today + dt.timedelta(days=1)
+        yield RunRequest(run_key=f"{now}", run_config=config_of("ask_for_csat", since=f"{since}", until=f"{until}"))
+
+    def open_calls(now: dt.datetime) -> Iterator[RunRequest]:
+        since = (now - LONGEST_OPEN).astimezone(settings.zone).replace(tzinfo=None)
+        if has_open_calls(settings, since):
+            yield RunRequest(
+                run_key=f"{now}", run_config=config_of("ask_for_open_calls", since=f"{since:%Y-%m-%d %H:%M}")
+            )
+
+    def at(now: dt.datetime) -> Iterator[RunRequest]:
+        yield RunRequest(run_key=f"{now}")
+
+    return [
+        build(
+            "hourly",
+            "hourly",
+            f"{minute(0)} * * * *",
+            f"The hour that ended {settings.cdr_settle_minutes} minutes ago.",
+            hourly,
+        ),
+        build(
+            "lookback_hourly",
+            "lookback",
+            f"{minute(20)} * * * *",
+            f"The last {LOOK_BACK_HOURS} hours again: most late changes come soon.",
+            last_hours,
+        ),
+        build(
+            "lookback_nightly",
+            "lookback",
+            "30 2 * * *",
+            "The last three days again, and older hours that were never read so late that they could be final.",
+            last_days,
+        ),
+        build("csat_sweep", "csat_sweep", "45 3 * * *", f"Survey answers to calls of the last {CSAT_DAYS} days.", csat),
+        build(
+            "open_calls",
+            "open_calls",
+            f"{minute(40)} * * * *",
+            "Stored calls of the last day that had not ended, each by its key.",
+            open_calls,
+        ),
+        build(
+            "audit", "audit", "15 5 * * *", "A sample of old hours, compared with what the API says of them now.", at
+        ),
+        build("freshness", "freshness", "45 * * * *", "Is the newest hour there, and do calls still come.", at),
+    ]
 
 
-def build_freshness_schedule(job: UnresolvedAssetJobDefinition, settings: Settings) -> ScheduleDefinition:
-    return ScheduleDefinition(
-        name="freshness",
-        job=job,
-        cron_schedule="45 * * * *",
-        execution_timezone=settings.alotech_timezone,
-        default_status=DefaultScheduleStatus.RUNNING,
-    )
+def hours_left_out(settings: Settings) -> set[dt.datetime]:
+    """Local hours of the published copy that were last read before their look-backs were over; none without a copy."""
+    if not settings.published_path.exists():
+        return set()
+    with open_published(settings.published_path) as connection:
+        rows = connection.execute(
+            "SELECT local_hour FROM marts.dim_hours WHERE is_loaded AND fetched_at < ends_at_utc + $late",
+            {"late": LATE},
+        ).fetchall()
+    return {hour for (hour,) in rows}
+
+
+def has_open_calls(settings: Settings, since: dt.datetime) -> bool:
+    """Whether the published copy has a call that began since then (local) and had not ended."""
+    if not settings.published_path.exists():
+        return False
+    with open_published(settings.published_path) as connection:
+        found = connection.execute(
+            """SELECT 1 FROM cdr.calls
+               WHERE hangupdate IS NULL AND vanished_at IS NULL AND calldate >= ? LIMIT 1""",
+            [since],
+        ).fetchone()
+    return found is not None
+
+
+def _runs(hours: Iterable[Hour], now: dt.datetime) -> Iterator[RunRequest]:
+    for group in consecutive(list(hours)):
+        yield RunRequest(run_key=f"{group[0].key} to {group[-1].key} at {now}", tags=range_tags(group))

@@ -99,6 +99,9 @@ PARTITION_HOUR = Column(
 CALL_KEY = Column("key", Kind.TEXT, "Unique ID of the call.", Source.VENDOR)
 POSITION = Column("position", Kind.INTEGER, "Place in the vendor's array, from 0.", Source.DERIVED)
 ITEM = Column("item", Kind.JSON, "The item as the vendor sent it.", Source.VENDOR)
+FILTERS = Column(
+    "filters", Kind.TEXT, "What narrowed the fetch to some calls, as JSON; NULL where the whole hour was asked for."
+)
 
 
 def _vendor(name: str, kind: Kind, description: str) -> Column:
@@ -174,10 +177,11 @@ CALLS = Table(
         Column(
             "content_hash",
             Kind.TEXT,
-            "Hash over the record and its arrays without volatile fields; changes when the call does.",
+            "Hashes of the record without volatile fields and of each array, joined by dots; 0 is an empty array and - "
+            "one that was not asked for. Changes when the call does.",
             Source.DERIVED,
         ),
-        Column("loaded_at", Kind.INSTANT, "When this content of the call was first loaded."),
+        Column("fetched_at", Kind.INSTANT, "When this content of the call was first fetched."),
         Column(
             "vanished_at",
             Kind.INSTANT,
@@ -256,14 +260,16 @@ LOADS = Table(
     "cdr",
     "loads",
     "What each fetch of a partition brought. served = loaded + repeated + outside_window + rejected. "
+    "A fetch that was narrowed (filters) merges its calls by key and has a row in each hour that it brought calls of. "
     "One row per fetch of a partition.",
     (
         PARTITION_HOUR,
+        FILTERS,
         Column("fetched_at", Kind.INSTANT, "When the last page was fetched."),
         Column("loaded_at", Kind.INSTANT, "When the calls were written."),
-        Column("requests", Kind.COUNT, "HTTP requests sent."),
-        Column("retries", Kind.COUNT, "Requests that repeated a failed one."),
-        Column("pages", Kind.COUNT, "Pages received."),
+        Column("requests", Kind.COUNT, "HTTP requests sent; NULL for a narrowed fetch, whose pages are of many hours."),
+        Column("retries", Kind.COUNT, "Requests that repeated a failed one; NULL as requests."),
+        Column("pages", Kind.COUNT, "Pages received; NULL as requests."),
         Column("served", Kind.COUNT, "Records received."),
         Column(
             "outside_window",
@@ -277,8 +283,8 @@ LOADS = Table(
         ),
         Column("rejected", Kind.COUNT, "Records that could not become a call (see rejected_records)."),
         Column("loaded", Kind.COUNT, "Calls loaded."),
-        Column("new", Kind.COUNT, "Calls not known before."),
-        Column("changed", Kind.COUNT, "Calls known before with another content."),
+        Column("new", Kind.COUNT, "Calls that the hour did not list before."),
+        Column("changed", Kind.COUNT, "Calls that the hour listed before with another content."),
         Column("vanished", Kind.COUNT, "Calls known before that the API no longer lists; kept and marked."),
         Column("moved", Kind.COUNT, "Calls of this load that a later one found in another hour, where they now live."),
         Column("content_hash", Kind.TEXT, "Hash over the hour's calls; the same hash means the same hour."),
@@ -290,9 +296,12 @@ LOADS = Table(
 CDR_PAGES = Table(
     "raw",
     "cdr_pages",
-    "Pages as the vendor sent them, newest fetch of each hour. One row per page (partition_hour, page_number).",
+    "Pages as the vendor sent them: the newest whole fetch of each hour, and beside it the newest fetch of each kind "
+    "that was narrowed (filters). One row per page.",
     (
         PARTITION_HOUR,
+        FILTERS,
+        Column("arrays", Kind.TEXT, "The arrays that were asked for, joined by commas."),
         Column("page_number", Kind.INTEGER, "Place in the fetch, from 0."),
         Column("window_start", Kind.LOCAL, "Records before it are another page's (tenant's wall clock)."),
         Column("window_finish", Kind.LOCAL, "Records from it on are another page's (tenant's wall clock)."),
@@ -303,7 +312,21 @@ CDR_PAGES = Table(
         Column("body", Kind.TEXT, "The answer, verbatim.", compression="zstd"),
         Column("run_id", Kind.TEXT, "Dagster run that fetched it."),
     ),
-    key=("partition_hour", "page_number"),
+)
+
+UNKNOWN_FIELDS = Table(
+    "cdr",
+    "unknown_fields",
+    "What the vendor sends and no column is read from; it is kept in extra and in the items. "
+    "One row per table, name and type.",
+    (
+        Column("table_name", Kind.TEXT, "Table whose records or items have it."),
+        Column("name", Kind.TEXT, "The field; (item) where an item is of a kind that is not known."),
+        Column("type", Kind.TEXT, "What JSON calls its first value: string, number, boolean, object, array or null."),
+        Column("partition_hour", Kind.LOCAL, "First local hour that has it (tenant's wall clock)."),
+        Column("noticed_at", Kind.INSTANT, "When it was first loaded."),
+    ),
+    key=("table_name", "name", "type"),
 )
 
 STALE_HOURS = Table(
@@ -331,5 +354,6 @@ TABLES: tuple[Table, ...] = (
     CALL_TAGS,
     REJECTED_RECORDS,
     LOADS,
+    UNKNOWN_FIELDS,
     STALE_HOURS,
 )

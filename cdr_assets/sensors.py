@@ -4,7 +4,7 @@ An hourly schedule does not make up for the ticks it missed while the daemon was
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from dagster import (
     DagsterInstance,
@@ -21,13 +21,12 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from cdr_assets.assets.keys import PUBLISHED_KEY
-from cdr_assets.partitions import Hour, hours_between, hours_of_run, range_tags
+from cdr_assets.partitions import Hour, consecutive, hours_between, hours_of_run, range_tags
 from cdr_assets.settings import Settings
 
 LOOK_BACK = dt.timedelta(days=3)
 # The schedule asks for the newest hour itself; the sensor leaves it this time to do so.
 GRACE = dt.timedelta(minutes=15)
-HOURS_PER_RUN = 24
 
 _UNDER_WAY = [
     DagsterRunStatus.NOT_STARTED,
@@ -51,7 +50,7 @@ def build_gap_sensor(
     def gaps(context: SensorEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         now = dt.datetime.now(dt.UTC)
         missing = missing_hours(context.instance, partitions, settings, now)
-        for hours in consecutive(missing, HOURS_PER_RUN):
+        for hours in consecutive(missing):
             # The key lets an hour that fails again and again be asked for once an hour, not at every tick.
             yield RunRequest(run_key=f"{hours[0].key} to {hours[-1].key} at {now:%Y-%m-%d %H}", tags=range_tags(hours))
         if not missing:
@@ -75,15 +74,3 @@ def missing_hours(
     runs = instance.get_runs(RunsFilter(statuses=_UNDER_WAY))
     under_way = {hour.key for run in runs for hour in hours_of_run(partitions, run)}
     return [hour for hour in missing if hour.key not in under_way]
-
-
-def consecutive(hours: Sequence[Hour], at_most: int) -> Iterator[list[Hour]]:
-    """Runs of hours that follow each other without a hole."""
-    group: list[Hour] = []
-    for hour in hours:
-        if group and (len(group) == at_most or hour.ends_at - group[-1].ends_at != dt.timedelta(hours=1)):
-            yield group
-            group = []
-        group.append(hour)
-    if group:
-        yield group

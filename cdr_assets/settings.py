@@ -32,17 +32,19 @@ class Callers(StrEnum):
     NONE = "none"
 
 
-def _local_hour(value: Any) -> Any:
-    """`2026-03-02` or `2026-03-02 05:00`, cut to the hour; without a zone."""
-    if not isinstance(value, str):
-        return value
+def local_hour(text: str) -> dt.datetime:
+    """`2026-03-02` or `2026-03-02 05:00`, cut to the hour; naive. Raises ValueError for anything else."""
     try:
-        moment = dt.datetime.fromisoformat(value.strip())
+        moment = dt.datetime.fromisoformat(text.strip())
     except ValueError:
-        raise ValueError(f"{value!r} is not a date; write 2026-03-02 or '2026-03-02 05:00'") from None
+        raise ValueError(f"{text!r} is not a date; write 2026-03-02 or '2026-03-02 05:00'") from None
     if moment.tzinfo is not None:
-        raise ValueError(f"{value!r} carries a zone; write the tenant's wall clock without one")
+        raise ValueError(f"{text!r} carries a zone; write the tenant's wall clock without one")
     return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _local_hour(value: Any) -> Any:
+    return local_hour(value) if isinstance(value, str) else value
 
 
 LocalHour = Annotated[dt.datetime, BeforeValidator(_local_hour)]

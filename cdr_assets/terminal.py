@@ -2,18 +2,18 @@
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdr_assets.settings import ROOT, Settings, SettingsError
 
 if TYPE_CHECKING:
-    from dagster import DagsterEvent
+    from dagster import DagsterEvent, DagsterInstance, JobDefinition
 
-# Hours in one run: the same as the assets' backfill policy, so that a run here is a run of the UI's.
-_HOURS_PER_RUN = 24
+    from cdr_assets.partitions import Hour
 
 
 class BackfillError(Exception):
@@ -60,24 +60,14 @@ def backfill(
     `begin` is told the number of hours, `progress` the hours done since it was called last, in fractions as each stage
     reports an hour. Raises BackfillError if there is no such hour.
     """
-    from dagster import DagsterEventType, DagsterInstance, EventLogEntry
+    from dagster import DagsterEventType, EventLogEntry
     from dagster._core.utils import make_new_run_id
 
     from cdr_assets.assets.keys import STAGE_ENDS
     from cdr_assets.definitions import build_defs
-    from cdr_assets.partitions import hourly_partitions, hours_between, range_tags
-    from cdr_assets.sensors import consecutive
+    from cdr_assets.partitions import consecutive, range_tags
 
-    zone = settings.zone
-    hours = hours_between(
-        hourly_partitions(settings), start.replace(tzinfo=zone), finish.replace(tzinfo=zone), dt.datetime.now(dt.UTC)
-    )
-    if not hours:
-        raise BackfillError(
-            f"no hour has ended between {start:%Y-%m-%d %H:%M} and {finish:%Y-%m-%d %H:%M} since CDR_START "
-            f"({settings.cdr_start:%Y-%m-%d %H:%M}); choose other dates or an earlier CDR_START"
-        )
-
+    hours = ended_hours(settings, start, finish, dt.datetime.now(dt.UTC))
     begin(len(hours))
     published: set[str | None] = set()
 
@@ -90,26 +80,81 @@ def backfill(
                 published.add(event.partition)
 
     problems: list[str] = []
-    use_dagster_home(settings)
-    with DagsterInstance.get() as instance:
+    with _instance(settings) as instance:
         job = build_defs(settings).resolve_job_def("hourly")
-        for group in consecutive(hours, _HOURS_PER_RUN):
+        for group in consecutive(hours):
             before = len(published)
             run_id = make_new_run_id()
             instance.add_event_listener(run_id, watch)
-            result = job.execute_in_process(
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                instance=instance,
-                run_id=run_id,
-                tags=range_tags(group),
-                raise_on_error=False,
-            )
-            if not result.success:
-                problems.append(_reason(result.all_events))
+            problem = _run(job, instance, run_id=run_id, tags=range_tags(group))
+            if problem:
+                problems.append(problem)
                 if len(published) == before:
                     # Nothing came of the whole run: the same would come of the next.
                     break
     return Backfilled(hours=len(published), problems=problems)
+
+
+def refresh(settings: Settings, name: str, key: str) -> list[tuple[str, dt.datetime, bool]]:
+    """Asks for one call again by its `callkey`, `activecallkey` or `uniqueid`.
+
+    Returns of each call its key, its local hour, and whether it was new or had changed. Raises BackfillError where
+    the run failed, or AloTech knows no such call.
+    """
+    from dagster._core.utils import make_new_run_id
+
+    from cdr_assets.definitions import build_defs
+    from cdr_assets.ops import config_of
+    from cdr_assets.warehouse import Warehouse, refreshed_calls
+
+    run_id = make_new_run_id()
+    with _instance(settings) as instance:
+        job = build_defs(settings).resolve_job_def("refresh_call")
+        problem = _run(job, instance, run_id=run_id, run_config=config_of("ask_for_call", **{name: key}))
+    if problem:
+        raise BackfillError(problem)
+    with Warehouse(settings.warehouse_path).connect("cdr refresh", read_only=True) as connection:
+        calls = refreshed_calls(connection, run_id)
+    if not calls:
+        raise BackfillError(f"AloTech knows no call with the {name} {key}; nothing was changed")
+    return calls
+
+
+def ended_hours(settings: Settings, start: dt.datetime, finish: dt.datetime, now: dt.datetime) -> "list[Hour]":
+    """The hours that begin in [start, finish), the tenant's wall clock, and have ended at `now` (aware).
+
+    Raises BackfillError if there is none.
+    """
+    from cdr_assets.partitions import hourly_partitions, hours_between
+
+    zone = settings.zone
+    hours = hours_between(hourly_partitions(settings), start.replace(tzinfo=zone), finish.replace(tzinfo=zone), now)
+    if not hours:
+        raise BackfillError(
+            f"no hour has ended between {start:%Y-%m-%d %H:%M} and {finish:%Y-%m-%d %H:%M} since CDR_START "
+            f"({settings.cdr_start:%Y-%m-%d %H:%M}); choose other dates or an earlier CDR_START"
+        )
+    return hours
+
+
+@contextmanager
+def _instance(settings: Settings) -> Iterator["DagsterInstance"]:
+    from dagster import DagsterInstance
+
+    use_dagster_home(settings)
+    with DagsterInstance.get() as instance:
+        yield instance
+
+
+def _run(
+    job: "JobDefinition", instance: "DagsterInstance", *, run_config: dict[str, object] | None = None, **run: Any
+) -> str | None:
+    """Runs the job in this process; the line that says why it failed, or None."""
+    quiet: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    result = job.execute_in_process(
+        run_config=quiet | (run_config or {}), instance=instance, raise_on_error=False, **run
+    )
+    return None if result.success else _reason(result.all_events)
 
 
 def _reason(events: Iterable["DagsterEvent"]) -> str:

@@ -2,14 +2,18 @@
 
 import datetime as dt
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
-from dagster import DagsterInstance, ExecuteInProcessResult
+from dagster import DagsterInstance, ExecuteInProcessResult, build_schedule_context
+from dagster._core.storage.tags import PARTITION_NAME_TAG
 
+from cdr_assets.assets.asked import PAGES_OP
+from cdr_assets.definitions import build_defs
+from cdr_assets.ops import config_of
 from cdr_assets.partitions import hourly_partitions, hours_between, range_tags
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.settings import Settings
@@ -49,6 +53,10 @@ def record(key: str, at: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:
     } | fields  # fmt: skip
 
 
+# The op of each job that asks for calls and not for hours.
+_ASKS = {"refresh_call": "ask_for_call", "csat_sweep": "ask_for_csat", "open_calls": "ask_for_open_calls"}
+
+
 class Pipeline:
     """The pipeline against one server, in a folder of its own."""
 
@@ -57,11 +65,15 @@ class Pipeline:
         self.instance = instance
 
     def run(
-        self, start: dt.datetime, hours: int = 1, *, selection: Sequence[Any] | None = None, job: str = "hourly"
+        self,
+        start: dt.datetime,
+        hours: int = 1,
+        *,
+        selection: Sequence[Any] | None = None,
+        job: str = "hourly",
+        asked: Mapping[str, Any] | None = None,
     ) -> ExecuteInProcessResult:
         """A run over consecutive hours, as a schedule, the UI or the terminal would start it."""
-        from cdr_assets.definitions import build_defs
-
         zone = self.settings.zone
         chosen = hours_between(
             hourly_partitions(self.settings),
@@ -71,8 +83,39 @@ class Pipeline:
         )
         resolved = build_defs(self.settings).resolve_job_def(job)
         return resolved.execute_in_process(
-            instance=self.instance, tags=range_tags(chosen), raise_on_error=False, asset_selection=selection
+            instance=self.instance,
+            tags=range_tags(chosen),
+            run_config=config_of(PAGES_OP, **asked) if asked else None,
+            raise_on_error=False,
+            asset_selection=selection,
         )
+
+    def merge(self, job: str, **config: Any) -> ExecuteInProcessResult:
+        """A run that asks for calls and not for hours."""
+        resolved = build_defs(self.settings).resolve_job_def(job)
+        return resolved.execute_in_process(
+            instance=self.instance, run_config=config_of(_ASKS[job], **config), raise_on_error=False
+        )
+
+    def tick(self, schedule: str, at: dt.datetime) -> list[ExecuteInProcessResult]:
+        """The runs that a schedule asks for when it ticks at a moment (aware)."""
+        defs = build_defs(self.settings)
+        scheduled = defs.resolve_schedule_def(schedule)
+        context = build_schedule_context(
+            instance=self.instance, scheduled_execution_time=at, repository_def=defs.get_repository_def()
+        )
+        results = []
+        for request in scheduled.evaluate_tick(context).run_requests or ():
+            tags = dict(request.tags)
+            if request.partition_key:
+                tags[PARTITION_NAME_TAG] = request.partition_key
+            job = defs.resolve_job_def(scheduled.job_name)
+            results.append(
+                job.execute_in_process(
+                    instance=self.instance, tags=tags, run_config=request.run_config, raise_on_error=False
+                )
+            )
+        return results
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
         """A query on the warehouse."""

@@ -54,6 +54,19 @@ class Filters:
         values = {name: "true" if value is True else value for name, value in vars(self).items()}
         return {name: value for name, value in values.items() if value}
 
+    def narrowing(self) -> dict[str, str]:
+        """The parameters that leave calls out."""
+        return {name: value for name, value in self.parameters().items() if not name.startswith("include_")}
+
+    def arrays(self) -> list[str]:
+        """The arrays that are asked for, by the names that records give them."""
+        asked = {
+            "call_history": self.include_call_history,
+            "csat_answers": self.include_csat,
+            "call_tags": self.include_call_tags,
+        }
+        return [name for name, included in asked.items() if included]
+
 
 @dataclass(frozen=True)
 class Page:

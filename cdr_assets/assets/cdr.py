@@ -11,10 +11,12 @@ from dagster import (
     AssetSpec,
     HourlyPartitionsDefinition,
     MaterializeResult,
+    OpExecutionContext,
     ResourceParam,
     multi_asset,
 )
 
+from cdr_assets.assets.asked import asked_by
 from cdr_assets.assets.hours import (
     BACKFILL_POLICY,
     ended,
@@ -23,14 +25,21 @@ from cdr_assets.assets.hours import (
     holder,
     hours_in,
     in_operators_words,
-    is_in_run,
     report,
 )
 from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY, table_metadata
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import CALLS, CHILDREN
-from cdr_assets.transforms import Tables, read_pages
-from cdr_assets.warehouse import Loaded, Warehouse, count_records, errors_of, load_hours, read_pages_of
+from cdr_assets.transforms import Tables, read_pages, unknown_fields
+from cdr_assets.warehouse import (
+    Loaded,
+    Warehouse,
+    count_records,
+    errors_of,
+    load_hours,
+    read_narrowed_pages,
+    read_pages_of,
+)
 
 # Records turned into calls at once: enough to keep both polars and DuckDB busy, little enough for a small machine.
 _BATCH_RECORDS = 50_000
@@ -58,32 +67,56 @@ def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsD
     )
     @in_operators_words
     def cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[MaterializeResult[None]]:
-        hours = hours_in(context)
-        with warehouse.connect(holder(context)) as connection:
-            # Pages of an earlier run, where this run was to fetch the hour, mean that the fetch failed.
-            fetched_by = context.run.run_id if is_in_run(context, "raw") else None
-            records = count_records(connection, [hour.start for hour in hours], fetched_by)
-            errors = errors_of(connection, context.run.run_id)
-        failed = {
-            hour: errors.get(hour.start, "it has no pages; materialize raw/cdr_pages too")
-            for hour in hours
-            if hour.start not in records
-        }
-        good = [hour for hour in hours if hour not in failed]
-        if not good:
-            raise failure(failed)
-        for batch in _batches(good, records):
-            with warehouse.connect(holder(context)) as connection:
-                pages = read_pages_of(connection, [hour.start for hour in batch])
-            read = read_pages(pages, time_zone)
-            with warehouse.connect(holder(context)) as connection:
-                loads = load_hours(connection, _loaded(pages, read, batch), context.run.run_id)
-            _report(context, batch, read, loads)
-        fail_for(context, failed, "cdr")
+        if asked_by(context.run).narrowed_by():
+            merge(context, warehouse, time_zone)
+        else:
+            fail_for(context, _replace(context, warehouse, time_zone, hours_in(context)), "cdr")
         for key in CDR_KEYS:
             yield ended(key)
 
     return cdr
+
+
+def _replace(
+    context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, hours: Sequence[Hour]
+) -> dict[Hour, str]:
+    """Replaces the hours by their stored pages, and returns why some could not be."""
+    with warehouse.connect(holder(context)) as connection:
+        records = count_records(connection, [hour.start for hour in hours])
+        # Pages of an earlier run are no answer where this run's fetch of the hour failed.
+        errors = errors_of(connection, context.run.run_id)
+    failed = {
+        hour: errors.get(hour.start, "it has no pages; materialize raw/cdr_pages too")
+        for hour in hours
+        if hour.start in errors or hour.start not in records
+    }
+    good = [hour for hour in hours if hour not in failed]
+    if not good:
+        raise failure(failed)
+    for batch in _batches(good, records):
+        with warehouse.connect(holder(context)) as connection:
+            pages = read_pages_of(connection, [hour.start for hour in batch])
+        read = read_pages(pages, time_zone)
+        unknown = unknown_fields(read)
+        with warehouse.connect(holder(context)) as connection:
+            loads = load_hours(connection, loaded(pages, read, unknown, batch), context.run.run_id)
+        _report(context, batch, read, loads)
+    return failed
+
+
+def merge(context: AssetExecutionContext | OpExecutionContext, warehouse: Warehouse, time_zone: str) -> None:
+    """Merges the run's narrowed fetches by key: an hour may hold more calls than those that were asked for."""
+    with warehouse.connect(holder(context)) as connection:
+        pages = read_narrowed_pages(connection, context.run.run_id)
+    read = read_pages(merging(pages), time_zone)
+    for record in read.rejected_records.iter_rows(named=True):
+        context.log.warning(f"a record could not become a call: {record['reason']}")
+    with warehouse.connect(holder(context)) as connection:
+        loads = load_hours(connection, merged(pages, read, unknown_fields(read)), context.run.run_id)
+    context.log.info(
+        f"merged by key: {read.calls.height} calls, {loads['new'].sum()} of them new, {loads['changed'].sum()} "
+        "changed; the hours are not marked as materialized, since they were not read whole"
+    )
 
 
 def _batches(hours: Sequence[Hour], records: dict[dt.datetime, int]) -> Iterator[list[Hour]]:
@@ -98,8 +131,39 @@ def _batches(hours: Sequence[Hour], records: dict[dt.datetime, int]) -> Iterator
     yield batch
 
 
-def _loaded(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> Loaded:
+def merging(pages: pl.DataFrame) -> pl.DataFrame:
+    """Narrowed pages as `read_pages` takes them: calls are of the hours of their dates, and the last fetched counts."""
+    return pages.sort("fetched_at", maintain_order=True).with_columns(
+        partition_hour=pl.lit(None, pl.Datetime("us")), page_number=pl.int_range(pl.len())
+    )
+
+
+def merged(pages: pl.DataFrame, read: Tables, unknown: pl.DataFrame) -> Loaded:
+    """What narrowed pages brought: of each hour the calls that were asked for."""
+    loads = (
+        read.calls.group_by("partition_hour")
+        .agg(loaded=pl.len().cast(pl.Int64))
+        .with_columns(
+            pl.lit(pages["filters"].first(), pl.String).alias("filters"),
+            pl.lit(pages["fetched_at"].max(), pl.Datetime("us", "UTC")).alias("fetched_at"),
+            pl.lit(None, pl.Datetime("us", "UTC")).alias("ends_at"),
+            *(pl.lit(None, pl.Int64).alias(name) for name in ("requests", "retries", "pages")),
+            *(pl.lit(0, pl.Int64).alias(name) for name in ("repeated", "outside_window", "rejected")),
+            served="loaded",
+        )
+    )
+    return Loaded(
+        calls=read.calls,
+        children={name: getattr(read, name) for name in CHILDREN},
+        rejected_records=read.rejected_records,
+        unknown_fields=unknown,
+        loads=loads,
+    )
+
+
+def loaded(pages: pl.DataFrame, read: Tables, unknown: pl.DataFrame, hours: Sequence[Hour]) -> Loaded:
     fetches = pages.group_by("partition_hour").agg(
+        pl.col("filters").first(),
         pl.col("fetched_at").max(),
         pl.col("requests").sum().cast(pl.Int64),
         (pl.col("requests").sum() - pl.len()).cast(pl.Int64).alias("retries"),
@@ -113,6 +177,7 @@ def _loaded(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> Loaded:
         calls=read.calls,
         children={name: getattr(read, name) for name in CHILDREN},
         rejected_records=read.rejected_records,
+        unknown_fields=unknown,
         loads=fetches.join(read.counts, on="partition_hour").join(ends, on="partition_hour"),
     )
 

@@ -17,23 +17,25 @@ from dagster import (
     Failure,
     HourlyPartitionsDefinition,
     MaterializeResult,
+    OpExecutionContext,
 )
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from cdr_assets.alotech import AlotechError
+from cdr_assets.assets.asked import asked_by
 from cdr_assets.assets.keys import STAGES
 from cdr_assets.dbt import DbtError
-from cdr_assets.partitions import Hour, hours_of
+from cdr_assets.partitions import HOURS_PER_RUN, Hour, hours_of
 from cdr_assets.settings import SettingsError
 from cdr_assets.transforms import PageError
-from cdr_assets.warehouse import WarehouseError, errors_of, loaded_by
+from cdr_assets.warehouse import WarehouseError, errors_of, hours_loaded_by
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 # One policy on every asset of the chain: a job that mixes policies falls to the smallest.
-BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=24)
+BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=HOURS_PER_RUN)
 
 
 def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterator[_T]]:
@@ -56,9 +58,10 @@ def hours_in(context: AssetExecutionContext) -> list[Hour]:
     return hours_of(partitions, context.partition_keys)
 
 
-def holder(context: AssetExecutionContext) -> str:
+def holder(context: AssetExecutionContext | OpExecutionContext) -> str:
     """How the run names itself to others who wait for the warehouse."""
-    return f"run {context.run.run_id[:8]}, {context.op_execution_context.op.name}"
+    step = context if isinstance(context, OpExecutionContext) else context.op_execution_context
+    return f"run {context.run.run_id[:8]}, {step.op.name}"
 
 
 def report(
@@ -95,38 +98,43 @@ def is_in_run(context: AssetExecutionContext, *stages: str) -> bool:
 def split(
     context: AssetExecutionContext, connection: duckdb.DuckDBPyConnection, hours: Sequence[Hour]
 ) -> tuple[list[Hour], dict[Hour, str]]:
-    """The hours that this run has loaded, and why the others failed. All are good where the run was to load none."""
+    """The hours that this run has loaded whole, and why the others failed. All are good where it was to load none.
+
+    Hours that the run only merged some calls into are neither good nor failed.
+    """
     if not is_in_run(context, "cdr"):
         return list(hours), {}
-    loaded = loaded_by(connection, context.run.run_id)
+    loaded = hours_loaded_by(connection, context.run.run_id)
     errors = errors_of(connection, context.run.run_id)
-    good = [hour for hour in hours if hour.start in loaded]
-    return good, {
-        hour: errors.get(hour.start, "its calls were not loaded") for hour in hours if hour.start not in loaded
-    }
+    failed = {hour: errors[hour.start] for hour in hours if hour.start in errors}
+    if not asked_by(context.run).narrowed_by():
+        not_loaded = [hour for hour in hours if hour.start not in loaded | errors.keys()]
+        failed |= dict.fromkeys(not_loaded, "its calls were not loaded")
+    return [hour for hour in hours if hour.start in loaded], failed
 
 
-def fail_for(context: AssetExecutionContext, failed: Mapping[Hour, str], stage: str) -> None:
+def fail_for(context: AssetExecutionContext, failed: Mapping[Any, str], stage: str) -> None:
     """Fails the step for its failed hours, unless a later stage of the run will: the good hours come first."""
     if failed and not is_in_run(context, *STAGES[STAGES.index(stage) + 1 :]):
         raise failure(failed)
 
 
-def failure(failed: Mapping[Hour, str]) -> Failure:
-    """One line that says which hours failed and why. Retrying the run is for the operator or the gap sensor."""
-    hours_of_reason: dict[str, list[Hour]] = {}
-    for hour, reason in failed.items():
-        hours_of_reason.setdefault(reason, []).append(hour)
-    told = "; ".join(f"{_listed(hours)}: {reason}" for reason, hours in hours_of_reason.items())
+def failure(failed: Mapping[Any, str]) -> Failure:
+    """One line that says which hours (or calls) failed and why. Retrying is for the operator or the gap sensor."""
+    names_of_reason: dict[str, list[Any]] = {}
+    for name, reason in failed.items():
+        names_of_reason.setdefault(reason, []).append(name)
+    told = "; ".join(f"{_listed(names)}: {reason}" for reason, names in names_of_reason.items())
+    what = "hour" if all(isinstance(name, Hour) for name in failed) else "fetch"
     count = (
-        "1 hour failed and keeps what it held"
+        f"1 {what} failed and keeps what it held"
         if len(failed) == 1
-        else f"{len(failed)} hours failed and keep what they held"
+        else f"{len(failed)} {what}{'s' if what == 'hour' else 'es'} failed and keep what they held"
     )
     return Failure(f"{count}: {told}", allow_retries=False)
 
 
-def _listed(hours: Sequence[Hour]) -> str:
-    if len(hours) <= 3:
-        return ", ".join(str(hour) for hour in hours)
-    return f"{hours[0]} to {hours[-1]} ({len(hours)} hours)"
+def _listed(names: Sequence[Any]) -> str:
+    if len(names) <= 3:
+        return ", ".join(str(name) for name in names)
+    return f"{names[0]} to {names[-1]} ({len(names)} in all)"

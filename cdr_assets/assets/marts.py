@@ -1,7 +1,7 @@
 """`marts/*`: the dbt models as assets, their dbt tests as asset checks, built in one step."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import (
@@ -58,11 +58,23 @@ class Translator(DagsterDbtTranslator):
         return str(dbt_resource_props["description"])
 
 
-def _raise_for_broken_models(results: Iterable[NodeResult]) -> None:
+def build_stale(
+    warehouse: Warehouse, settings: Settings, holder: str, select: Sequence[str] = ()
+) -> Sequence[NodeResult]:
+    """Builds the marts of the hours that have changed, or some models of them, and tests them.
+
+    Raises Failure where a model could not be built. What tests found is in the results.
+    """
+    with warehouse.held(holder):
+        results = build(settings, select)
     broken = [result for result in results if result.status == "error"]
     if broken:
         told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
         raise Failure(f"the marts could not be built and keep what they held: {told}", allow_retries=False)
+    if not select:
+        with warehouse.connect(holder) as connection:
+            clear_stale_hours(connection)
+    return results
 
 
 def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
@@ -93,12 +105,9 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
             if not is_in_run(context, "cdr"):
                 # Asked for by hand: built anew, whether or not the calls have changed.
                 mark_stale(connection, [hour.start for hour in hours])
-        with warehouse.held(holder(context)):
-            results = build(settings, () if whole else [unique_id.split(".")[-1] for unique_id in chosen])
-        _raise_for_broken_models(results)
-        if whole:
-            with warehouse.connect(holder(context)) as connection:
-                clear_stale_hours(connection)
+        results = build_stale(
+            warehouse, settings, holder(context), () if whole else [unique_id.split(".")[-1] for unique_id in chosen]
+        )
         # dbt's order is that of the models' dependencies, which Dagster asks for.
         for result in results:
             if result.unique_id in chosen:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import duckdb
 from dagster import (
     AssetExecutionContext,
     AssetKey,
@@ -27,6 +28,14 @@ from cdr_assets.settings import Settings
 from cdr_assets.warehouse import Warehouse, publish, read_or_make_secret_key
 
 
+def publish_copy(connection: duckdb.DuckDBPyConnection, settings: Settings) -> str:
+    """Publishes the copy of an open warehouse, and says in a line what and where. Raises WarehouseError."""
+    key = settings.cdr_secret_key
+    secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
+    size = publish(connection, settings.published_path, settings.cdr_callers, secret_key)
+    return f"published {settings.published_path}, {size / 1e6:.1f} MB"
+
+
 def build_published(
     partitions: HourlyPartitionsDefinition, settings: Settings, marts: list[AssetKey]
 ) -> AssetsDefinition:
@@ -46,12 +55,9 @@ def build_published(
     def published_cdr(
         context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]
     ) -> Iterator[MaterializeResult[None]]:
-        key = settings.cdr_secret_key
-        secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
         with warehouse.connect(holder(context)) as connection:
             good, failed = split(context, connection, hours_in(context))
-            size = publish(connection, settings.published_path, settings.cdr_callers, secret_key)
-        context.log.info(f"published {settings.published_path}, {size / 1e6:.1f} MB")
+            context.log.info(publish_copy(connection, settings))
         report(context, PUBLISHED_KEY, good)
         fail_for(context, failed, "published")
         yield ended(PUBLISHED_KEY)

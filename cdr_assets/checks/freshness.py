@@ -95,7 +95,7 @@ def read_newest(published: Path) -> tuple[dt.datetime | None, dt.datetime | None
     if not published.exists():
         return None, None, dt.timedelta()
     with open_published(published) as connection:
-        (hour,) = _row(connection, "SELECT max(partition_hour) FROM cdr.loads WHERE error IS NULL")
+        (hour,) = _row(connection, "SELECT max(partition_hour) FROM cdr.loads WHERE error IS NULL AND filters IS NULL")
         (call,) = _row(connection, "SELECT max(calldate_utc) FROM cdr.calls")
         (silence,) = _row(
             connection,

@@ -1,8 +1,9 @@
-"""Row counts that balance for every hour, keys that are unique, tables that are as they are declared.
+"""Row counts that balance for every hour, keys that are unique, tables that are as they are declared, fields known.
 
-All block: publishing on would show analysts a number that is wrong.
+All but the last block: publishing on would show analysts a number that is wrong.
 """
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 
 import duckdb
@@ -10,6 +11,7 @@ from dagster import (
     AssetCheckExecutionContext,
     AssetCheckResult,
     AssetChecksDefinition,
+    AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
     HourlyPartitionsDefinition,
@@ -20,25 +22,40 @@ from dagster import (
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from cdr_assets.checks.evaluation import evaluated
-from cdr_assets.partitions import Hour, hours_of_run
+from cdr_assets.partitions import hours_of_run
 from cdr_assets.schema import CALLS, CHILDREN, TABLES
 from cdr_assets.warehouse import Warehouse
 
 _CALLS_KEY = AssetKey(CALLS.asset_key)
 
+# How long a new field is news: a warning that never ended would be looked at no more.
+_NEWS = dt.timedelta(days=7)
+
 _NEWEST_LOADS = """
-    SELECT * FROM cdr.loads WHERE error IS NULL
+    SELECT * FROM cdr.loads WHERE error IS NULL AND filters IS NULL
     QUALIFY row_number() OVER (PARTITION BY partition_hour ORDER BY fetched_at DESC) = 1
+"""
+
+# Calls that narrowed fetches have added since the hour was last read whole.
+_ADDED = """
+    SELECT partition_hour, sum(loads.new)::BIGINT AS added
+    FROM cdr.loads AS loads JOIN newest USING (partition_hour)
+    WHERE loads.error IS NULL AND loads.filters IS NOT NULL AND loads.fetched_at > newest.fetched_at
+    GROUP BY ALL
 """
 
 # Each finds what is wrong: no row means that all is well. `{hours}` limits it to the hours of the run.
 ROW_COUNTS = f"""
     WITH newest AS ({_NEWEST_LOADS}),
+    added AS ({_ADDED}),
     stored AS (SELECT partition_hour, count(*) FILTER (vanished_at IS NULL) AS calls FROM cdr.calls GROUP BY ALL)
-    SELECT partition_hour, served, loaded, repeated, outside_window, rejected, moved, coalesce(calls, 0) AS calls
-    FROM newest LEFT JOIN stored USING (partition_hour)
-    WHERE {{hours}}
-      AND (served <> loaded + repeated + outside_window + rejected OR coalesce(calls, 0) <> loaded - moved)
+    SELECT partition_hour, served, loaded, repeated, outside_window, rejected, moved, coalesce(added, 0) AS added,
+           coalesce(calls, 0) AS calls
+    FROM newest LEFT JOIN stored USING (partition_hour) LEFT JOIN added USING (partition_hour)
+    WHERE {{hours}} AND (
+        served <> loaded + repeated + outside_window + rejected
+        OR coalesce(calls, 0) <> loaded - moved + coalesce(added, 0)
+    )
     ORDER BY partition_hour
 """
 
@@ -85,6 +102,11 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
                 blocking=True,
                 description="Every table of the schemas raw and cdr has the columns and types it is declared with.",
             ),
+            AssetCheckSpec(
+                "fields_are_known",
+                asset=_CALLS_KEY,
+                description="In the last week, the vendor sent nothing for the first time that no column is read from.",
+            ),
             *(
                 AssetCheckSpec(
                     "rows_equal_items",
@@ -99,9 +121,11 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
     def row_counts(
         context: AssetCheckExecutionContext, warehouse: ResourceParam[Warehouse]
     ) -> Iterator[Output[None] | AssetCheckEvaluation]:
-        hours = hours_of_run(partitions, context.run)
+        # A check that is executed by itself is for all hours.
+        hours = [hour.start for hour in hours_of_run(partitions, context.run)] or None
         with warehouse.connect(f"run {context.run.run_id[:8]}, row counts") as connection:
             calls, unique, columns = find_wrong(connection, hours)
+            unknown = find_unknown_fields(connection, dt.datetime.now(dt.UTC) - _NEWS)
             children = {name: find_wrong_children(connection, name, hours) for name in CHILDREN}
         results = [
             _result(_CALLS_KEY, "row_counts_balance", calls, "hours do not balance"),
@@ -111,6 +135,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
         for name, table in CHILDREN.items():
             key = AssetKey(table.asset_key)
             results.append(_result(key, "rows_equal_items", children[name], "hours have other rows than items"))
+        results.append(_known(unknown))
         for result in results:
             yield from evaluated(row_counts, result)
 
@@ -118,9 +143,9 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
 
 
 def find_wrong(
-    connection: duckdb.DuckDBPyConnection, hours: Sequence[Hour]
+    connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None
 ) -> tuple[list[dict[str, object]], list[dict[str, object]], list[dict[str, object]]]:
-    """Hours that don't balance, keys with several rows, columns other than declared. No hours: all of them."""
+    """Hours that don't balance, keys with several rows, columns other than declared. None: all hours."""
     rows = [(table.full_name, column.name, column.kind.value) for table in TABLES for column in table.columns]
     connection.execute("CREATE OR REPLACE TEMP TABLE declared (table_name VARCHAR, column_name VARCHAR, kind VARCHAR)")
     connection.execute(
@@ -130,21 +155,36 @@ def find_wrong(
     return (
         _rows(connection, ROW_COUNTS, hours),
         _rows(connection, REPEATED_KEYS, hours),
-        _rows(connection, OTHER_COLUMNS, []),
+        _rows(connection, OTHER_COLUMNS, None),
     )
 
 
 def find_wrong_children(
-    connection: duckdb.DuckDBPyConnection, child: str, hours: Sequence[Hour]
+    connection: duckdb.DuckDBPyConnection, child: str, hours: Sequence[dt.datetime] | None
 ) -> list[dict[str, object]]:
     """Hours in which a child table has other rows than the calls' arrays have items."""
     return _rows(connection, CHILD_ROWS.replace("{child}", child), hours)
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, query: str, hours: Sequence[Hour]) -> list[dict[str, object]]:
+def find_unknown_fields(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> list[dict[str, object]]:
+    """What the vendor sends and no column is read from, the newest first; `is_news` where it was noticed since then."""
+    return (
+        connection.execute(
+            """SELECT *, noticed_at >= ? AS is_news FROM cdr.unknown_fields
+               ORDER BY noticed_at DESC, table_name, name, type""",
+            [since],
+        )
+        .pl()
+        .to_dicts()
+    )
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, query: str, hours: Sequence[dt.datetime] | None
+) -> list[dict[str, object]]:
     # A literal list: DuckDB skips the row groups of other hours, which it cannot do for a parameter.
-    listed = ", ".join(f"TIMESTAMP '{hour.start}'" for hour in hours)
-    limited = query.replace("{hours}", f"partition_hour IN ({listed})" if hours else "true")
+    listed = ", ".join(f"TIMESTAMP '{hour}'" for hour in hours or ())
+    limited = query.replace("{hours}", "true" if hours is None else f"partition_hour IN ({listed or 'NULL'})")
     return connection.execute(limited).pl().to_dicts()
 
 
@@ -155,4 +195,21 @@ def _result(key: AssetKey, name: str, wrong: list[dict[str, object]], what: str)
         passed=not wrong,
         description=f"{len(wrong)} {what}: {str(wrong[0])[:300]}" if wrong else None,
         metadata={"wrong": len(wrong)},
+    )
+
+
+def _known(unknown: list[dict[str, object]]) -> AssetCheckResult:
+    """Warns of what is new by name, type and first hour; a value may be a caller's secret and is not told."""
+    news = [
+        f"{field['table_name']}.{field['name']} ({field['type']}, first in {field['partition_hour']})"
+        for field in unknown
+        if field["is_news"]
+    ]
+    return AssetCheckResult(
+        asset_key=_CALLS_KEY,
+        check_name="fields_are_known",
+        passed=not news,
+        severity=AssetCheckSeverity.WARN,
+        description=f"new from the vendor, kept in extra and item: {', '.join(news[:10])}" if news else None,
+        metadata={"new": len(news), "unknown": len(unknown)},
     )

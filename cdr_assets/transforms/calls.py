@@ -9,6 +9,13 @@ from cdr_assets.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELD
 from cdr_assets.transforms.items import as_arrays
 from cdr_assets.transforms.values import BLANKS, Values, is_filled
 
+# Parts of a call's content hash that are no hashes.
+NO_ITEMS = "0"
+NOT_ASKED_FOR = "-"
+
+# Hexadecimal digits of a part: one change in 2 ** 64 would go unnoticed.
+_HASH_LENGTH = 16
+
 _NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
 
@@ -79,17 +86,23 @@ def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
 
 
 def arrays(connection: duckdb.DuckDBPyConnection, records: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
-    """The arrays as JSON texts, a column each; NULL where the field is absent, which is to say not asked for."""
+    """The arrays as JSON texts, a column each; NULL where the array was not asked for, and is not there either.
+
+    `records` has `arrays`, the names of those that its page was asked with.
+    """
     return records.select(
-        pl.when(pl.col("fields").map.contains_key(name)).then(as_arrays(connection, sent[name])).alias(name)
+        pl.when(pl.col("fields").map.contains_key(name) | pl.col("arrays").str.contains(name, literal=True))
+        .then(as_arrays(connection, sent[name]))
+        .alias(name)
         for name in ARRAYS
     )
 
 
 def content_hashes(connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame) -> pl.Series:
-    """One hash a call, over all that does not change by itself: typed columns, instants, lasting extras, arrays.
+    """One hash a call: of its record (typed columns, instants, lasting extras) and of each array, joined by dots.
 
-    Spelling, order of fields, paging and time of the fetch are not in it.
+    Spelling, order of fields, paging and time of the fetch are not in it, nor what changes by itself. Of an array that
+    was not asked for the part is `-`, so that it can be compared with one that was by all the others.
     """
     lasting = [column for column in VENDOR_COLUMNS if column.name not in VOLATILE_FIELDS]
     texts = [pl.col(column.name) for column in lasting if column.kind is Kind.TEXT]
@@ -99,10 +112,18 @@ def content_hashes(connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame) -
         # A text may hold the separator, and nothing else does: with the lengths, no two contents read the same.
         pl.concat_str([text.str.len_bytes().fill_null(0) for text in texts], separator=","),
         # No text is empty and no JSON either: that says NULL. Nor is any number this high, or instant this late.
-        *(text.fill_null("") for text in [*texts, *map(pl.col, ARRAYS), pl.col("lasting_extra")]),
+        *(text.fill_null("") for text in [*texts, pl.col("lasting_extra")]),
         *(other.to_physical().cast(pl.Int64).fill_null(10**18).cast(pl.String) for other in others),
     ]
-    return md5(connection, calls.select(pl.concat_str(content, separator="\x1f")).to_series())
+    record = md5(connection, calls.select(pl.concat_str(content, separator="\x1f")).to_series())
+    parts = [record.str.head(_HASH_LENGTH), *(_array_hashes(connection, calls[name]) for name in ARRAYS)]
+    return pl.DataFrame(parts).select(pl.concat_str(pl.all(), separator=".").alias("content_hash")).to_series()
+
+
+def _array_hashes(connection: duckdb.DuckDBPyConnection, arrays: pl.Series) -> pl.Series:
+    hashes = arrays.replace("[]", NO_ITEMS).fill_null(NOT_ASKED_FOR)
+    rows = ((arrays != "[]") & arrays.is_not_null()).arg_true()
+    return hashes.scatter(rows, md5(connection, arrays.gather(rows)).str.head(_HASH_LENGTH))
 
 
 def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:

@@ -158,6 +158,13 @@ def _settled(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
     )
 
 
+def hour_of_partition(date: pl.Expr, time_zone: str) -> pl.Expr:
+    """The local hour whose partition a wall-clock time is of. The one before a skipped hour reaches over it."""
+    hour = date.dt.truncate("1h")
+    is_skipped = _localized(hour, time_zone, "earliest").is_null()
+    return pl.when(is_skipped).then(hour - pl.duration(hours=1)).otherwise(hour)
+
+
 def _localized(date: pl.Expr, time_zone: str, ambiguous: Literal["earliest", "latest", "null"]) -> pl.Expr:
     local = date.dt.replace_time_zone(time_zone, ambiguous=ambiguous, non_existent="null")
     return local.dt.convert_time_zone("UTC")

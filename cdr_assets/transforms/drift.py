@@ -1,69 +1,69 @@
-"""Fields that the vendor sends and no column is read from: their names and JSON types, never a value."""
+"""What the vendor sends and no column is read from: names and JSON types, never a value."""
 
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import CALLS, CHILDREN, VENDOR_COLUMNS, Table
+from cdr_assets.schema import CALLS, CHILDREN, UNKNOWN_FIELDS, Table
 from cdr_assets.transforms.pages import Tables
 
-_SCHEMA = pl.Schema(
-    {
-        "table": pl.String(),
-        "name": pl.String(),
-        "first_partition_hour": pl.Datetime("us"),
-        "count": pl.Int64(),
-        "type": pl.String(),
-    }
-)
-
+_COLUMNS = ("table_name", "name", "type", "partition_hour")
+_SCHEMA = pl.Schema({name: UNKNOWN_FIELDS.polars_schema[name] for name in _COLUMNS})
 
 # What JSON calls the types that DuckDB names in its own way; all others are numbers.
 _TYPES = {"VARCHAR": "string", "BOOLEAN": "boolean", "OBJECT": "object", "ARRAY": "array", "NULL": "null"}
 
 
 def unknown_fields(tables: Tables) -> pl.DataFrame:
-    """The fields of records and of items that no column is read from; one row per table and name, in that order.
+    """Fields of records and of items that no column is read from; one row per table, name and type, in that order.
 
-    Columns: table, name, first_partition_hour (the first that has the field), count (of records or items with it), type
-    (what JSON calls its value there: string, number, boolean, object, array or null).
+    Columns: table_name, name, type (what JSON calls the value: string, number, boolean, object, array or null),
+    partition_hour (the first that has it). A field of the vendor's page is there where its value could not be read, and
+    an item that is neither object nor text nor number under the name `(item)`.
     """
-    records = tables.calls.select("partition_hour", "key", json="extra", position=pl.lit(0)).drop_nulls("json")
-    found = [_unknown(CALLS, {column.name for column in VENDOR_COLUMNS}, records)]
-    for name, table in CHILDREN.items():
-        rows: pl.DataFrame = getattr(tables, name)
-        items = rows.select("partition_hour", "key", "position", json="item").filter(
-            pl.col("json").str.starts_with("{")
-        )
-        found.append(_unknown(table, {field for column in table.columns for field in column.names}, items))
-    return pl.concat(found)
+    found = [_SCHEMA.to_frame()]
+    with duckdb.connect() as connection:
+        records = tables.calls.select("partition_hour", json="extra").drop_nulls("json")
+        found.append(_fields(connection, CALLS, set(), records))
+        for name, table in CHILDREN.items():
+            rows: pl.DataFrame = getattr(tables, name).select("partition_hour", json="item")
+            is_object = rows["json"].str.starts_with("{")
+            known = {field for column in table.columns for field in column.names}
+            found.append(_fields(connection, table, known, rows.filter(is_object)))
+            found.append(_items(connection, table, rows.filter(~is_object & ~rows["json"].str.contains('^["0-9-]'))))
+    rows = pl.concat(found).with_columns(pl.col("type").replace_strict(_TYPES, default="number"))
+    return rows.group_by(_COLUMNS[:-1]).agg(pl.col("partition_hour").min()).sort(_COLUMNS[:-1])
 
 
-def _unknown(table: Table, known: set[str], objects: pl.DataFrame) -> pl.DataFrame:
-    """The unknown fields among `objects`: partition_hour, key, position, json."""
+def _fields(
+    connection: duckdb.DuckDBPyConnection, table: Table, known: set[str], objects: pl.DataFrame
+) -> pl.DataFrame:
+    """The unknown fields among `objects`: partition_hour, json."""
     if not objects.height:
         return _SCHEMA.to_frame()
-    with duckdb.connect() as connection:
-        connection.register("objects", objects)
-        found = connection.execute(
-            """
-            WITH names AS (
-                SELECT partition_hour, key, position, json, unnest(list_distinct(json_keys(json))) AS name FROM objects
-            )
-            SELECT
-                $table AS "table",
-                name,
-                min(partition_hour) AS first_partition_hour,
-                count(*) AS "count",
-                -- As a JSON pointer, in which ~ and / are escaped: a path has no way to write every name.
-                arg_min(
-                    json_type(json, '/' || replace(replace(name, '~', '~0'), '/', '~1')),
-                    (partition_hour, key, position)
-                ) AS "type"
-            FROM names
-            WHERE NOT list_contains($known, name)
-            GROUP BY name
-            ORDER BY name
-            """,
-            {"table": table.name, "known": sorted(known)},
-        ).pl()
-    return found.with_columns(pl.col("type").replace_strict(_TYPES, default="number")).cast(_SCHEMA)
+    connection.register("objects", objects)
+    return connection.execute(
+        """
+        SELECT
+            $table AS table_name,
+            name,
+            -- As a JSON pointer, in which ~ and / are escaped: a path has no way to write every name.
+            json_type(json, '/' || replace(replace(name, '~', '~0'), '/', '~1')) AS type,
+            min(partition_hour) AS partition_hour
+        FROM (SELECT partition_hour, json, unnest(list_distinct(json_keys(json))) AS name FROM objects)
+        WHERE NOT list_contains($known, name)
+        GROUP BY ALL
+        """,
+        {"table": table.name, "known": sorted(known)},
+    ).pl()
+
+
+def _items(connection: duckdb.DuckDBPyConnection, table: Table, items: pl.DataFrame) -> pl.DataFrame:
+    """The kinds of `items`: partition_hour, json."""
+    if not items.height:
+        return _SCHEMA.to_frame()
+    connection.register("items", items)
+    return connection.execute(
+        """SELECT $table AS table_name, '(item)' AS name, json_type(json) AS type, min(partition_hour) AS partition_hour
+           FROM items GROUP BY ALL""",
+        {"table": table.name},
+    ).pl()

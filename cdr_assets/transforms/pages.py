@@ -11,7 +11,7 @@ import polars as pl
 from cdr_assets.schema import ARRAYS, CALLS, CHILDREN, REJECTED_RECORDS, VENDOR_COLUMNS
 from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
-from cdr_assets.transforms.clock import instants
+from cdr_assets.transforms.clock import hour_of_partition, instants
 from cdr_assets.transforms.records import take_apart, verbatim
 from cdr_assets.transforms.values import read_values
 
@@ -19,7 +19,7 @@ from cdr_assets.transforms.values import read_values
 _BATCH_PAGES = 200
 
 # What the warehouse adds to a call.
-_ADDED = ("loaded_at", "vanished_at")
+_ADDED = ("fetched_at", "vanished_at")
 _CALLS_SCHEMA = pl.Schema({name: dtype for name, dtype in CALLS.polars_schema.items() if name not in _ADDED})
 
 _COUNTS = ("served", "outside_window", "repeated", "rejected", "loaded")
@@ -27,10 +27,10 @@ _COUNTS = ("served", "outside_window", "repeated", "rejected", "loaded")
 
 @dataclass(frozen=True)
 class Tables:
-    """What pages hold, typed; the columns are `schema`'s, in its order, but `calls` lacks loaded_at and vanished_at.
+    """What pages hold, typed; the columns are `schema`'s, in its order, but `calls` lacks fetched_at and vanished_at.
 
     `counts` has one row per partition_hour of the pages, also of those without any record: served, outside_window,
-    repeated, rejected, loaded, content_hash (over the hour's calls, in no order). served is the sum of the next four.
+    repeated, rejected, loaded. served is the sum of the next four.
     """
 
     calls: pl.DataFrame
@@ -45,9 +45,12 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     """The tables of the pages of one or many hours.
 
     `pages`: partition_hour, page_number, window_start and window_finish (naive wall clock of `time_zone`, NULL for no
-    bound), body (the whole answer); other columns are left aside. A record belongs to its page's hour when window_start
-    <= calldate < window_finish. Of records with one key in the pages of one partition_hour the last counts; one key in
-    two hours makes two calls. Without a window the call's partition_hour is the hour of its calldate.
+    bound), arrays (the names of those that were asked for), body (the whole answer); other columns are left aside. A
+    record belongs to its page's hour when window_start <= calldate < window_finish. Of records with one key in the
+    pages of one partition_hour the last counts; one key in two hours makes two calls. Where the page is of no hour
+    (partition_hour is NULL), each call is of the hour of its calldate.
+
+    An array that was asked for and is not there has no items; one that was not asked for is not known.
 
     A record that is no object, or without a key or a readable calldate, is rejected; everything else is a call, and
     what cannot be read as its column's kind is NULL there and kept in `extra`. Raises PageError where a body is no JSON
@@ -56,7 +59,7 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     pages = pages.select(
         pl.col("partition_hour", "window_start", "window_finish").cast(pl.Datetime("us")),
         pl.col("page_number").cast(pl.Int32),
-        "body",
+        pl.col("arrays", "body").cast(pl.String),
     ).sort("partition_hour", "page_number", maintain_order=True)
     with duckdb.connect() as connection:
         batches: list[_Batch] = []
@@ -65,7 +68,7 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
             some = pages.slice(first_page, _BATCH_PAGES)
             batches.append(_read_batch(connection, some, first_record, time_zone))
             first_record += batches[-1].records.height
-        return _put_together(connection, pages["partition_hour"], batches)
+    return _put_together(pages["partition_hour"], batches)
 
 
 @dataclass(frozen=True)
@@ -98,11 +101,7 @@ def _read_batch(
         .drop("fields")
         .filter(~pl.col("is_outside") & pl.col("reason").is_null())
         .join(call.extra(records, read.kept), on="record", how="left", maintain_order="left")
-        .with_columns(
-            partition_hour=pl.when(pl.col("window_start").is_null())
-            .then(pl.col("calldate").dt.truncate("1h"))
-            .otherwise("page_hour")
-        )
+        .with_columns(partition_hour=pl.coalesce("page_hour", hour_of_partition(pl.col("calldate"), time_zone)))
     )
     calls = calls.hstack(instants(calls, time_zone))
     calls = calls.with_columns(content_hash=call.content_hashes(connection, calls))
@@ -123,7 +122,7 @@ def _read_batch(
     )
 
 
-def _put_together(connection: duckdb.DuckDBPyConnection, hours: pl.Series, batches: list[_Batch]) -> Tables:
+def _put_together(hours: pl.Series, batches: list[_Batch]) -> Tables:
     """The batches as one, without the calls that came again later in their hour, and what was counted."""
     records = pl.concat([batch.records for batch in batches])
     came = pl.concat([batch.calls for batch in batches])
@@ -136,9 +135,7 @@ def _put_together(connection: duckdb.DuckDBPyConnection, hours: pl.Series, batch
     by_hour = records.group_by("page_hour").agg(
         served=pl.len(), outside_window=pl.col("is_outside").sum(), rejected=pl.col("reason").count()
     )
-    by_hour_loaded = calls.group_by("page_hour").agg(
-        loaded=pl.len(), content_hashes=pl.col("content_hash").sort().str.join("")
-    )
+    by_hour_loaded = calls.group_by("page_hour").agg(loaded=pl.len())
     counts = (
         hours.alias("page_hour")
         .to_frame()
@@ -148,10 +145,9 @@ def _put_together(connection: duckdb.DuckDBPyConnection, hours: pl.Series, batch
         .with_columns(pl.col("served", "outside_window", "rejected", "loaded").fill_null(0).cast(pl.Int64))
         .with_columns(repeated=pl.col("served") - pl.col("outside_window") - pl.col("rejected") - pl.col("loaded"))
     )
-    hashes = call.md5(connection, counts["content_hashes"].fill_null(""))
     return Tables(
         calls=calls.select(_CALLS_SCHEMA.names()),
         rejected_records=pl.concat([batch.rejected for batch in batches]),
-        counts=counts.select(pl.col("page_hour").alias("partition_hour"), *_COUNTS, hashes),
+        counts=counts.select(pl.col("page_hour").alias("partition_hour"), *_COUNTS),
         **{name: rows.select(CHILDREN[name].polars_schema.names()) for name, rows in children.items()},
     )

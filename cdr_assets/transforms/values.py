@@ -16,9 +16,6 @@ _TRUE = ("true", "1", "1.0", "yes", "t", "y", "on", "evet")
 _FALSE = ("false", "0", "0.0", "no", "f", "n", "off", "hayır", "hayir")
 _WORDS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
 
-# What counts as white space at either end of a text.
-BLANKS = " \t\r\n\f\v\u00a0"
-
 # A text of nothing else says nothing.
 BLANKS = " \t\r\n\f\v"
 

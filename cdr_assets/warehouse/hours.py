@@ -13,69 +13,131 @@ import polars as pl
 from cdr_assets.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, REJECTED_RECORDS, Table
 from cdr_assets.warehouse.warehouse import transaction
 
-# Once an hour has been read this long after its end, the nightly look-back has passed it by and its marts are final.
-LATE = dt.timedelta(days=3)
+# An hour is final once it was read this long after its end. The nightly look-back reads the last three days, so that
+# its last reading of an hour comes two to three days after the hour's end.
+LATE = dt.timedelta(days=2)
 
 
 @dataclass(frozen=True)
 class Loaded:
     """What was read of some hours, ready to be written: frames with schema.py's columns.
 
-    `calls` lacks loaded_at and vanished_at, which depend on what is stored. `loads` has one row per hour, its columns
-    those of cdr.loads but new, changed, vanished, moved, loaded_at, run_id and error, and in addition `ends_at`, the
-    instant at which the hour ended.
+    `calls` lacks fetched_at and vanished_at, which depend on what is stored. `loads` has one row per hour, its columns
+    those of cdr.loads but new, changed, vanished, moved, content_hash, loaded_at, run_id and error, and in addition
+    `ends_at`, the instant at which the hour ended. Hours whose `filters` is NULL were read whole; into the others the
+    calls are merged by key.
     """
 
     calls: pl.DataFrame
     children: Mapping[str, pl.DataFrame]
     rejected_records: pl.DataFrame
+    unknown_fields: pl.DataFrame
     loads: pl.DataFrame
 
 
 def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> None:
-    """Replaces the pages of every hour in `pages` (columns of raw.cdr_pages)."""
+    """Keeps the pages (columns of raw.cdr_pages) in place of those of the same hours, or of the same narrowed fetch.
+
+    Of two fetches of one hour the later one stays, whichever is written last. Pages without a window, which are those
+    of a call's key, are kept in the hour of the call.
+    """
     connection.register("incoming_pages", pages)
     with transaction(connection):
         connection.execute(
-            "DELETE FROM raw.cdr_pages WHERE partition_hour IN (SELECT DISTINCT partition_hour FROM incoming_pages)"
+            """
+            CREATE OR REPLACE TEMP TABLE newer_pages AS
+            SELECT * FROM incoming_pages AS pages WHERE window_start IS NOT NULL AND NOT EXISTS (
+                FROM raw.cdr_pages AS later WHERE later.partition_hour = pages.partition_hour
+                    AND later.filters IS NOT DISTINCT FROM pages.filters AND later.fetched_at > pages.fetched_at
+                    AND later.run_id <> pages.run_id
+            )
+            """
         )
-        _insert(connection, CDR_PAGES, "SELECT * FROM incoming_pages")
+        connection.execute(
+            """
+            DELETE FROM raw.cdr_pages AS old
+            WHERE partition_hour IN (SELECT partition_hour FROM newer_pages) AND EXISTS (
+                FROM newer_pages AS new WHERE new.partition_hour = old.partition_hour
+                    AND new.filters IS NOT DISTINCT FROM old.filters
+            )
+            """
+        )
+        _insert(connection, CDR_PAGES, "FROM newer_pages")
+        connection.execute(
+            """
+            -- A run writes its pages in portions: those of its own that came before stay.
+            DELETE FROM raw.cdr_pages WHERE window_start IS NULL AND (filters, run_id) IN (
+                SELECT (old.filters, old.run_id) FROM raw.cdr_pages AS old JOIN incoming_pages AS new USING (filters)
+                WHERE old.window_start IS NULL AND new.window_start IS NULL AND old.run_id <> new.run_id
+            )
+            """
+        )
+        _insert(
+            connection,
+            CDR_PAGES,
+            """SELECT * REPLACE (
+                   coalesce(
+                       partition_hour, date_trunc('hour', try_cast(body ->> '$.CallList[0].calldate' AS TIMESTAMP))
+                   ) AS partition_hour
+               )
+               -- Without a record, the API knows no call of the key: there is nothing to keep.
+               FROM incoming_pages WHERE window_start IS NULL AND record_count > 0""",
+        )
     connection.unregister("incoming_pages")
 
 
-def count_records(
-    connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime], fetched_by: str | None
-) -> dict[dt.datetime, int]:
-    """Records in the stored pages of each hour that has pages, of one run's fetch only where `fetched_by` names it."""
+def count_records(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> dict[dt.datetime, int]:
+    """Records in the stored pages of each of the hours that was fetched whole."""
     return dict(
         connection.execute(
             """SELECT partition_hour, sum(record_count)::BIGINT FROM raw.cdr_pages
-               WHERE partition_hour IN (SELECT unnest($hours)) AND ($run_id IS NULL OR run_id = $run_id)
-               GROUP BY ALL""",
-            {"hours": list(hours), "run_id": fetched_by},
+               WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL GROUP BY ALL""",
+            [list(hours)],
         ).fetchall()
     )
 
 
 def read_pages_of(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> pl.DataFrame:
-    """The stored pages of the hours (columns of raw.cdr_pages), in order."""
+    """The stored pages of whole hours (columns of raw.cdr_pages), in order."""
     return connection.execute(
-        "SELECT * FROM raw.cdr_pages WHERE partition_hour IN (SELECT unnest(?)) ORDER BY partition_hour, page_number",
+        """SELECT * FROM raw.cdr_pages WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL
+           ORDER BY partition_hour, page_number""",
         [list(hours)],
     ).pl()
 
 
-def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: str) -> pl.DataFrame:
-    """Makes the stored hours equal to what was read, and returns the hours' rows of cdr.loads.
+def read_narrowed_pages(connection: duckdb.DuckDBPyConnection, run_id: str) -> pl.DataFrame:
+    """The pages of a run's narrowed fetches (columns of raw.cdr_pages), in the order in which they were fetched."""
+    return connection.execute(
+        "SELECT * FROM raw.cdr_pages WHERE run_id = ? AND filters IS NOT NULL ORDER BY fetched_at", [run_id]
+    ).pl()
 
-    New and changed calls are written, unchanged ones left alone, vanished ones kept and marked. A call that was
-    stored in another hour moves to this one. The hours whose marts are now stale are noted in cdr.stale_hours.
+
+def open_calls(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> dict[str, dt.datetime]:
+    """Stored calls that began since then (local) and had not ended: their keys, with their partition_hour."""
+    return dict(
+        connection.execute(
+            """SELECT key, partition_hour FROM cdr.calls
+               WHERE hangupdate IS NULL AND vanished_at IS NULL AND calldate >= ? ORDER BY ALL""",
+            [since],
+        ).fetchall()
+    )
+
+
+def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: str) -> pl.DataFrame:
+    """Makes the stored hours equal to what was read, or merges it into them, and returns the hours' rows of cdr.loads.
+
+    New and changed calls are written, unchanged ones left alone; of hours that were read whole, vanished ones are kept
+    and marked. A call that was stored in another hour moves to this one. What was fetched later wins, whichever is
+    loaded last; an array that was not asked for stays as it is stored. The hours whose marts are now stale are noted in
+    cdr.stale_hours.
     """
     now = dt.datetime.now(dt.UTC)
     frames = {
         "incoming_calls": loaded.calls,
         "incoming_loads": loaded.loads,
         "incoming_rejected": loaded.rejected_records,
+        "incoming_unknown": loaded.unknown_fields,
     }
     frames |= {f"incoming_{name}": frame for name, frame in loaded.children.items()}
     for name, frame in frames.items():
@@ -86,30 +148,81 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: st
             _note_stale_hours(connection)
             _write_calls(connection, now)
             _write_rejected(connection)
+            _write_unknown_fields(connection, now)
             return _write_loads(connection, now, run_id)
     finally:
         for name in frames:
             connection.unregister(name)
 
 
-def add_failed_fetches(connection: duckdb.DuckDBPyConnection, errors: Mapping[dt.datetime, str], run_id: str) -> None:
+def add_failed_fetches(
+    connection: duckdb.DuckDBPyConnection, errors: Mapping[dt.datetime, str], run_id: str, filters: str | None
+) -> None:
     """Notes in cdr.loads, hour by hour, why a fetch failed. Nothing else of these hours is touched."""
     now = dt.datetime.now(dt.UTC)
     rows = pl.DataFrame(
         {"partition_hour": list(errors), "error": list(errors.values())},
         schema={"partition_hour": pl.Datetime("us"), "error": pl.String},
-    ).with_columns(fetched_at=pl.lit(now), loaded_at=pl.lit(now), run_id=pl.lit(run_id))
+    ).with_columns(
+        fetched_at=pl.lit(now), loaded_at=pl.lit(now), run_id=pl.lit(run_id), filters=pl.lit(filters, pl.String)
+    )
     connection.register("failed_fetches", rows)
     connection.execute("INSERT INTO cdr.loads BY NAME SELECT * FROM failed_fetches")
     connection.unregister("failed_fetches")
 
 
-def loaded_by(connection: duckdb.DuckDBPyConnection, run_id: str) -> set[dt.datetime]:
-    """The hours whose calls the run has loaded."""
+def hours_loaded_by(connection: duckdb.DuckDBPyConnection, run_id: str, *, whole: bool = True) -> set[dt.datetime]:
+    """The hours that the run has loaded, those only that it read whole unless told otherwise."""
     rows = connection.execute(
-        "SELECT DISTINCT partition_hour FROM cdr.loads WHERE run_id = ? AND error IS NULL", [run_id]
+        """SELECT DISTINCT partition_hour FROM cdr.loads
+           WHERE run_id = $run_id AND error IS NULL AND (filters IS NULL OR NOT $whole)""",
+        {"run_id": run_id, "whole": whole},
     ).fetchall()
     return {hour for (hour,) in rows}
+
+
+def hours_never_loaded(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> set[dt.datetime]:
+    """Those of the hours that were never loaded whole."""
+    rows = connection.execute(
+        """SELECT hour FROM (SELECT unnest(?) AS hour)
+           ANTI JOIN (FROM cdr.loads WHERE error IS NULL AND filters IS NULL) AS loads ON hour = partition_hour""",
+        [list(hours)],
+    ).fetchall()
+    return {hour for (hour,) in rows}
+
+
+def stored_calls(
+    connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime], keys: pl.Series
+) -> dict[str, pl.DataFrame]:
+    """The rows of `calls` and of its children, of these hours, and of these keys wherever they are."""
+    connection.register("asked_keys", keys.alias("key").to_frame())
+    # The hours of the keys too: with them DuckDB skips the row groups of all other hours in the larger tables.
+    places = """SELECT partition_hour FROM cdr.calls WHERE key IN (SELECT key FROM asked_keys)
+                UNION SELECT unnest($hours)"""
+    return {
+        table.name: connection.execute(
+            f"""SELECT * FROM {table.full_name} WHERE partition_hour IN ({places})
+                AND (partition_hour IN (SELECT unnest($hours)) OR key IN (SELECT key FROM asked_keys))""",
+            {"hours": list(hours)},
+        ).pl()
+        for table in (CALLS, *CHILDREN.values())
+    }
+
+
+def refreshed_calls(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[tuple[str, dt.datetime, bool]]:
+    """The calls that a run's narrowed fetches brought: key, partition_hour, and whether they were new or changed."""
+    return connection.execute(
+        """
+        WITH brought AS (
+            SELECT trim(unnest(from_json(body -> '$.CallList', '["JSON"]')) ->> 'key') AS key,
+                   max(fetched_at) AS fetched_at
+            FROM raw.cdr_pages WHERE run_id = ? AND filters IS NOT NULL GROUP BY ALL
+        )
+        SELECT key, partition_hour, calls.fetched_at >= brought.fetched_at
+        FROM cdr.calls AS calls JOIN brought USING (key) ORDER BY ALL
+        """,
+        [run_id],
+    ).fetchall()
 
 
 def errors_of(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[dt.datetime, str]:
@@ -137,38 +250,76 @@ def clear_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _compare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Temporary table `difference`: one row per call listed now or stored before, with what became of it."""
+    """Temporary tables: `incoming`, the loads, and `difference`, one row per call listed now or stored before."""
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE incoming AS
+        SELECT *,
+            -- A run that a later fetch of the whole hour has overtaken has nothing to add to it.
+            EXISTS (
+                FROM cdr.loads AS later WHERE later.partition_hour = incoming_loads.partition_hour
+                    AND later.error IS NULL AND later.filters IS NULL AND later.fetched_at > incoming_loads.fetched_at
+            ) AS is_overtaken
+        FROM incoming_loads
+        """
+    )
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE difference AS
         WITH listed AS (
-            SELECT key, content_hash, partition_hour FROM incoming_calls
+            SELECT key, content_hash, partition_hour, fetched_at
+            FROM incoming_calls JOIN incoming USING (partition_hour) WHERE NOT is_overtaken
             -- The same key in two hours of one load: the later call date is where it is now.
             QUALIFY row_number() OVER (PARTITION BY key ORDER BY partition_hour DESC) = 1
         ),
         stored AS (
-            SELECT key, content_hash, partition_hour, vanished_at FROM cdr.calls
-            WHERE partition_hour IN (SELECT partition_hour FROM incoming_loads)
+            SELECT key, content_hash, partition_hour, calls.fetched_at, vanished_at,
+                   filters IS NULL AND NOT is_overtaken AND calls.fetched_at <= incoming.fetched_at AS is_expected
+            FROM cdr.calls AS calls JOIN incoming USING (partition_hour)
         ),
         elsewhere AS (
-            SELECT key, content_hash, partition_hour, vanished_at FROM cdr.calls
+            SELECT key, content_hash, partition_hour, fetched_at, vanished_at, false FROM cdr.calls
             WHERE key IN (SELECT key FROM listed ANTI JOIN stored USING (key))
-              AND partition_hour NOT IN (SELECT partition_hour FROM incoming_loads)
+              AND partition_hour NOT IN (SELECT partition_hour FROM incoming)
         ),
-        known AS (FROM stored UNION ALL FROM elsewhere)
+        known AS (FROM stored UNION ALL FROM elsewhere),
+        merged AS (
+            SELECT
+                key,
+                listed.partition_hour AS listed_hour,
+                known.partition_hour AS old_partition_hour,
+                listed.fetched_at,
+                vanished_at IS NOT NULL AS was_vanished,
+                is_expected,
+                coalesce(known.fetched_at > listed.fetched_at, false) AS is_older,
+                known.content_hash AS old_content_hash,
+                -- What is stored of an array holds on where it was not asked for.
+                if(contains(listed.content_hash, '-') AND known.key IS NOT NULL,
+                   array_to_string(list_transform(
+                       list_zip(string_split(listed.content_hash, '.'), string_split(known.content_hash, '.')),
+                       lambda part: if(part[1] = '-', part[2], part[1])
+                   ), '.'),
+                   listed.content_hash
+                ) AS content_hash
+            FROM listed FULL JOIN known USING (key)
+        )
         SELECT
             key,
-            coalesce(listed.partition_hour, known.partition_hour) AS partition_hour,
-            known.partition_hour AS old_partition_hour,
+            if(is_older, old_partition_hour, coalesce(listed_hour, old_partition_hour)) AS partition_hour,
+            listed_hour,
+            old_partition_hour,
+            content_hash,
+            fetched_at,
+            was_vanished,
+            NOT was_vanished AND old_partition_hour IS NOT DISTINCT FROM listed_hour AS was_listed,
             CASE
-                WHEN known.key IS NULL THEN 'new'
-                WHEN listed.key IS NULL AND known.vanished_at IS NULL THEN 'vanished'
-                WHEN listed.key IS NULL THEN 'gone'
-                WHEN known.vanished_at IS NULL AND known.content_hash = listed.content_hash
-                    AND known.partition_hour = listed.partition_hour THEN 'same'
+                WHEN old_partition_hour IS NULL THEN 'new'
+                WHEN listed_hour IS NULL THEN if(is_expected AND NOT was_vanished, 'vanished', 'left alone')
+                WHEN is_older THEN 'left alone'
+                WHEN was_listed AND old_content_hash = content_hash THEN 'same'
                 ELSE 'changed'
             END AS outcome
-        FROM listed FULL JOIN known USING (key)
+        FROM merged
         """
     )
 
@@ -205,10 +356,10 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
         -- An hour's marts say whether it is final, so that they are stale on the load that makes it so.
         finalised AS (
             SELECT partition_hour AS hour FROM incoming_loads AS incoming
-            WHERE incoming.fetched_at >= incoming.ends_at + $late AND NOT EXISTS (
+            WHERE filters IS NULL AND incoming.fetched_at >= incoming.ends_at + $late AND NOT EXISTS (
                 FROM cdr.loads AS before
                 WHERE before.partition_hour = incoming.partition_hour AND before.error IS NULL
-                  AND before.fetched_at >= incoming.ends_at + $late
+                  AND before.filters IS NULL AND before.fetched_at >= incoming.ends_at + $late
             )
         )
         SELECT hour, 'touched' AS reason FROM (FROM touched UNION FROM finalised) WHERE hour IS NOT NULL
@@ -224,38 +375,73 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> None:
-    written = "SELECT key FROM difference WHERE outcome IN ('new', 'changed')"
     # Hours that hold a stored call to be replaced or marked: the filter lets DuckDB skip all other row groups.
     old_hours = "SELECT old_partition_hour FROM difference WHERE outcome IN ('changed', 'vanished')"
+    counts = ", ".join(f"coalesce(calls.{name}_count, old.{name}_count) AS {name}_count" for name in CHILDREN)
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE written AS
+        SELECT calls.* REPLACE (difference.content_hash AS content_hash, {counts}), fetched_at
+        FROM incoming_calls AS calls
+        JOIN difference ON calls.key = difference.key AND calls.partition_hour = listed_hour
+            AND outcome IN ('new', 'changed')
+        LEFT JOIN (
+            SELECT key, partition_hour AS old_partition_hour, {", ".join(f"{name}_count" for name in CHILDREN)}
+            FROM cdr.calls WHERE partition_hour IN ({old_hours})
+        ) AS old ON old.key = difference.key AND old.old_partition_hour = difference.old_partition_hour
+        """
+    )
+    for name in CHILDREN:
+        # Rows of an array that was not asked for stay, in the hour in which their call is now.
+        connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE written_{name} AS
+            SELECT child.* FROM incoming_{name} AS child SEMI JOIN written USING (key, partition_hour)
+            UNION ALL
+            SELECT child.* REPLACE (calls.partition_hour AS partition_hour)
+            FROM cdr.{name} AS child
+            JOIN incoming_calls AS calls ON child.key = calls.key AND calls.{name}_count IS NULL
+            SEMI JOIN written ON calls.key = written.key AND calls.partition_hour = written.partition_hour
+            WHERE child.partition_hour IN ({old_hours})
+            """
+        )
     for table in (CALLS, *CHILDREN.values()):
         connection.execute(
-            f"DELETE FROM {table.full_name} WHERE partition_hour IN ({old_hours}) AND key IN ({written})"
+            f"DELETE FROM {table.full_name} WHERE partition_hour IN ({old_hours}) AND key IN (SELECT key FROM written)"
         )
     connection.execute(
         f"""UPDATE cdr.calls SET vanished_at = $now WHERE partition_hour IN ({old_hours})
             AND key IN (SELECT key FROM difference WHERE outcome = 'vanished')""",
         {"now": now},
     )
-    of_written_calls = "JOIN difference USING (key, partition_hour) WHERE outcome IN ('new', 'changed')"
-    connection.execute(
-        f"""INSERT INTO cdr.calls BY NAME
-            SELECT calls.*, $now::TIMESTAMPTZ AS loaded_at FROM incoming_calls AS calls {of_written_calls}
-            ORDER BY partition_hour, calldate, key""",
-        {"now": now},
-    )
+    _insert(connection, CALLS, "FROM written ORDER BY partition_hour, calldate, key")
     for name, table in CHILDREN.items():
-        _insert(
-            connection,
-            table,
-            f"SELECT child.* FROM incoming_{name} AS child {of_written_calls} ORDER BY partition_hour, key, position",
-        )
+        _insert(connection, table, f"FROM written_{name} ORDER BY partition_hour, key, position")
 
 
 def _write_rejected(connection: duckdb.DuckDBPyConnection) -> None:
+    replaced = "partition_hour IN (SELECT partition_hour FROM incoming WHERE filters IS NULL AND NOT is_overtaken)"
+    connection.execute(f"DELETE FROM cdr.rejected_records WHERE {replaced}")
+    _insert(connection, REJECTED_RECORDS, f"SELECT * FROM incoming_rejected WHERE {replaced}")
+
+
+def _write_unknown_fields(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> None:
+    # An older hour that is loaded later is the first that has a field, without the field being news.
     connection.execute(
-        "DELETE FROM cdr.rejected_records WHERE partition_hour IN (SELECT partition_hour FROM incoming_loads)"
+        """
+        UPDATE cdr.unknown_fields SET partition_hour = earlier.partition_hour FROM incoming_unknown AS earlier
+        WHERE earlier.table_name = unknown_fields.table_name AND earlier.name = unknown_fields.name
+          AND earlier.type = unknown_fields.type AND earlier.partition_hour < unknown_fields.partition_hour
+        """
     )
-    _insert(connection, REJECTED_RECORDS, "SELECT * FROM incoming_rejected")
+    connection.execute(
+        """
+        INSERT INTO cdr.unknown_fields BY NAME
+        SELECT *, $now::TIMESTAMPTZ AS noticed_at FROM incoming_unknown
+        ANTI JOIN cdr.unknown_fields USING (table_name, name, type)
+        """,
+        {"now": now},
+    )
 
 
 def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id: str) -> pl.DataFrame:
@@ -264,33 +450,42 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
         """
         UPDATE cdr.loads SET moved = moved + away.calls
         FROM (SELECT old_partition_hour AS hour, count(*) AS calls FROM difference
-              WHERE old_partition_hour <> partition_hour GROUP BY ALL) AS away
-        WHERE loads.partition_hour = away.hour AND error IS NULL AND fetched_at = (
+              WHERE old_partition_hour <> partition_hour AND NOT was_vanished GROUP BY ALL) AS away
+        WHERE loads.partition_hour = away.hour AND error IS NULL AND filters IS NULL AND fetched_at = (
             SELECT max(fetched_at) FROM cdr.loads AS newest
-            WHERE newest.partition_hour = away.hour AND newest.error IS NULL
+            WHERE newest.partition_hour = away.hour AND newest.error IS NULL AND newest.filters IS NULL
         )
         """
     )
     # Loading a fetch a second time (the pages are kept) replaces its row: one row a fetch.
     connection.execute(
         "DELETE FROM cdr.loads WHERE (partition_hour, fetched_at) IN "
-        "(SELECT (partition_hour, fetched_at) FROM incoming_loads)"
+        "(SELECT (partition_hour, fetched_at) FROM incoming)"
     )
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE written_loads AS
-        SELECT incoming_loads.* EXCLUDE (ends_at), $now::TIMESTAMPTZ AS loaded_at, $run_id AS run_id,
-               coalesce(new, 0) AS new, coalesce(changed, 0) AS changed, coalesce(vanished, 0) AS vanished,
-               -- The same key in two hours of this very load.
-               incoming_loads.loaded - coalesce(listed, 0) AS moved
-        FROM incoming_loads LEFT JOIN (
+        WITH outcomes AS (
             SELECT partition_hour,
-                   count(*) FILTER (outcome = 'new') AS new,
-                   count(*) FILTER (outcome = 'changed') AS changed,
+                   count(*) FILTER (outcome IN ('new', 'changed') AND NOT was_listed) AS new,
+                   count(*) FILTER (outcome = 'changed' AND was_listed) AS changed,
                    count(*) FILTER (outcome = 'vanished') AS vanished,
-                   count(*) FILTER (outcome IN ('new', 'changed', 'same')) AS listed
-            FROM difference GROUP BY partition_hour
-        ) USING (partition_hour)
+                   count(*) FILTER (listed_hour = partition_hour) AS listed
+            FROM difference GROUP BY ALL
+        ),
+        -- Over all that the hour holds now, so that the same hash means the same hour, however it came about.
+        hashes AS (
+            SELECT partition_hour, md5(string_agg(content_hash, ' ' ORDER BY content_hash)) AS content_hash
+            FROM cdr.calls WHERE partition_hour IN (SELECT partition_hour FROM incoming) AND vanished_at IS NULL
+            GROUP BY ALL
+        )
+        SELECT incoming.* EXCLUDE (ends_at, is_overtaken), $now::TIMESTAMPTZ AS loaded_at, $run_id AS run_id,
+               coalesce(new, 0) AS new, coalesce(changed, 0) AS changed, coalesce(vanished, 0) AS vanished,
+               -- Calls that live in another hour: of the same key in this very load, or of a later fetch.
+               if(is_overtaken, 0, loaded - coalesce(listed, 0)) AS moved,
+               coalesce(content_hash, md5('')) AS content_hash
+        FROM incoming LEFT JOIN outcomes USING (partition_hour) LEFT JOIN hashes USING (partition_hour)
+        WHERE filters IS NULL OR new > 0 OR changed > 0
         """,
         {"now": now, "run_id": run_id},
     )

@@ -18,8 +18,17 @@ from filelock import FileLock, Timeout
 from cdr_assets.schema import TABLES
 
 # Version of the tables below `raw` and `cdr`. A change of theirs adds one and a migration from the version before.
-SCHEMA_VERSION = 1
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+SCHEMA_VERSION = 2
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE raw.cdr_pages ADD COLUMN filters VARCHAR",
+        "ALTER TABLE raw.cdr_pages ADD COLUMN arrays VARCHAR",
+        "UPDATE raw.cdr_pages SET arrays = 'call_history,csat_answers,call_tags'",
+        "ALTER TABLE cdr.loads ADD COLUMN filters VARCHAR",
+        # The content hash has another form now, so that each call is written once more when it is read again.
+        "ALTER TABLE cdr.calls RENAME COLUMN loaded_at TO fetched_at",
+    ),
+}
 
 # Zstandard for page bodies: ten times smaller than text, and still plain SQL to read. Older formats lack it.
 _STORAGE_VERSION = "v1.5.0"
@@ -79,15 +88,18 @@ class Warehouse:
             lock.release()
 
     @contextmanager
-    def connect(self, holder: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    def connect(self, holder: str, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to the warehouse, its tables made if need be, open while the block runs and nobody else's.
 
-        Raises WarehouseError when another program holds the file, or the file is newer than this code.
+        Raises WarehouseError when another program holds the file, or the file is newer than this code; for a
+        `read_only` connection also where there is no file, or an older one.
         """
+        if read_only and not self.path.exists():
+            raise WarehouseError(f"there is no {self.path} yet; run `cdr backfill` or `make demo` first")
         with self.held(holder):
-            connection = self._open()
+            connection = self._open("READ_ONLY" if read_only else f"STORAGE_VERSION '{_STORAGE_VERSION}'")
             try:
-                _prepare(connection, self.path)
+                _prepare(connection, self.path, read_only)
                 yield connection
             finally:
                 connection.close()
@@ -106,11 +118,11 @@ class Warehouse:
                         f"the warehouse was held by {self._read_holder()} for {waited:.0f} s; end it, then try again"
                     ) from None
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
+    def _open(self, options: str) -> duckdb.DuckDBPyConnection:
         began = time.monotonic()
         while True:
             try:
-                return open_as("warehouse", self.path, f"STORAGE_VERSION '{_STORAGE_VERSION}'")
+                return open_as("warehouse", self.path, options)
             except duckdb.IOException as error:
                 text = str(error)
                 if "lock" not in text:
@@ -166,32 +178,41 @@ def _program_in(text: str) -> str:
     return f" ({program}, PID {pid.partition(')')[0]})" if found else ""
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> None:
     """Makes the tables of an empty file; brings an older one forward; refuses a newer one."""
     known = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'raw' AND table_name = 'warehouse'"
     ).fetchone()
-    if known == (0,):
+    if known == (0,) and not read_only:
         with transaction(connection):
-            for schema in sorted({table.schema for table in TABLES}):
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-            for table in TABLES:
-                connection.execute(table.create_statement())
-            _comment(connection)
+            _create(connection)
             connection.execute("CREATE TABLE raw.warehouse (version INTEGER, source VARCHAR)")
             connection.execute("INSERT INTO raw.warehouse VALUES (?, NULL)", [SCHEMA_VERSION])
         return
-    (version,) = connection.execute("SELECT version FROM raw.warehouse").fetchone() or (0,)
+    (version,) = (connection.execute("SELECT version FROM raw.warehouse").fetchone() if known == (1,) else None) or (0,)
     if version > SCHEMA_VERSION:
         raise WarehouseError(
             f"{path} was written by a newer version of cdr_assets (tables of version {version}, this one knows "
             f"{SCHEMA_VERSION}); upgrade cdr_assets"
+        )
+    if read_only and version < SCHEMA_VERSION:
+        raise WarehouseError(
+            f"{path} was made by an older version of cdr_assets; any run brings it forward, then try again"
         )
     for step in range(version, SCHEMA_VERSION):
         with transaction(connection):
             for statement in MIGRATIONS[step]:
                 connection.execute(statement)
             connection.execute("UPDATE raw.warehouse SET version = ?", [step + 1])
+    if version < SCHEMA_VERSION:
+        with transaction(connection):
+            _create(connection)
+
+
+def source_of(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """Whose calls the warehouse holds; None if it never held any."""
+    row = connection.execute("SELECT source FROM raw.warehouse").fetchone()
+    return row[0] if row else None
 
 
 def claim(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:
@@ -199,16 +220,19 @@ def claim(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> Non
 
     Raises WarehouseError if it holds the calls of another.
     """
-    row = connection.execute("SELECT source FROM raw.warehouse").fetchone()
-    known = row[0] if row else None
+    known = source_of(connection)
     if known is None:
         connection.execute("UPDATE raw.warehouse SET source = ?", [source])
     elif known != source:
         raise WarehouseError(f"{path} holds the calls of {known}, not of {source}; set CDR_DATA_DIR to another folder")
 
 
-def _comment(connection: duckdb.DuckDBPyConnection) -> None:
+def _create(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes the tables that are not there yet, and says of all what they and their columns hold."""
+    for schema in sorted({table.schema for table in TABLES}):
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     for table in TABLES:
+        connection.execute(table.create_statement())
         connection.execute(f"COMMENT ON TABLE {table.full_name} IS {quoted(table.description)}")
         for column in table.columns:
             connection.execute(f'COMMENT ON COLUMN {table.full_name}."{column.name}" IS {quoted(column.description)}')

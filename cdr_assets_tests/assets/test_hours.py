@@ -61,12 +61,12 @@ def test_a_late_change_reaches_the_marts_and_nothing_else_is_rewritten(pipeline:
     calls.add(record("a", HOUR))
     calls.add(record("b", HOUR + NEXT))
     assert pipeline.run(HOUR, 2).success
-    before = pipeline.ask("SELECT loaded_at FROM cdr.calls WHERE key = 'b'")
+    before = pipeline.ask("SELECT fetched_at FROM cdr.calls WHERE key = 'b'")
     calls.edit("a", answered=False, abandon=True, talkdate=None, sl=False, agent=None, agentid=None)
     calls.remove("b")
     calls.add(record("b", HOUR + NEXT))
     assert pipeline.run(HOUR, 2).success
-    assert pipeline.ask("SELECT loaded_at FROM cdr.calls WHERE key = 'b'") == before
+    assert pipeline.ask("SELECT fetched_at FROM cdr.calls WHERE key = 'b'") == before
     assert pipeline.ask_published("SELECT local_hour, answered, abandoned FROM marts.queue_hourly ORDER BY 1") == [
         (HOUR, 0, 1),
         (HOUR + NEXT, 1, 0),

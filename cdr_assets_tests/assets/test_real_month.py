@@ -34,7 +34,7 @@ PUBLISHED = (
 )  # fmt: skip
 
 # When a call was loaded and an hour was last fetched: times of the load itself, which differ from load to load.
-_OF_THE_LOAD = {"calls": "EXCLUDE (loaded_at)", "dim_hours": "EXCLUDE (fetched_at)"}
+_OF_THE_LOAD = {"calls": "EXCLUDE (fetched_at)", "dim_hours": "EXCLUDE (fetched_at)"}
 
 
 def rows_of(pipeline: Pipeline) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from cdr_assets.schema import CALL_DATES, CALLS, CHILDREN, POLARS, REJECTED_RECORDS
+from cdr_assets.schema import CALL_DATES, CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
 from cdr_assets.warehouse import Loaded, Warehouse, load_hours
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -25,7 +25,7 @@ HOURS = 30
 LAST_HOUR = dt.datetime(2027, 3, 28, 3)
 
 _COLUMNS = {
-    column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("loaded_at", "vanished_at")
+    column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("fetched_at", "vanished_at")
 }
 
 # Key, name, service level threshold. The sl flags of the second say 30 seconds, which nobody has configured.
@@ -142,7 +142,7 @@ def load(warehouse: Warehouse, calls: Iterable[Call], read: Iterable[dt.datetime
             pl.col("loaded").fill_null(0).alias("served"),
             *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
             *(pl.lit(1).alias(name) for name in ("requests", "pages")),
-            content_hash=pl.lit("h"),
+            filters=pl.lit(None, pl.String),
             fetched_at=pl.lit(fetched_at),
         )
     )
@@ -159,6 +159,7 @@ def load(warehouse: Warehouse, calls: Iterable[Call], read: Iterable[dt.datetime
         calls=frame.select(list(_COLUMNS)),
         children=children,
         rejected_records=REJECTED_RECORDS.polars_schema.to_frame(),
+        unknown_fields=UNKNOWN_FIELDS.polars_schema.to_frame().drop("noticed_at"),
         loads=loads,
     )
     with warehouse.connect("test") as connection:

@@ -99,7 +99,7 @@ def final_hours(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.
     fetched = loads.filter(pl.col("error").is_null()).group_by("partition_hour").agg(pl.col("fetched_at").max())
     return pl.DataFrame(
         [
-            (hour, hour not in still_open and at >= (hour + HOUR).replace(tzinfo=zone).astimezone(dt.UTC) + 3 * DAY)
+            (hour, hour not in still_open and at >= (hour + HOUR).replace(tzinfo=zone).astimezone(dt.UTC) + 2 * DAY)
             for hour, at in fetched.iter_rows()
         ],
         schema={"local_hour": pl.Datetime("us"), "is_final": pl.Boolean},

@@ -18,6 +18,8 @@ BOOLEANS = ["queued", "answered", "assigned", "abandon", "sl", "shortcall", "inb
 INTEGERS = ["waitduration", "duration", "hold", "holdduration", "transferred"]
 DATES = ["queuedate", "calldate", "talkdate", "hangupdate"]
 ARRAYS = ["call_history", "csat_answers", "call_tags"]
+# So that an absent array shows both of its meanings: none, and not known.
+ASKED_FOR = ["call_history", "call_tags"]
 
 # For each child table: column, kind, the names it is read from, whether a plain item is its value.
 ITEM_COLUMNS: dict[str, list[tuple[str, str, list[str], bool]]] = {
@@ -226,7 +228,7 @@ def read_record(record: Any, zone_name: str) -> Read:
     items = {}
     for name in ARRAYS:
         sent_items = items_of(record.get(name))
-        call[f"{name}_count"] = len(sent_items) if name in record else None
+        call[f"{name}_count"] = len(sent_items) if name in record or name in ASKED_FOR else None
         items[name] = [item_row(name, item, zone) | {"position": n} for n, item in enumerate(sent_items)]
     reason = None
     if call["key"] is None:

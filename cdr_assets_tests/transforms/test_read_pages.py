@@ -14,21 +14,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets.schema import CALL_DATES, CALLS, CHILDREN, VENDOR_COLUMNS, Kind
+from cdr_assets.schema import ARRAYS, CALL_DATES, CALLS, CHILDREN, VENDOR_COLUMNS, Kind
 from cdr_assets.transforms import PageError, Tables, read_pages
 
 HOUR = dt.datetime(2026, 3, 2, 5)
 ZONE = "Europe/Istanbul"
 
 
-def pages(*bodies: list[Any], hour: dt.datetime = HOUR, windowed: bool = True) -> pl.DataFrame:
+def pages(
+    *bodies: list[Any], hour: dt.datetime = HOUR, windowed: bool = True, arrays: str = ",".join(ARRAYS)
+) -> pl.DataFrame:
     finish = hour + dt.timedelta(hours=1)
     return pl.DataFrame(
         {
-            "partition_hour": [hour] * len(bodies),
+            "partition_hour": [hour if windowed else None] * len(bodies),
             "page_number": range(len(bodies)),
             "window_start": [hour if windowed else None] * len(bodies),
             "window_finish": [finish if windowed else None] * len(bodies),
+            "arrays": [arrays] * len(bodies),
             "body": [json.dumps({"CallList": body, "cursor": None}, ensure_ascii=False) for body in bodies],
         },
         schema_overrides={
@@ -131,8 +134,24 @@ def test_arrays_in_every_shape(sent: Any, count: int, tags: list[str]) -> None:
 
 
 def test_an_array_that_was_not_asked_for_is_told_apart_from_none() -> None:
-    row = only(read(call(call_tags=[])))
-    assert (row["call_tags_count"], row["call_history_count"]) == (0, None)
+    sent = call(call_tags=["a"], csat_answers=[])
+    row = only(read(sent))
+    assert (row["call_tags_count"], row["csat_answers_count"], row["call_history_count"]) == (1, 0, 0)
+    unasked = only(read_pages(pages([sent], arrays="call_tags"), ZONE))
+    assert (unasked["call_tags_count"], unasked["csat_answers_count"], unasked["call_history_count"]) == (1, 0, None)
+    # The part of the hash that is not known is told, the others are the same.
+    assert unasked["content_hash"].split(".") == [
+        *row["content_hash"].split(".")[:1],
+        "-",
+        *row["content_hash"].split(".")[2:],
+    ]
+
+
+def test_a_call_of_no_window_is_of_the_hour_of_its_date_and_a_skipped_one_of_the_hour_before() -> None:
+    dates = ["2026-03-29 01:10:00", "2026-03-29 02:10:00", "2026-03-29 03:10:00"]
+    records = [call(key=str(n), calldate=date) for n, date in enumerate(dates)]
+    found = read_pages(pages(records, windowed=False), "Europe/Berlin").calls.sort("key")
+    assert [hour.hour for hour in found["partition_hour"]] == [1, 1, 3]
 
 
 def test_items_keep_their_json_and_give_their_columns() -> None:
@@ -156,7 +175,7 @@ def test_the_hash_knows_a_change_from_another_spelling_and_from_a_new_link() -> 
         return str(only(read(plain | fields))["content_hash"])
 
     assert hash_of(duration="12", answered="true", recordingurl="https://x/2") == hash_of()
-    for change in ({"duration": 13}, {"call_tags": ["b"]}, {"agent": "x"}, {"mood": 1}, {"csat_answers": []}):
+    for change in ({"duration": 13}, {"call_tags": ["b"]}, {"agent": "x"}, {"mood": 1}, {"csat_answers": [4]}):
         assert hash_of(**change) != hash_of(), change
 
 
@@ -220,7 +239,7 @@ def test_any_content_in_any_paging_gives_the_same_rows_and_balances(records: lis
 
 def test_the_columns_are_those_declared() -> None:
     tables = read(call())
-    declared = {name: dtype for name, dtype in CALLS.polars_schema.items() if name not in ("loaded_at", "vanished_at")}
+    declared = {name: dtype for name, dtype in CALLS.polars_schema.items() if name not in ("fetched_at", "vanished_at")}
     assert dict(tables.calls.schema) == declared
     for name, table in CHILDREN.items():
         assert getattr(tables, name).schema == table.polars_schema

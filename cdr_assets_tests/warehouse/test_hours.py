@@ -7,14 +7,15 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cdr_assets.schema import CALLS, CHILDREN, POLARS, REJECTED_RECORDS
+from cdr_assets.checks.row_counts import find_wrong
+from cdr_assets.schema import CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
 from cdr_assets.warehouse import Loaded, Warehouse, load_hours
 
 HOUR = dt.datetime(2026, 3, 2, 5)
 NEXT_HOUR = HOUR + dt.timedelta(hours=1)
 
 _CALL_COLUMNS = {
-    column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("loaded_at", "vanished_at")
+    column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("fetched_at", "vanished_at")
 }
 
 
@@ -30,10 +31,14 @@ def call(key: str, hour: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:
     } | fields
 
 
-def read(*calls: dict[str, Any], hours: tuple[dt.datetime, ...] = (HOUR,), minute: int = 0) -> Loaded:
-    """What a fetch of `hours` brought: the calls, each with one tag."""
+def read(
+    *calls: dict[str, Any], hours: tuple[dt.datetime, ...] = (HOUR,), minute: int = 0, filters: str | None = None
+) -> Loaded:
+    """What a fetch of `hours` brought: the calls, each with one tag unless it says that tags were not asked for."""
     frame = pl.DataFrame(list(calls), schema=_CALL_COLUMNS)
-    tags = frame.select("key", "partition_hour", position=pl.lit(0), tag=pl.lit("a"), item=pl.lit('"a"'))
+    tags = frame.filter(pl.col("call_tags_count").is_not_null()).select(
+        "key", "partition_hour", position=pl.lit(0), tag=pl.lit("a"), item=pl.lit('"a"')
+    )
     counts = frame.group_by("partition_hour").len("loaded").cast({"loaded": pl.Int64})
     loads = (
         pl.DataFrame({"partition_hour": list(hours)}, schema={"partition_hour": pl.Datetime("us")})
@@ -43,7 +48,7 @@ def read(*calls: dict[str, Any], hours: tuple[dt.datetime, ...] = (HOUR,), minut
             pl.col("loaded").fill_null(0).alias("served"),
             *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
             *(pl.lit(1).alias(name) for name in ("requests", "pages")),
-            content_hash=pl.lit("h"),
+            filters=pl.lit(filters, pl.String),
             fetched_at=pl.lit(dt.datetime(2026, 3, 2, 8, minute, tzinfo=dt.UTC)),
             ends_at=pl.lit(dt.datetime(2026, 3, 2, 3, tzinfo=dt.UTC)),
         )
@@ -53,6 +58,7 @@ def read(*calls: dict[str, Any], hours: tuple[dt.datetime, ...] = (HOUR,), minut
         children={name: table.polars_schema.to_frame() for name, table in CHILDREN.items()}
         | {"call_tags": tags.cast({"position": pl.Int32})},
         rejected_records=REJECTED_RECORDS.polars_schema.to_frame(),
+        unknown_fields=UNKNOWN_FIELDS.polars_schema.to_frame().drop("noticed_at"),
         loads=loads,
     )
 
@@ -96,7 +102,7 @@ def test_a_vanished_call_is_kept_marked_and_comes_back_when_it_is_listed_again(w
     assert load(warehouse, read(call("a"), minute=1))["vanished"] == 1
     assert ask(warehouse, "SELECT key, vanished_at IS NULL FROM cdr.calls ORDER BY key") == [("a", True), ("b", False)]
     assert load(warehouse, read(call("a"), minute=2))["vanished"] == 0
-    assert load(warehouse, read(call("a"), call("b"), minute=3)) == {"new": 0, "changed": 1, "vanished": 0, "moved": 0}
+    assert load(warehouse, read(call("a"), call("b"), minute=3)) == {"new": 1, "changed": 0, "vanished": 0, "moved": 0}
     assert ask(warehouse, "SELECT key, vanished_at IS NULL FROM cdr.calls ORDER BY key") == [("a", True), ("b", True)]
 
 
@@ -134,6 +140,84 @@ def test_every_hour_that_a_call_overlaps_is_touched_in_its_old_and_its_new_conte
         connection.execute("DELETE FROM cdr.stale_hours")
     load(warehouse, read(call("a", content_hash="2"), minute=1))
     assert ask(warehouse, touched) == [(HOUR + dt.timedelta(hours=n),) for n in range(3)]
+
+
+def merge(*calls: dict[str, Any], minute: int = 0) -> Loaded:
+    """What a fetch that was narrowed to one queue brought."""
+    return read(
+        *calls, hours=tuple({call["partition_hour"] for call in calls}), minute=minute, filters='{"queue": "Q"}'
+    )
+
+
+def test_a_narrowed_fetch_merges_by_key_and_takes_nothing_away(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a"), call("b")))
+    narrowed = merge(call("b", content_hash="2", agent="x@y"), call("c"), minute=1)
+    assert load(warehouse, narrowed) == {"new": 1, "changed": 1, "vanished": 0, "moved": 0}
+    assert ask(warehouse, "SELECT key, agent, vanished_at FROM cdr.calls ORDER BY key") == [
+        ("a", None, None),
+        ("b", "x@y", None),
+        ("c", None, None),
+    ]
+    assert ask(warehouse, "SELECT key, count(*) FROM cdr.call_tags GROUP BY ALL ORDER BY ALL") == [
+        ("a", 1),
+        ("b", 1),
+        ("c", 1),
+    ]
+    with warehouse.connect("test") as connection:
+        assert find_wrong(connection, [HOUR])[0] == []
+
+
+def test_an_array_that_was_not_asked_for_stays_as_it_is_stored(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a", content_hash="1.h.c.t"), call("b", content_hash="1.h.c.t")))
+    again = read(
+        call("a", content_hash="1.h.c.-", call_tags_count=None),
+        call("b", NEXT_HOUR, content_hash="2.h.c.-", call_tags_count=None, agent="x@y"),
+        hours=(HOUR, NEXT_HOUR),
+        minute=1,
+    )
+    load(warehouse, again)
+    assert ask(warehouse, "SELECT key, partition_hour, content_hash, call_tags_count FROM cdr.calls ORDER BY key") == [
+        ("a", HOUR, "1.h.c.t", 1),
+        ("b", NEXT_HOUR, "2.h.c.t", 1),
+    ]
+    assert ask(warehouse, "SELECT key, partition_hour, tag FROM cdr.call_tags ORDER BY key") == [
+        ("a", HOUR, "a"),
+        ("b", NEXT_HOUR, "a"),
+    ]
+
+
+def test_of_two_fetches_the_later_wins_whichever_is_loaded_last(warehouse: Warehouse) -> None:
+    load(warehouse, read(call("a", content_hash="new"), call("b"), call("c"), minute=5))
+    # The whole hour as it was before: an old content, a call that has vanished since, and one that is not there yet.
+    assert load(warehouse, read(call("a", content_hash="old"), call("gone"), minute=1)) == {
+        "new": 0,
+        "changed": 0,
+        "vanished": 0,
+        "moved": 0,
+    }
+    # A single call as it was before, and one as it is now.
+    load(warehouse, merge(call("b", content_hash="old"), minute=2))
+    load(warehouse, merge(call("c", content_hash="newest"), minute=7))
+    load(warehouse, read(call("a", content_hash="new"), call("b"), call("c"), minute=6))
+    stored = ask(warehouse, "SELECT key, content_hash, vanished_at FROM cdr.calls ORDER BY key")
+    assert stored == [("a", "new", None), ("b", "1", None), ("c", "newest", None)]
+    with warehouse.connect("test") as connection:
+        assert find_wrong(connection, None)[0] == []
+
+
+def test_unknown_fields_are_noticed_once_with_the_first_hour_that_has_them(warehouse: Warehouse) -> None:
+    def mood(hour: dt.datetime, minute: int) -> Loaded:
+        loaded = read(hours=(hour,), minute=minute)
+        field = {"table_name": "calls", "name": "mood", "type": "string", "partition_hour": hour}
+        object.__setattr__(loaded, "unknown_fields", pl.DataFrame([field], schema=loaded.unknown_fields.schema))
+        return loaded
+
+    load(warehouse, mood(NEXT_HOUR, 0))
+    noticed = ask(warehouse, "SELECT noticed_at FROM cdr.unknown_fields")
+    load(warehouse, mood(HOUR, 1))
+    load(warehouse, mood(NEXT_HOUR, 2))
+    assert ask(warehouse, "SELECT name, type, partition_hour FROM cdr.unknown_fields") == [("mood", "string", HOUR)]
+    assert ask(warehouse, "SELECT noticed_at FROM cdr.unknown_fields") == noticed
 
 
 def test_a_failure_in_the_middle_changes_nothing(warehouse: Warehouse) -> None:

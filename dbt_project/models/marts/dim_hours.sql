@@ -2,7 +2,8 @@
 {{ config(materialized='table') }}
 
 with loads as (
-    select partition_hour as local_hour, max(fetched_at) as fetched_at
+    -- An hour that was never read whole has calls, and is not loaded.
+    select partition_hour as local_hour, max(fetched_at) filter (filters is null) as fetched_at
     from {{ source('cdr', 'loads') }}
     where error is null
     group by all

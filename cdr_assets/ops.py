@@ -1,0 +1,167 @@
+"""The steps of runs that ask for calls and not for hours: one call, survey answers, calls that were open.
+
+What they bring is merged by key, the marts of the hours concerned are built anew, and the copy is published: the same
+functions as the assets call. They are no assets, since no partition is made by them.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+from dagster import Config, In, Nothing, OpDefinition, OpExecutionContext, Output, ResourceParam, op
+from pydantic import Field
+
+from cdr_assets.alotech import Filters, Window
+from cdr_assets.assets.asked import as_json
+from cdr_assets.assets.cdr import merge
+from cdr_assets.assets.hours import failure, holder, in_operators_words
+from cdr_assets.assets.marts import build_stale
+from cdr_assets.assets.published import publish_copy
+from cdr_assets.checks.row_counts import find_wrong, find_wrong_children
+from cdr_assets.fetching import Fetch, fetch_all, pages_frame
+from cdr_assets.resources import Alotech
+from cdr_assets.schema import CHILDREN
+from cdr_assets.settings import Settings, SettingsError, local_hour
+from cdr_assets.warehouse import (
+    Warehouse,
+    WarehouseError,
+    add_failed_fetches,
+    claim,
+    errors_of,
+    hours_loaded_by,
+    open_calls,
+    replace_pages,
+)
+
+_Done = Iterator[Output[None]]
+
+
+class Call(Config):
+    """One call, by exactly one of its keys."""
+
+    callkey: str | None = Field(None, description="The call's key.")
+    activecallkey: str | None = Field(None, description="The key that the call had while it was active.")
+    uniqueid: str | None = Field(None, description="The transaction: a CRM action's or a contact's ID.")
+
+
+class Days(Config):
+    """Days of the tenant's calendar."""
+
+    since: str = Field(description="First day, for instance 2026-03-02.")
+    until: str = Field(description="The day after the last one.")
+
+
+class OpenSince(Config):
+    since: str = Field(description='Calls that began from this local hour on, for instance "2026-03-02 05:00".')
+
+
+def config_of(op: str, **config: object) -> dict[str, object]:
+    """The configuration of a run whose op is given this."""
+    return {"ops": {op: {"config": config}}}
+
+
+@op(description="Asks for one call by its key, and merges what comes.")
+@in_operators_words
+def ask_for_call(
+    context: OpExecutionContext, config: Call, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
+) -> _Done:
+    given = {name: key for name, key in vars(config).items() if key}
+    if len(given) != 1:
+        raise SettingsError("a call is asked for by one of callkey, activecallkey and uniqueid")
+    _fetch(context, alotech, warehouse, [Fetch(None, key=next(iter(given.items())))], Filters(), given)
+    merge(context, warehouse, alotech.settings.alotech_timezone)
+    yield Output(None)
+
+
+@op(description="Asks for the calls with survey answers, a day at a time, and merges them.")
+@in_operators_words
+def ask_for_csat(
+    context: OpExecutionContext, config: Days, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
+) -> _Done:
+    first, last = _hour(config.since), _hour(config.until)
+    days = [first + dt.timedelta(days=n) for n in range((last - first).days)]
+    fetches = [Fetch(day, window=Window(day, day + dt.timedelta(days=1))) for day in days]
+    filters = Filters(csat_only=True)
+    _fetch(context, alotech, warehouse, fetches, filters, filters.narrowing())
+    merge(context, warehouse, alotech.settings.alotech_timezone)
+    yield Output(None)
+
+
+@op(description="Asks for stored calls that had not ended, each by its key, and merges them.")
+@in_operators_words
+def ask_for_open_calls(
+    context: OpExecutionContext, config: OpenSince, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
+) -> _Done:
+    with warehouse.connect(holder(context)) as connection:
+        keys = open_calls(connection, _hour(config.since))
+    fetches = [Fetch(hour, key=("callkey", key)) for key, hour in keys.items()]
+    _fetch(context, alotech, warehouse, fetches, Filters(), {"open_since": config.since})
+    merge(context, warehouse, alotech.settings.alotech_timezone)
+    yield Output(None)
+
+
+def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition]:
+    """The steps after the merge: the marts of what has changed, and the copy."""
+
+    @op(ins={"merged": In(Nothing)}, description="Checks what was merged, and builds the marts that it changed.")
+    @in_operators_words
+    def marts_of_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
+        with warehouse.connect(holder(context)) as connection:
+            hours = sorted(hours_loaded_by(connection, context.run.run_id, whole=False))
+            found = [*find_wrong(connection, hours)]
+            found += [find_wrong_children(connection, name, hours) for name in CHILDREN]
+        wrong = [each for rows in found for each in rows]
+        if wrong:
+            raise WarehouseError(f"row counts do not balance, so that nothing was published: {wrong[0]}")
+        for result in build_stale(warehouse, settings, holder(context)):
+            told = f"{result.unique_id.split('.')[2]}: {result.message}"
+            if result.status == "warn":
+                context.log.warning(told)
+            elif result.status == "fail":
+                raise WarehouseError(f"a test of the marts failed, so that nothing was published: {told}")
+        yield Output(None)
+
+    @op(ins={"marts": In(Nothing)}, description="Publishes the analysts' copy; fails if a fetch of the run has.")
+    @in_operators_words
+    def publish_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
+        with warehouse.connect(holder(context)) as connection:
+            context.log.info(publish_copy(connection, settings))
+            failed = errors_of(connection, context.run.run_id)
+        if failed:
+            raise failure(failed)
+        yield Output(None)
+
+    return marts_of_merged, publish_merged
+
+
+def _fetch(
+    context: OpExecutionContext,
+    alotech: Alotech,
+    warehouse: Warehouse,
+    fetches: Sequence[Fetch],
+    filters: Filters,
+    narrowed_by: Mapping[str, object],
+) -> None:
+    """Keeps the pages of all fetches that come, and notes why the others failed; raises if all did."""
+    told, run_id, failed = as_json(narrowed_by), context.run.run_id, dict[Fetch, str]()
+    asked = {fetch: partial(fetch, filters=filters, sorting="asc") for fetch in fetches}
+    with warehouse.connect(holder(context)) as connection:
+        claim(connection, alotech.settings.source, warehouse.path)
+    with alotech.client() as client:
+        for fetched in fetch_all(client, asked, failed, at_once=alotech.settings.alotech_max_concurrency):
+            with warehouse.connect(holder(context)) as connection:
+                replace_pages(connection, pages_frame(fetched, filters.arrays(), told, run_id))
+    for fetch, reason in failed.items():
+        context.log.error(f"{fetch}: {reason}")
+    if failed and len(failed) == len(fetches):
+        raise failure(failed)
+    errors = {fetch.partition_hour: reason for fetch, reason in failed.items() if fetch.partition_hour}
+    with warehouse.connect(holder(context)) as connection:
+        add_failed_fetches(connection, errors, run_id, told)
+
+
+def _hour(text: str) -> dt.datetime:
+    try:
+        return local_hour(text)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
