@@ -55,9 +55,9 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         hours = hours_in(context)
         fetches = [fetch_of(hour) for hour in {hour.start: hour for hour in hours}.values()]
         asked = {fetch: partial(fetch, filters=filters, sorting=config.sorting.value) for fetch in fetches}
-        failed: dict[Fetch, str] = {}
+        not_fetched: dict[Fetch, str] = {}
         with alotech.client() as client:
-            for fetched in fetch_all(client, asked, failed, at_once=alotech.settings.alotech_max_concurrency):
+            for fetched in fetch_all(client, asked, not_fetched, at_once=alotech.settings.alotech_max_concurrency):
                 with warehouse.connect(holder(context)) as connection:
                     replace_pages(connection, pages_frame(fetched, filters.arrays(), narrowed_by, context.run.run_id))
                 if narrowed_by:
@@ -66,13 +66,15 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
                     of_start = {fetch.partition_hour: _figures(pages) for fetch, pages in fetched.items()}
                     figures = {hour: of_start[hour.start] for hour in hours if hour.start in of_start}
                     report(context, PAGES_KEY, figures, figures)
+        reasons = {fetch.partition_hour: reason for fetch, reason in not_fetched.items()}
+        failed = {hour: reasons[hour.start] for hour in hours if hour.start in reasons}
         if failed:
-            for fetch, reason in failed.items():
-                context.log.error(f"{fetch}: {reason}")
-            errors = {fetch.partition_hour: reason for fetch, reason in failed.items() if fetch.partition_hour}
+            for hour, reason in failed.items():
+                context.log.error(f"hour {hour}: {reason}")
             with warehouse.connect(holder(context)) as connection:
+                errors = {hour.start: reason for hour, reason in failed.items()}
                 add_failed_fetches(connection, errors, context.run.run_id, narrowed_by)
-        if failed and len(failed) == len(fetches):
+        if len(failed) == len(hours):
             raise failure(failed)
         fail_for(context, failed, "raw")
         yield ended(PAGES_KEY)
