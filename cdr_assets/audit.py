@@ -47,7 +47,7 @@ class Audit:
         counts = dict(self.differences.group_by("finding").len().iter_rows())
         equal = self.calls - counts.get("late change", 0) - counts.get("missing", 0)
         told = [f"{counts.get(finding, 0):,} {finding}" for finding in _FINDINGS]
-        return f"{self.calls:,} calls of {self.hours:,} hours: {equal:,} equal, {', '.join(told)}"
+        return f"{self.calls:,} calls in {self.hours:,} h: {equal:,} equal, {', '.join(told)}"
 
 
 def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt.datetime) -> Audit:

@@ -147,7 +147,7 @@ def audit(start: _Hour, finish: _Hour) -> None:
     if found.due.height:
         days = sorted({hour.date() for hour in found.due["partition_hour"]})
         problems.append(
-            f"{found.due.height} calls differ that should be equal by now; "
+            f"calls that differ and should be equal by now: {found.due.height}; "
             f"`cdr backfill {days[0]} {days[-1] + dt.timedelta(days=1)}` brings them in"
         )
     _tell(problems)

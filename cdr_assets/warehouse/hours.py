@@ -213,11 +213,11 @@ def refreshed_calls(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[
     """The calls that a run's narrowed fetches brought: key, partition_hour, and whether they were new or changed."""
     return connection.execute(
         """
-        WITH brought AS (
-            SELECT trim(unnest(from_json(body -> '$.CallList', '["JSON"]')) ->> 'key') AS key,
-                   max(fetched_at) AS fetched_at
-            FROM raw.cdr_pages WHERE run_id = ? AND filters IS NOT NULL GROUP BY ALL
-        )
+        WITH records AS (
+            SELECT unnest(from_json(body -> '$.CallList', '["JSON"]')) AS record, fetched_at
+            FROM raw.cdr_pages WHERE run_id = ? AND filters IS NOT NULL
+        ),
+        brought AS (SELECT trim(record ->> 'key') AS key, max(fetched_at) AS fetched_at FROM records GROUP BY ALL)
         SELECT key, partition_hour, calls.fetched_at >= brought.fetched_at
         FROM cdr.calls AS calls JOIN brought USING (key) ORDER BY ALL
         """,
