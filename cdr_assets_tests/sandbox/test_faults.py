@@ -318,9 +318,10 @@ def test_the_same_cursor_again() -> None:
             assert keys(page["CallList"]) == ["k4", "k5", "k6", "k7"]
 
 
+@pytest.mark.parametrize("place", ["", "@last"])
 @pytest.mark.parametrize(("name", "again"), [("endless-chain", True), ("endless-empty-pages", False)])
-def test_chains_without_an_end(name: str, again: bool) -> None:
-    with served(name, calls=CALLS[:10], page_size=4) as sandbox:
+def test_chains_without_an_end(name: str, again: bool, place: str) -> None:
+    with served(name + place, calls=CALLS[:10], page_size=4) as sandbox:
         cursor, cursors, listed = "", set(), []
         for _ in range(20):
             page = get(sandbox, cursor=cursor).json()

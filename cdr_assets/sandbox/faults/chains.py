@@ -39,6 +39,10 @@ class _Marked(Fault):
         else:
             exchange.notes[self] = 0, cursor
 
+    def hits(self, exchange: Exchange) -> bool:
+        # What was begun goes on, wherever in the chain the page behind the mark lies.
+        return exchange.notes[self][0] > 0 or super().hits(exchange)
+
     def marked(self, count: int, cursor: str) -> str:
         return f"{self.mark}{count}.{cursor}"
 
