@@ -18,6 +18,10 @@ _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
 )
 
+# A string of a JSON text, and what must not stand in one as it is.
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f]")
+
 _RECORDS = pl.Schema({"page": pl.UInt32(), "fields": pl.Map(pl.String(), pl.String()), "position": pl.Int32()})
 
 
@@ -93,15 +97,17 @@ def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.Dat
 
 
 def _readable(connection: duckdb.DuckDBPyConnection, page: pl.DataFrame) -> pl.DataFrame:
-    """One page, mended where it holds half of a surrogate pair.
+    """One page, mended where it holds half of a surrogate pair, or a control character within a text.
 
-    JSON's grammar allows that and DuckDB does not: it is no character, and becomes U+FFFD.
+    JSON's grammar allows the first and DuckDB does not: it is no character, and becomes U+FFFD. The second, a line
+    break say, should have been escaped; what was meant is plain, and the client takes it too.
     """
     try:
         _lists(connection, page)
     except duckdb.InvalidInputException:
         hour, number, body = page.select("partition_hour", "page_number", "body").row(0)
         mended = _ESCAPE.sub(lambda escape: "\\ufffd" if escape["half"] else escape[0], body)
+        mended = _STRING.sub(lambda text: _CONTROL.sub(_escaped, text[0]), mended)
         page = page.with_columns(body=pl.lit(mended))
         try:
             _lists(connection, page)
@@ -110,3 +116,7 @@ def _readable(connection: duckdb.DuckDBPyConnection, page: pl.DataFrame) -> pl.D
             reason = str(error).removeprefix("Invalid Input Error: ").partition(" Input:")[0].strip()
             raise PageError(hour, number, f"it is no JSON: {reason}") from None
     return page
+
+
+def _escaped(character: re.Match[str]) -> str:
+    return f"\\u{ord(character[0]):04x}"

@@ -60,6 +60,11 @@ def test_half_a_surrogate_pair_is_replaced_and_a_whole_one_kept() -> None:
     assert row["extra"] == '{"size":1.0}'
 
 
+def test_control_characters_within_texts_are_read_as_they_are() -> None:
+    row = first('"queue":"a\nb","agent":"\t\\"c\x00",\n\t"new":["\r\n"]')
+    assert (row["queue"], row["agent"], row["extra"]) == ("a\nb", '\t"c\x00', '{"new":["\\r\\n"]}')
+
+
 def test_numbers_and_texts_keep_what_they_say() -> None:
     new = '{"a":1.0,"b":123456789012345678901234567890,"c":-0.0,"d":1e400,"e":"\\u0130\\n\\u0000"}'
     row = first('"callerid":905551112233,"new":' + new)
