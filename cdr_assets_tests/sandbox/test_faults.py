@@ -503,6 +503,12 @@ def test_blanks_nulls_and_missing_fields() -> None:
         assert [(r["key"], r["calldate"]) for r in records] == [(r["key"], r["calldate"]) for r in CALLS]
 
 
+def test_of_two_faults_of_records_the_second_spells_no_blank_of_the_first() -> None:
+    blanks, dates = fault_of("blanks", share=1), fault_of("spelled-dates", share=1)
+    with served(blanks, dates, calls=[call(n) | {"hangupdate": None} for n in range(20)]) as sandbox:
+        assert {record["hangupdate"] for record in chain_of(sandbox)} == {""}
+
+
 def test_new_fields() -> None:
     records = changed_by(fault_of("new-fields", share=1))
     for record, known in zip(records, CALLS, strict=True):

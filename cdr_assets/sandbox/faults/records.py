@@ -50,7 +50,8 @@ class _Spelling(RecordFault):
         def spelled(name: str, value: Any) -> Any:
             if name in ARRAYS and isinstance(value, list):
                 return [self.changed(item, chance) if isinstance(item, dict) else item for item in value]
-            return chance.choice(self.spellings(value)) if name in self.names and value is not None else value
+            is_spelled = name in self.names and value not in (None, "")
+            return chance.choice(self.spellings(value)) if is_spelled else value
 
         return {name: spelled(name, value) for name, value in record.items()}
 
