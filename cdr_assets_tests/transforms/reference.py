@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -194,7 +195,7 @@ def item_row(table: str, item: Any, zone: ZoneInfo) -> dict[str, Any]:
     return row | {"item": item}
 
 
-def read_record(record: Any, zone_name: str) -> Read:
+def read_record(record: Any, zone_name: str, asked_for: Sequence[str] = ASKED_FOR) -> Read:
     zone = ZoneInfo(zone_name)
     if not isinstance(record, dict):
         return Read(reason="not an object")
@@ -228,7 +229,7 @@ def read_record(record: Any, zone_name: str) -> Read:
     items = {}
     for name in ARRAYS:
         sent_items = items_of(record.get(name))
-        call[f"{name}_count"] = len(sent_items) if name in record or name in ASKED_FOR else None
+        call[f"{name}_count"] = len(sent_items) if name in record or name in asked_for else None
         items[name] = [item_row(name, item, zone) | {"position": n} for n, item in enumerate(sent_items)]
     reason = None
     if call["key"] is None:
