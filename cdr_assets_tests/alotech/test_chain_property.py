@@ -6,9 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -17,77 +15,8 @@ from hypothesis import strategies as st
 
 from cdr_assets.alotech import AlotechClient, AlotechError, Page
 from cdr_assets_tests.alotech.conftest import HOUR
-from cdr_assets_tests.alotech.server import TOKEN, Action, Answer, ScriptedServer, page, record, refused, reset
-
-FAULTS: list[Action] = [
-    reset,
-    Answer(b"", 429, {"Retry-After": "30"}),
-    Answer(b"", 503, {}),
-    Answer(b"<html>"),
-    Answer(page([record("half")]).body, cut=9),
-    Answer(page([record("half")]).body[:-9]),
-    refused("something happened"),
-    refused("cursor has expired"),
-]
-
-
-@dataclass
-class Tenant:
-    """Calls and the vendor's habits that his page leaves open; `faults` are met by the requests in order."""
-
-    calls: list[dict[str, Any]]
-    page_size: int
-    bounds: tuple[bool, bool]
-    ending: str
-    gaps: int
-    faults: list[int | None] = field(default_factory=list)
-
-    def answer(self, asked: dict[str, str]) -> Action:
-        fault = self.faults.pop(0) if self.faults else None
-        # A cursor cannot be refused to who sends none.
-        if fault is not None and not (fault == len(FAULTS) - 1 and "cursor" not in asked):
-            return FAULTS[fault]
-        start, finish = asked["startdate"], asked["finishdate"]
-        chosen = [
-            c
-            for c in self.calls
-            if (start < c["calldate"] or (self.bounds[0] and start == c["calldate"][:19]))
-            and (c["calldate"] < finish or (self.bounds[1] and finish == c["calldate"][:19]))
-        ]
-        chosen.sort(key=lambda c: (c["calldate"], c["key"]), reverse=asked["sorting"] == "desc")
-        at, gap = (int(part) for part in asked.get("cursor", "0-0").split("-"))
-        if gap < self.gaps and at:
-            # A stretch without a match: no records, and the cursor moves on.
-            return page([], f"{at}-{self.gaps}")
-        records, after = chosen[at : at + self.page_size], at + self.page_size
-        if after < len(chosen):
-            return page(records, f"{after}-0")
-        match self.ending:
-            case "absent":
-                return Answer(json.dumps({"CallList": records}).encode())
-            case "blank":
-                return page(records, "")
-            case "cursor, then an empty page":
-                return page(records, f"{after}-{self.gaps}" if records else None)
-            case "the same cursor for ever":
-                return page(records, f"{len(chosen) + 1000}-{self.gaps}")
-            case "new cursors for ever":
-                return page(records, f"{after}-{self.gaps + gap + 1}")
-            case "no list":
-                return page(records, f"{after}-{self.gaps}") if records else Answer(b'{"CallList": null}')
-            case _:
-                return page(records, None)
-
-
-ENDINGS = [
-    "null",
-    "absent",
-    "blank",
-    "cursor, then an empty page",
-    "the same cursor for ever",
-    "new cursors for ever",
-    "no list",
-]
+from cdr_assets_tests.alotech.server import TOKEN, ScriptedServer, record
+from cdr_assets_tests.alotech.tenant import ENDINGS, FAULTS, Tenant
 
 moments = st.integers(-3, 3603).map(lambda s: HOUR.start + timedelta(seconds=s)) | st.sampled_from(
     # Edges and ties.

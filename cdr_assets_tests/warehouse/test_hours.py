@@ -125,6 +125,17 @@ def test_a_call_whose_date_was_corrected_moves_and_is_there_once(warehouse: Ware
     assert stale == [(HOUR,), (NEXT_HOUR,)]
 
 
+def test_a_call_that_moved_after_its_old_hour_had_been_read_again_counts_in_neither_load_of_that_hour(
+    warehouse: Warehouse,
+) -> None:
+    load(warehouse, read(call("a"), call("b")))
+    assert load(warehouse, read(call("b"), minute=1))["vanished"] == 1
+    load(warehouse, read(call("a", NEXT_HOUR), hours=(NEXT_HOUR,), minute=2))
+    assert ask(warehouse, "SELECT key, vanished_at IS NULL FROM cdr.calls ORDER BY key") == [("a", True), ("b", True)]
+    # The newest load of the old hour brought one call, and the hour holds it.
+    assert ask(warehouse, "SELECT loaded, moved FROM cdr.loads ORDER BY fetched_at") == [(2, 0), (1, 0), (1, 0)]
+
+
 def test_the_same_key_in_two_hours_of_one_load_is_the_later_ones(warehouse: Warehouse) -> None:
     load(warehouse, read(call("a"), call("a", NEXT_HOUR, content_hash="2"), hours=(HOUR, NEXT_HOUR)))
     assert ask(warehouse, "SELECT partition_hour FROM cdr.calls") == [(NEXT_HOUR,)]
