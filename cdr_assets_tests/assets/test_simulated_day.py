@@ -16,6 +16,7 @@ from cdr_assets.resources import Alotech
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.sandbox.calls import Call
 from cdr_assets.warehouse import Warehouse
+from cdr_assets_tests.assets.test_hours import failure_of
 from cdr_assets_tests.conftest import TOKEN, Pipeline, record, settings_for
 
 MIDNIGHT = dt.datetime(2026, 3, 2)
@@ -112,7 +113,7 @@ def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
     def tick(schedule: str, now: dt.datetime) -> None:
         api.at(now)
         for result in pipeline.tick(schedule, now.replace(tzinfo=ZONE)):
-            assert result.success
+            assert result.success, failure_of(result)
 
     for n in range(1, hours + 1):
         end = MIDNIGHT + n * HOUR
@@ -139,7 +140,7 @@ def test_the_warehouse_follows_the_api(
 ) -> None:
     api = Api(hours, calls_per_hour)
     with Sandbox(api, token=TOKEN) as sandbox:
-        pipeline = make_pipeline(sandbox.base_url)
+        pipeline = make_pipeline(sandbox.base_url, cdr_start=f"{MIDNIGHT}")
         reading_all = _pass_hours(pipeline, api, hours, nights)
         requests = sandbox.requests
         told = _told(api)
