@@ -161,6 +161,7 @@ def _parse(reply: Reply) -> tuple[str, Any]:
 
 
 def _decoded(body: bytes, content_type: str) -> tuple[str, str]:
+    _check_not_damaged(body)
     header = Message()
     header["Content-Type"] = content_type
     declared = header.get_content_charset()
@@ -172,6 +173,15 @@ def _decoded(body: bytes, content_type: str) -> tuple[str, str]:
         except (UnicodeError, LookupError):
             continue
     raise MalformedAnswerError(f"the answer is neither UTF-8 nor {declared or 'declared'} nor {_LAST_CHARSET} text")
+
+
+def _check_not_damaged(body: bytes) -> None:
+    """UTF-8 with a few broken bytes would pass for another charset, in which all its letters are wrong."""
+    broken = len(body.decode("utf-8", "replace")) - len(body.decode("utf-8", "ignore"))
+    letters = sum(character > "\x7f" for character in body.decode("utf-8", "ignore"))
+    # In windows-1254, hardly two bytes that follow each other are a letter of UTF-8.
+    if letters > broken > 0:
+        raise MalformedAnswerError(f"the answer is UTF-8 text with {broken} broken bytes in it")
 
 
 def _not_json(text: str) -> str:

@@ -265,3 +265,13 @@ def test_retry_after_as_a_date(distance: timedelta, seconds: float) -> None:
     header = format_datetime(datetime.now(UTC) + distance, usegmt=True)
     assert error_of(b"", 503, Retry_After=header).retry_after == seconds
     assert error_of(b"", 503, Retry_After=header.replace("GMT", "-0000")).retry_after == seconds
+
+
+def test_a_broken_byte_in_utf_8_does_not_turn_its_letters_into_others() -> None:
+    whole = json.dumps({"CallList": [{"queue": "Müşteri Hizmetleri"}]}, ensure_ascii=False).encode()
+    error = error_of(whole.replace(b"Hizmet", b"Hizm\xfft"), Content_Type="application/json")
+    assert isinstance(error, MalformedAnswerError)
+    assert error.retryable
+    assert error.met == "the answer is UTF-8 text with 1 broken bytes in it"
+    # The character for what could not be read is one of UTF-8's own.
+    assert read('{"CallList": [{"queue": "Satış \ufffd", "n": NaN}]}'.encode()).charset == "utf-8"
