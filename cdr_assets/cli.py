@@ -193,6 +193,28 @@ def print_table(columns: list[str], rows: Sequence[tuple[object, ...]], title: s
 
 
 @app.command()
+def report(
+    start: Annotated[
+        dt.datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First day; four weeks before the end."),
+    ] = None,
+    finish: Annotated[
+        dt.datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Day after the last; by default the newest."),
+    ] = None,
+) -> None:
+    """Write one HTML page of plots and tables over the days from --from to before --to."""
+    from cdr_assets.report import write_report
+
+    if start and finish and finish <= start:
+        raise typer.BadParameter("the second date must lie after the first", param_hint="--to")
+    settings = read_settings()
+    days = [day.date() if day else None for day in (start, finish)]
+    page, _ = write_report(settings.published_path, settings.reports_dir, *days)
+    console.print(f"{page}, {page.stat().st_size / 1000:.0f} kB", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def check() -> None:
     """Say whether the configuration is whole, the tenant answers and the warehouse opens."""
     from cdr_assets.alotech import AlotechError

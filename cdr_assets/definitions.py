@@ -13,9 +13,10 @@ from cdr_assets.assets.cdr import build_cdr
 from cdr_assets.assets.marts import build_marts
 from cdr_assets.assets.published import build_published
 from cdr_assets.assets.raw import build_cdr_pages
+from cdr_assets.assets.report import build_daily_report
 from cdr_assets.checks import build_audit_check, build_freshness_checks, build_row_count_checks
-from cdr_assets.jobs import build_check_job, build_jobs, build_merging_jobs
-from cdr_assets.partitions import hourly_partitions
+from cdr_assets.jobs import build_check_job, build_daily_report_job, build_jobs, build_merging_jobs
+from cdr_assets.partitions import daily_partitions, hourly_partitions
 from cdr_assets.resources import Alotech
 from cdr_assets.schedules import build_schedules
 from cdr_assets.sensors import build_gap_sensor
@@ -36,10 +37,12 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     marts = build_marts(partitions, settings)
     freshness = build_freshness_checks(partitions, settings)
     audit = build_audit_check(partitions)
-    asset_jobs = build_jobs(apart=AssetSelection.checks(audit)) | {
+    report = build_daily_report(daily_partitions(settings), settings)
+    asset_jobs = build_jobs(apart=AssetSelection.checks(audit) | AssetSelection.assets(report)) | {
         "freshness": build_check_job(
             "freshness", freshness, "Judges the published copy's freshness, also when nothing else runs."
         ),
+        "daily_report": build_daily_report_job(report),
         "audit": build_check_job("audit", audit, "Compares a sample of old hours with what the API says of them now."),
     }
     jobs: dict[str, JobDefinition | UnresolvedAssetJobDefinition] = {**asset_jobs, **build_merging_jobs(settings)}
@@ -49,6 +52,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
             build_cdr(partitions, settings.alotech_timezone),
             marts,
             build_published(partitions, settings, [key for key in marts.keys if key.path[0] == "marts"]),
+            report,
         ],
         asset_checks=[build_row_count_checks(partitions), freshness, audit],
         jobs=jobs.values(),

@@ -2,6 +2,7 @@
 
 from dagster import (
     AssetChecksDefinition,
+    AssetsDefinition,
     AssetSelection,
     JobDefinition,
     OpDefinition,
@@ -46,3 +47,11 @@ def build_merging_jobs(settings: Settings) -> dict[str, JobDefinition]:
 def build_check_job(name: str, checks: AssetChecksDefinition, description: str) -> UnresolvedAssetJobDefinition:
     """A job of checks that run by themselves."""
     return define_asset_job(name, selection=AssetSelection.checks(checks), description=description)
+
+
+def build_daily_report_job(report: AssetsDefinition) -> UnresolvedAssetJobDefinition:
+    return define_asset_job(
+        "daily_report",
+        selection=AssetSelection.assets(report),
+        description="The pages of some days, from the published copy.",
+    )

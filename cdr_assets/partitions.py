@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
-from dagster import DagsterRun, HourlyPartitionsDefinition, PartitionKeyRange, TimeWindow
+from dagster import DagsterRun, DailyPartitionsDefinition, HourlyPartitionsDefinition, PartitionKeyRange, TimeWindow
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
@@ -53,6 +53,13 @@ def hourly_partitions(settings: Settings) -> HourlyPartitionsDefinition:
     )
 
 
+def daily_partitions(settings: Settings) -> DailyPartitionsDefinition:
+    """Every local day from that of CDR_START on: what each has a report of."""
+    return DailyPartitionsDefinition(
+        start_date=settings.cdr_start.strftime("%Y-%m-%d"), timezone=settings.alotech_timezone
+    )
+
+
 def hour_of(key: str, window: TimeWindow) -> Hour:
     start = window.start.replace(tzinfo=None)
     before = (window.start.astimezone(dt.UTC) - dt.timedelta(seconds=1)).astimezone(window.start.tzinfo)
@@ -73,12 +80,14 @@ def hours_of(partitions: HourlyPartitionsDefinition, keys: Iterable[str]) -> lis
 
 
 def hours_of_run(partitions: HourlyPartitionsDefinition, run: DagsterRun) -> list[Hour]:
-    """The hours that a run is for, in order; none for a run without partitions.
+    """The hours that a run is for, in order; none for a run without partitions, or over days.
 
     Read from the run's tags, since a check's context in a ranged run knows no partition.
     """
     key = run.tags.get(PARTITION_NAME_TAG)
     first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if not partitions.has_partition_key(key or first or ""):
+        return []
     if key is not None:
         return hours_of(partitions, [key])
     if first is not None and last is not None:
@@ -101,9 +110,19 @@ def hours_between(
     return [hour for hour in hours if hour.ends_at <= now]
 
 
+def days_before(partitions: DailyPartitionsDefinition, moment: dt.datetime, at_most: int) -> list[str]:
+    """The keys of the last days that have ended at `moment`, an aware time, in order."""
+    return list(partitions.get_partition_keys(current_time=moment))[-at_most:]
+
+
 def range_tags(hours: Sequence[Hour]) -> dict[str, str]:
     """The tags of a run over consecutive hours."""
-    return {ASSET_PARTITION_RANGE_START_TAG: hours[0].key, ASSET_PARTITION_RANGE_END_TAG: hours[-1].key}
+    return range_of(hours[0].key, hours[-1].key)
+
+
+def range_of(first: str, last: str) -> dict[str, str]:
+    """The tags of a run over the partitions from the first to the last."""
+    return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}
 
 
 def consecutive(hours: Sequence[Hour], at_most: int = HOURS_PER_RUN) -> Iterator[list[Hour]]:

@@ -21,7 +21,16 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from cdr_assets.ops import config_of
-from cdr_assets.partitions import HOUR, Hour, consecutive, hours_between, range_tags
+from cdr_assets.partitions import (
+    HOUR,
+    Hour,
+    consecutive,
+    daily_partitions,
+    days_before,
+    hours_between,
+    range_of,
+    range_tags,
+)
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse import LATE, open_published
 
@@ -36,6 +45,8 @@ LOOK_BACK_NIGHTLY = dt.timedelta(days=3, hours=2)
 LOOK_BACK_LONGEST = dt.timedelta(days=30)
 # A call that has not ended after so long will hardly end: its record is broken, and asking for ever mends nothing.
 LONGEST_OPEN = dt.timedelta(days=1)
+# The page of a day is written anew until all of its hours are final, which the third night makes them, and once more.
+REPORTED_DAYS = 4
 # Survey answers come in for weeks; their sweep needs few pages.
 CSAT_DAYS = 30
 
@@ -98,6 +109,11 @@ def build_schedules(
                 run_key=f"{now}", run_config=config_of("ask_for_open_calls", since=f"{since:%Y-%m-%d %H:%M}")
             )
 
+    def daily_report(now: dt.datetime) -> Iterator[RunRequest]:
+        days = days_before(daily_partitions(settings), now, REPORTED_DAYS)
+        if days and settings.published_path.exists():
+            yield RunRequest(run_key=f"{now}", tags=range_of(days[0], days[-1]))
+
     def at(now: dt.datetime) -> Iterator[RunRequest]:
         yield RunRequest(run_key=f"{now}")
 
@@ -133,6 +149,13 @@ def build_schedules(
         ),
         build(
             "audit", "audit", "15 5 * * *", "A sample of old hours, compared with what the API says of them now.", at
+        ),
+        build(
+            "daily_report",
+            "daily_report",
+            "0 6 * * *",
+            f"The pages of the last {REPORTED_DAYS} days: yesterday's, and those whose calls may have changed since.",
+            daily_report,
         ),
         build("freshness", "freshness", "45 * * * *", "Is the newest hour there, and do calls still come.", at),
     ]

@@ -146,6 +146,10 @@ class Settings(BaseSettings):
         assert self.cdr_published is not None
         return self.cdr_published
 
+    @property
+    def reports_dir(self) -> Path:
+        return self.cdr_data_dir / "reports"
+
 
 def read_settings() -> Settings:
     """The settings of this process. Raises SettingsError naming every wrong variable."""

@@ -10,6 +10,7 @@ from cdr_assets.schema import CALL_HISTORY, CALL_TAGS, CALLS, CDR_PAGES, CSAT_AN
 PAGES_KEY = AssetKey(CDR_PAGES.asset_key)
 CDR_KEYS = [AssetKey(table.asset_key) for table in (CALLS, CALL_HISTORY, CSAT_ANSWERS, CALL_TAGS)]
 PUBLISHED_KEY = AssetKey(["published", "cdr"])
+DAILY_REPORT_KEY = AssetKey(["published", "daily_report"])
 
 # The first part of every asset's key, in the order in which a run goes through them.
 STAGES = ("raw", "cdr", "staging", "marts", "published")

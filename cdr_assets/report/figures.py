@@ -1,0 +1,312 @@
+"""The numbers of a report, read from the published copy. Every rate is made here of parts that were summed first.
+
+Days and hours are the tenant's wall clock; `start` belongs to the report, `finish` does not.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from cdr_assets.warehouse import WarehouseError
+
+# Upper ends of the steps in which waits are shown, in seconds; the marts count by the same.
+WAIT_EDGES = (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
+
+_DAYS_BY_DEFAULT = 28
+
+_Ask = Callable[[str], pl.DataFrame]
+
+_PARTS = (
+    "offered", "answered", "abandoned", "short_abandoned", "voicemail", "other_exits", "assigned", "missed", "held",
+    "transferred", "outbound", "outbound_answered", "answered_within_threshold", "wait_seconds_answered",
+    "talk_seconds",
+)  # fmt: skip
+_QUEUE_PARTS = (*_PARTS, "abandoned_within_threshold", "wait_seconds_offered")
+_AGENT_PARTS = (*_PARTS, "all_talk_seconds", "span_seconds")
+
+# Numerator and denominator, of summed parts. Nothing to divide by gives NULL, as in the marts.
+_RATES = {
+    "service_level": ("answered_within_threshold", "answered + abandoned - short_abandoned"),
+    "service_level_strict": ("answered_within_threshold", "answered + abandoned"),
+    "abandonment_rate": ("abandoned", "offered"),
+    "asa_seconds": ("wait_seconds_answered", "answered"),
+    "aht_ex_acw_seconds": ("talk_seconds", "answered"),
+    "hold_rate": ("held", "answered"),
+    "transfer_rate": ("transferred", "answered"),
+    "missed_rate": ("missed", "assigned"),
+}
+_QUEUE_RATES = _RATES | {
+    "service_level_2t": ("answered_within_threshold", "answered + abandoned - abandoned_within_threshold"),
+    "service_level_answered": ("answered_within_threshold", "answered"),
+    "service_level_credit": ("answered_within_threshold + abandoned_within_threshold", "answered + abandoned"),
+}
+_AGENT_RATES = _RATES | {"occupancy": ("all_talk_seconds", "span_seconds")}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a report says of the days [start, finish).
+
+    totals: the centre's parts and rates, waits of answered calls (`wait_seconds_p50`, `_p90`, `_p95`), the longest wait
+      of those offered, and the thresholds in force (`threshold_seconds`, a list)
+    steps: by `step_start` (hours, days, weeks or months as `step` says): parts and rates, and how many hours are
+      `final`, `open` (loaded, still changing) and `missing`
+    week: by `weekday` (1 is Monday) and `hour_of_day`: hours loaded, `offered_per_hour`, `service_level`
+    waits: by `edge` (seconds; the last NULL): `answered`, `abandoned`, and `answered_share` up to the edge
+    queues, agents: one row each, the busiest first: parts and rates
+    scores: by `question`, `scale` and `score`: `answers`
+    csat: by `question`, `scale` and `queue_name` (NULL for all of them): `answers`, `mean_score`, `top_two_share`
+    contacts: inbound contacts answered, and those among them `with_an_answer` to a survey
+    loads: hours `expected`, `loaded`, `final`; calls still `open`; records `rejected`; `newest_fetch` (an instant);
+      `failed` hours, the newest fetch of which failed
+    missing: hours that are not loaded, as (first, last) of each row of them
+    """
+
+    start: dt.date
+    finish: dt.date
+    step: str
+    totals: dict[str, Any]
+    steps: pl.DataFrame
+    week: pl.DataFrame
+    waits: pl.DataFrame
+    queues: pl.DataFrame
+    agents: pl.DataFrame
+    scores: pl.DataFrame
+    csat: pl.DataFrame
+    contacts: dict[str, Any]
+    loads: dict[str, Any]
+    missing: Sequence[tuple[dt.datetime, dt.datetime]]
+
+
+def days_of(
+    connection: duckdb.DuckDBPyConnection, start: dt.date | None, finish: dt.date | None
+) -> tuple[dt.date, dt.date]:
+    """The days of a report: up to the newest hour loaded unless `finish` is given, four weeks unless `start` is.
+
+    Raises WarehouseError where nothing is loaded, or nothing in time.
+    """
+    first, last = connection.execute(
+        "SELECT min(local_date), max(local_date) FROM marts.dim_hours WHERE is_loaded"
+    ).fetchall()[0]
+    if first is None:
+        raise WarehouseError("the published copy holds no hour yet; run `cdr backfill` first")
+    finish = finish or last + dt.timedelta(days=1)
+    start = start or max(min(first, finish - dt.timedelta(days=1)), finish - dt.timedelta(days=_DAYS_BY_DEFAULT))
+    if start >= finish:
+        raise WarehouseError(f"the published copy ends before {start}: its newest day is {last}; choose another --from")
+    return start, finish
+
+
+def read_figures(connection: duckdb.DuckDBPyConnection, start: dt.date, finish: dt.date) -> Figures:
+    """All numbers of the report over [start, finish). `connection` has the published copy in use."""
+    days = {"start": start, "finish": finish}
+    step = _step(finish - start)
+
+    def ask(query: str) -> pl.DataFrame:
+        return connection.execute(query, days if "$" in query else None).pl()
+
+    # Every hour of the days, also those of which the copy knows nothing; the one that a clock change skips is none.
+    connection.execute(
+        f"""
+        CREATE OR REPLACE TEMP TABLE hours AS
+        SELECT
+            hour AS local_hour,
+            date_trunc('{step}', hour) AS step_start,
+            coalesce(is_loaded, false) AS is_loaded,
+            coalesce(is_final, false) AS is_final,
+            coalesce(open_calls, 0) AS open_calls
+        FROM range($start::TIMESTAMP, $finish::TIMESTAMP, INTERVAL 1 HOUR) AS hours (hour)
+        LEFT JOIN marts.dim_hours ON local_hour = hour
+        WHERE coalesce(seconds, 3600) > 0
+        """,
+        days,
+    )
+    return Figures(
+        start=start,
+        finish=finish,
+        step=step,
+        totals=_totals(ask),
+        steps=_steps(ask),
+        week=_week(ask),
+        waits=_waits(ask),
+        queues=_queues(ask),
+        agents=_agents(ask),
+        scores=ask(
+            f"""SELECT question, scale, score, count(*) AS answers FROM marts.fct_csat_answers
+                WHERE {_IN_DAYS} AND NOT is_vanished AND score IS NOT NULL GROUP BY ALL ORDER BY ALL"""
+        ),
+        csat=ask(
+            f"""SELECT question, scale, queue_name, count(score) AS answers, sum(score) / count(score) AS mean_score,
+                    count(*) FILTER (WHERE is_top_two) / nullif(count(is_top_two), 0) AS top_two_share
+                FROM marts.fct_csat_answers JOIN marts.dim_queues USING (queue_key)
+                WHERE {_IN_DAYS} AND NOT is_vanished AND score IS NOT NULL
+                GROUP BY GROUPING SETS ((question, scale), (question, scale, queue_name))
+                ORDER BY question, scale, queue_name NULLS FIRST"""
+        ),
+        contacts=ask(
+            f"""SELECT count(*) AS answered, count(*) FILTER (WHERE csat_answers > 0) AS with_an_answer
+                FROM marts.fct_contacts WHERE {_IN_DAYS} AND is_answered"""
+        ).row(0, named=True),
+        loads=_loads(ask),
+        missing=ask(
+            """SELECT min(local_hour) AS first, max(local_hour) AS last
+               FROM (SELECT local_hour, local_hour - to_hours(row_number() OVER (ORDER BY local_hour)) AS island
+                     FROM hours WHERE NOT is_loaded)
+               GROUP BY island ORDER BY first"""
+        ).rows(),
+    )
+
+
+_IN_DAYS = "local_date >= $start AND local_date < $finish"
+
+
+def _step(length: dt.timedelta) -> str:
+    """So that a chart has some 10 to 100 steps."""
+    for days, step in ((3, "hour"), (92, "day"), (2 * 366, "week")):
+        if length <= dt.timedelta(days=days):
+            return step
+    return "month"
+
+
+def _totals(ask: _Ask) -> dict[str, Any]:
+    totals = ask(
+        f"""SELECT {_sums(_QUEUE_PARTS)}, max(wait_seconds_max) AS wait_seconds_max,
+                list_sort(list(DISTINCT threshold_seconds) FILTER (WHERE offered > 0)) AS threshold_seconds
+            FROM marts.queue_daily WHERE {_IN_DAYS}"""
+    )
+    waits = ask(
+        f"""SELECT {_percentiles((0.5, 0.9, 0.95))} FROM marts.fct_calls
+            WHERE {_IN_DAYS} AND is_answered"""
+    )
+    return pl.concat([_with_rates(totals, _QUEUE_RATES), waits], how="horizontal").row(0, named=True)
+
+
+def _steps(ask: _Ask) -> pl.DataFrame:
+    steps = ask(
+        f"""
+        WITH calls AS (
+            SELECT local_hour, {_sums(_QUEUE_PARTS)} FROM marts.queue_hourly WHERE {_IN_DAYS} GROUP BY local_hour
+        )
+        SELECT
+            step_start,
+            {_sums(_QUEUE_PARTS)},
+            count(*) FILTER (WHERE is_final) AS final,
+            count(*) FILTER (WHERE is_loaded AND NOT is_final) AS open,
+            count(*) FILTER (WHERE NOT is_loaded) AS missing
+        FROM hours
+        LEFT JOIN calls USING (local_hour)
+        GROUP BY step_start ORDER BY step_start
+        """
+    )
+    return _with_rates(steps, _QUEUE_RATES)
+
+
+def _week(ask: _Ask) -> pl.DataFrame:
+    """Empty hours count: an hour that was loaded and had no call makes the mean smaller."""
+    week = ask(
+        f"""
+        WITH calls AS (
+            SELECT local_hour, {_sums(_QUEUE_PARTS)} FROM marts.queue_hourly WHERE {_IN_DAYS} GROUP BY local_hour
+        )
+        SELECT isodow(local_hour) AS weekday, hour(local_hour) AS hour_of_day, count(*) AS hours, {_sums(_QUEUE_PARTS)}
+        FROM hours
+        LEFT JOIN calls USING (local_hour)
+        WHERE is_loaded
+        GROUP BY ALL ORDER BY ALL
+        """
+    )
+    return _with_rates(week, _QUEUE_RATES | {"offered_per_hour": ("offered", "hours")})
+
+
+def _waits(ask: _Ask) -> pl.DataFrame:
+    return ask(
+        f"""
+        WITH counted AS (
+            SELECT
+                list_filter({list(WAIT_EDGES)}, lambda edge: wait_seconds <= edge)[1] AS edge,
+                count(*) FILTER (WHERE is_answered) AS answered,
+                count(*) FILTER (WHERE is_abandoned) AS abandoned
+            FROM marts.fct_calls
+            WHERE {_IN_DAYS} AND (is_answered OR is_abandoned) AND wait_seconds IS NOT NULL
+            GROUP BY ALL
+        ),
+        edges AS (SELECT unnest({list(WAIT_EDGES)} || [NULL]) AS edge)
+        SELECT
+            edges.edge,
+            coalesce(answered, 0) AS answered,
+            coalesce(abandoned, 0) AS abandoned,
+            sum(answered) OVER (ORDER BY edges.edge NULLS LAST) / nullif(sum(answered) OVER (), 0) AS answered_share
+        FROM edges
+        LEFT JOIN counted ON counted.edge IS NOT DISTINCT FROM edges.edge
+        ORDER BY edges.edge NULLS LAST
+        """
+    )
+
+
+def _queues(ask: _Ask) -> pl.DataFrame:
+    queues = ask(
+        f"""
+        WITH waits AS (
+            SELECT queue_key, {_percentiles((0.9,))} FROM marts.fct_calls WHERE {_IN_DAYS} AND is_answered GROUP BY ALL
+        )
+        SELECT queue_name, {_sums(_QUEUE_PARTS)}, max(wait_seconds_max) AS wait_seconds_max,
+            any_value(waits.wait_seconds_p90) AS wait_seconds_p90
+        FROM marts.queue_daily
+        LEFT JOIN waits USING (queue_key)
+        WHERE {_IN_DAYS}
+        GROUP BY queue_key, queue_name
+        HAVING sum(offered) > 0
+        ORDER BY sum(offered) DESC, queue_name
+        """
+    )
+    return _with_rates(queues, _QUEUE_RATES)
+
+
+def _agents(ask: _Ask) -> pl.DataFrame:
+    agents = ask(
+        f"""SELECT agent_username, {_sums(_AGENT_PARTS)} FROM marts.agent_daily WHERE {_IN_DAYS}
+            GROUP BY agent_id, agent_username HAVING sum(answered) + sum(assigned) + sum(outbound) > 0
+            ORDER BY sum(answered) DESC, agent_username"""
+    )
+    return _with_rates(agents, _AGENT_RATES)
+
+
+def _loads(ask: _Ask) -> dict[str, Any]:
+    return ask(
+        """
+        WITH fetches AS (
+            SELECT partition_hour, max(fetched_at) AS newest_fetch, arg_max(rejected, fetched_at) AS rejected,
+                arg_max(error IS NOT NULL, fetched_at) AS has_failed
+            FROM cdr.loads GROUP BY ALL
+        )
+        SELECT
+            count(*) AS expected,
+            count(*) FILTER (WHERE is_loaded) AS loaded,
+            count(*) FILTER (WHERE is_final) AS final,
+            coalesce(sum(open_calls), 0)::BIGINT AS open,
+            coalesce(sum(rejected), 0)::BIGINT AS rejected,
+            count(*) FILTER (WHERE has_failed) AS failed,
+            max(newest_fetch) AS newest_fetch
+        FROM hours
+        LEFT JOIN fetches ON partition_hour = local_hour
+        """
+    ).row(0, named=True)
+
+
+def _sums(parts: Sequence[str]) -> str:
+    return ", ".join(f"coalesce(sum({part}), 0)::BIGINT AS {part}" for part in parts)
+
+
+def _percentiles(shares: Sequence[float]) -> str:
+    return ", ".join(f"quantile_cont(wait_seconds, {share}) AS wait_seconds_p{share * 100:.0f}" for share in shares)
+
+
+def _with_rates(parts: pl.DataFrame, rates: dict[str, tuple[str, str]]) -> pl.DataFrame:
+    return parts.with_columns(
+        pl.sql_expr(f"CAST({numerator} AS DOUBLE) / nullif({denominator}, 0)").alias(name)
+        for name, (numerator, denominator) in rates.items()
+    )

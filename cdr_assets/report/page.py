@@ -1,0 +1,110 @@
+"""The report as a page: one HTML file that needs nothing else, laid out by `page.html.jinja`."""
+
+import datetime as dt
+import os
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from cdr_assets.report import plots
+from cdr_assets.report.figures import Figures, days_of, read_figures
+from cdr_assets.warehouse import WarehouseError, open_published
+
+# The questions of more surveys than these are in the tables alone.
+_QUESTIONS_DRAWN = 4
+
+_MISSING_TOLD = 12
+
+
+def write_report(
+    published: Path, folder: Path, start: dt.date | None = None, finish: dt.date | None = None
+) -> tuple[Path, Figures]:
+    """Writes the page over [start, finish) into the folder, whole or not at all; returns its path and what it says.
+
+    Without them, the last four weeks. The page is named after its first and last day. Raises WarehouseError where the
+    published copy is not there or has nothing, or the page cannot be written.
+    """
+    if not published.exists():
+        raise WarehouseError(f"there is no {published} yet; run `cdr backfill` or `make demo` first")
+    published_at = dt.datetime.fromtimestamp(published.stat().st_mtime, dt.UTC)
+    with open_published(published) as connection:
+        figures = read_figures(connection, *days_of(connection, start, finish))
+    last = figures.finish - dt.timedelta(days=1)
+    page = folder / (f"{last}.html" if figures.start == last else f"{figures.start}_{last}.html")
+    unfinished = page.with_name(f".{page.name}.{os.getpid()}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(render(figures, published_at), encoding="utf-8")
+        unfinished.replace(page)
+    except OSError as error:
+        raise WarehouseError(f"cannot write {page}: {error.strerror}; set CDR_DATA_DIR to another folder") from None
+    return page, figures
+
+
+def render(figures: Figures, published_at: dt.datetime) -> str:
+    """The page's HTML. `published_at` is the instant of the copy that the figures were read from."""
+    environment = Environment(
+        loader=PackageLoader("cdr_assets.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": _number, "percent": _percent, "seconds": _seconds, "hours": _hours, "day": _day}
+    questions = figures.csat.filter(figures.csat["queue_name"].is_null()).rows(named=True)
+    most = sorted(questions, key=lambda row: -row["answers"])[:_QUESTIONS_DRAWN]
+    has_calls = figures.totals["offered"] > 0
+    # A day alone has no week: what its hours were like, the first plot shows.
+    has_week = has_calls and figures.week["weekday"].n_unique() > 1
+
+    return environment.get_template("page.html.jinja").render(
+        figures=figures,
+        contacts=figures.contacts,
+        title=_title(figures.start, figures.finish),
+        published_at=published_at,
+        over_time=plots.over_time(figures) if has_calls else None,
+        week=plots.offered_by_weekday_and_hour(figures) if has_week else None,
+        week_level=plots.service_level_by_weekday_and_hour(figures) if has_week else None,
+        waits=plots.waits(figures) if has_calls else None,
+        scores=[(row, plots.scores(figures, row["question"], row["scale"])) for row in most],
+        csat=figures.csat.rows(named=True),
+        missing=[_span(first, last) for first, last in figures.missing[:_MISSING_TOLD]],
+        more_missing=max(0, len(figures.missing) - _MISSING_TOLD),
+    )
+
+
+def _title(start: dt.date, finish: dt.date) -> str:
+    last = finish - dt.timedelta(days=1)
+    if start == last:
+        return f"{start:%A, }{_day(start)}"
+    return f"{_day(start)} to {_day(last)}"
+
+
+def _span(first: dt.datetime, last: dt.datetime) -> str:
+    end = last + dt.timedelta(hours=1)
+    until = f"{end:%H:%M}" if end.date() == first.date() else f"{_day(end)} {end:%H:%M}"
+    return f"{_day(first)} {first:%H:%M} to {until}"
+
+
+def _day(date: dt.date) -> str:
+    return f"{date:%-d %B %Y}"
+
+
+def _number(value: float | None, decimals: int = 0) -> str:
+    return "–" if value is None else f"{value:,.{decimals}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _seconds(value: float | None) -> str:
+    """`8.4 s`, `3:07` minutes or `1:02:33` hours."""
+    if value is None:
+        return "–"
+    if value < 60:
+        return f"{value:.0f} s" if value == int(value) else f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02} min"
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.1f}"
