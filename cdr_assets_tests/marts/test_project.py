@@ -8,19 +8,20 @@ import pytest
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
+from polars.testing import assert_frame_equal
 
 from cdr_assets.dbt import PROJECT_DIR, manifest_path
 from cdr_assets_tests.marts.conftest import Marts
 
-# Every rate and mean of the marts, with the columns that it is made of. What does not add up stands beside its parts.
-PARTS = {
-    "service_level": ("answered_within_threshold", "answered", "abandoned", "short_abandoned"),
-    "service_level_strict": ("answered_within_threshold", "answered", "abandoned"),
-    "service_level_2t": ("answered_within_threshold", "answered", "abandoned", "abandoned_within_threshold"),
+# Every rate and mean of the marts: numerator and denominator, of columns that stand in the same mart.
+RATES = {
+    "service_level": ("answered_within_threshold", "answered + abandoned - short_abandoned"),
+    "service_level_strict": ("answered_within_threshold", "answered + abandoned"),
+    "service_level_2t": ("answered_within_threshold", "answered + abandoned - abandoned_within_threshold"),
     "service_level_answered": ("answered_within_threshold", "answered"),
-    "service_level_credit": ("answered_within_threshold", "abandoned_within_threshold", "answered", "abandoned"),
+    "service_level_credit": ("answered_within_threshold + abandoned_within_threshold", "answered + abandoned"),
     "abandonment_rate": ("abandoned", "offered"),
-    "abandonment_rate_long": ("abandoned", "short_abandoned", "offered"),
+    "abandonment_rate_long": ("abandoned - short_abandoned", "offered - short_abandoned"),
     "voicemail_rate": ("voicemail", "offered"),
     "wait_seconds_per_offered": ("wait_seconds_offered", "offered"),
     "wait_seconds_per_abandoned": ("wait_seconds_abandoned", "abandoned"),
@@ -34,11 +35,15 @@ PARTS = {
     "outbound_connect_rate": ("outbound_answered", "outbound"),
     "agent_hung_up_rate": ("agent_hung_up", "answered"),
     "erlangs": ("busy_seconds", "hour_seconds"),
-    "wait_seconds_p50": ("answered_within_5s", "answered_within_1200s", "answered"),
-    "wait_seconds_p90": ("answered_within_5s", "answered_within_1200s", "answered"),
-    "wait_seconds_p95": ("answered_within_5s", "answered_within_1200s", "answered"),
 }
 OCCUPANCY = {"agent_hourly": ("busy_seconds", "hour_seconds"), "agent_daily": ("all_talk_seconds", "span_seconds")}
+PERCENTILES = {"wait_seconds_p50": 0.5, "wait_seconds_p90": 0.9, "wait_seconds_p95": 0.95}
+
+# Whole numbers that do not add up and say so in their names, and those that are no measure.
+NOT_ADDITIVE = {
+    "wait_seconds_max", "peak", "threshold_seconds", "short_threshold_seconds", "hour_seconds", "seconds",
+    "hour_of_day", "weekday",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -47,17 +52,79 @@ def models() -> dict[str, dict[str, Any]]:
     return {node["name"]: node for node in nodes if node["resource_type"] in ("model", "seed")}
 
 
+def columns_of(marts: Marts) -> list[tuple[str, str, str]]:
+    """Mart, column and type of everything that is no fact: facts have a row a call or contact, and no rates."""
+    return marts.frame(
+        """SELECT table_name, column_name, data_type FROM duckdb_columns()
+           WHERE schema_name = 'marts' AND table_name NOT LIKE 'fct%' ORDER BY ALL"""
+    ).rows()
+
+
 def test_no_rate_without_its_parts(generated: Marts) -> None:
-    """Averages of averages can't be needed: whoever has a rate has what to sum and divide."""
-    marts = generated.frame(
-        """SELECT table_name, list(column_name), list(column_name) FILTER (WHERE data_type = 'DOUBLE')
-           FROM duckdb_columns() WHERE schema_name = 'marts' AND table_name NOT LIKE 'fct%' GROUP BY ALL"""
-    )
-    assert marts.height == 9
-    for mart, columns, rates in marts.iter_rows():
-        for rate in rates or ():
-            parts = OCCUPANCY[mart] if rate == "occupancy" else PARTS[rate]
-            assert set(columns).issuperset(parts), f"{mart}.{rate} lacks a part"
+    """Averages of averages can't be needed: each rate is its numerator by its denominator, both beside it.
+
+    Whatever is not a whole number is a rate: one that is new fails here until its parts are named, and stand there.
+    """
+    rates = [
+        (mart, column)
+        for mart, column, kind in columns_of(generated)
+        if kind in ("DOUBLE", "FLOAT") or "DECIMAL" in kind
+    ]
+    assert {mart for mart, _ in rates} >= {
+        "queue_hourly", "queue_daily", "agent_hourly", "agent_daily", "concurrency_hourly", "tag_daily",
+    }  # fmt: skip
+    for mart, rate in rates:
+        if rate in PERCENTILES:
+            continue
+        numerator, denominator = OCCUPANCY[mart] if rate == "occupancy" else RATES[rate]
+        wrong, right = generated.frame(
+            f"""SELECT count(*) FILTER ({rate} IS DISTINCT FROM ({numerator}) / nullif({denominator}, 0)), count({rate})
+                FROM marts.{mart}"""
+        ).row(0)
+        assert wrong == 0, f"{mart}.{rate} is not {numerator} / ({denominator})"
+        assert right > 0, f"{mart}.{rate} is NULL throughout"
+
+
+def test_no_percentile_without_the_counts_that_it_rolls_up_from(generated: Marts) -> None:
+    columns = columns_of(generated)
+    found = [(mart, column) for mart, column, _ in columns if column in PERCENTILES]
+    assert len(found) == 6
+    for mart, percentile in found:
+        edges = [column for of, column, _ in columns if of == mart and re.fullmatch(r"answered_within_\d+s", column)]
+        assert len(edges) == 13
+        for edge in edges:
+            # Of n waits, the percentile lies between the two around the place q (n - 1).
+            seconds = edge.removeprefix("answered_within_").removesuffix("s")
+            place = f"{PERCENTILES[percentile]} * (answered - 1)"
+            wrong = f"""SELECT count(*) FROM marts.{mart} WHERE answered > 0 AND CASE
+                WHEN {percentile} <= {seconds} THEN {edge} < floor({place}) + 1
+                ELSE {edge} > ceil({place}) END"""
+            assert generated.one(wrong) == 0, (mart, percentile, edge)
+
+
+def test_whole_numbers_add_up_or_say_that_they_do_not(generated: Marts) -> None:
+    """What `queue_daily` counts is what `queue_hourly` counts, summed; the same of the agents."""
+    columns = columns_of(generated)
+    for kind, key in (("queue", "queue_key"), ("agent", "agent_id")):
+        hourly, daily = (
+            {column for mart, column, of in columns if mart == f"{kind}_{grain}" and "INT" in of}
+            for grain in ("hourly", "daily")
+        )
+        parts = sorted((hourly & daily) - NOT_ADDITIVE)
+        assert len(parts) > 20
+        # Of an agent's day, and of no hour: from the first talk to the last hang-up.
+        assert daily - hourly <= {"all_talk_seconds", "span_seconds"}
+        sums = ", ".join(f"coalesce(sum({part}), 0)::BIGINT AS {part}" for part in parts)
+        query = f"SELECT local_date, {key}, {sums} FROM marts.{kind}_{{}} GROUP BY ALL ORDER BY ALL"
+        assert_frame_equal(generated.frame(query.format("hourly")), generated.frame(query.format("daily")))
+
+
+def test_no_model_averages() -> None:
+    """A mean in a model would be one of rows that somebody may sum: models count and sum, and divide at the end."""
+    averaging = re.compile(r"\b(avg|mean|median)\s*\(", re.IGNORECASE)
+    models = list((PROJECT_DIR / "models").rglob("*.sql")) + list((PROJECT_DIR / "macros").glob("*.sql"))
+    assert len(models) > 20
+    assert [path.name for path in models if averaging.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_a_rate_with_nothing_to_divide_by_is_null(generated: Marts) -> None:

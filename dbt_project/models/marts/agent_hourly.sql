@@ -31,7 +31,7 @@ select
     coalesce(busy_seconds, 0) as busy_seconds,
     seconds as hour_seconds,
     {{ call_rates() }},
-    {{ rate('busy_seconds', 'hour_seconds') }} as occupancy,
+    {{ rate('coalesce(busy_seconds, 0)', 'hour_seconds') }} as occupancy,
     coalesce(is_final, false) as is_final
 from parts
 full join busy using (local_hour, agent_id)
