@@ -1,7 +1,7 @@
 """`marts/*`: the dbt models as assets, their dbt tests as asset checks, built in one step."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dagster import (
@@ -15,6 +15,8 @@ from dagster import (
     MaterializeResult,
     Output,
     ResourceParam,
+    TableColumn,
+    TableSchema,
 )
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
@@ -32,7 +34,7 @@ from cdr_assets.assets.hours import (
     split,
 )
 from cdr_assets.checks.evaluation import evaluated
-from cdr_assets.dbt import NodeResult, build, manifest_path
+from cdr_assets.dbt import NodeResult, build, manifest_path, read_lineage
 from cdr_assets.schema import CALLS
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale
@@ -43,6 +45,7 @@ class Translator(DagsterDbtTranslator):
 
     def __init__(self) -> None:
         super().__init__(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
+        self._lineage = read_lineage()
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
         schema, name = dbt_resource_props["schema"], dbt_resource_props["name"]
@@ -54,8 +57,29 @@ class Translator(DagsterDbtTranslator):
         # The few staging tables between marts would draw arrows back and forth as a group of their own.
         return "marts"
 
+    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
+        metadata = super().get_metadata(dbt_resource_props)
+        made_of = self._lineage.get(f"{dbt_resource_props['schema']}.{dbt_resource_props['name']}")
+        if made_of is None:
+            return metadata
+        # Dagster draws lineage of columns in its paid edition alone; told with the column, everybody can read it.
+        columns = [
+            TableColumn(column.name, column.type, f"{column.description}{_told(made_of.get(column.name, ()))}")
+            for column in metadata["dagster/column_schema"].columns
+        ]
+        return {**metadata, "dagster/column_schema": TableSchema(columns)}
+
     def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
         return str(dbt_resource_props["description"])
+
+
+def _told(origins: Iterable[Sequence[str]]) -> str:
+    """` From marts.fct_calls: is_answered, wait_seconds.`, or nothing."""
+    columns_of: dict[str, list[str]] = {}
+    for table, column in origins:
+        columns_of.setdefault(table, []).append(column)
+    told = "; ".join(f"{table}: {', '.join(columns)}" for table, columns in columns_of.items())
+    return f" From {told}." if told else ""
 
 
 def build_stale(

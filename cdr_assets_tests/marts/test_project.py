@@ -133,10 +133,10 @@ def test_a_rate_with_nothing_to_divide_by_is_null(generated: Marts) -> None:
     assert generated.one(f"{no_offers} AND (service_level IS NOT NULL OR abandonment_rate IS NOT NULL)") == 0
 
 
-def test_every_model_and_column_is_described(generated: Marts, models: dict[str, dict[str, Any]]) -> None:
+def test_every_model_and_column_is_described_and_typed(generated: Marts, models: dict[str, dict[str, Any]]) -> None:
     for name, model in models.items():
-        built = set(generated.frame(f"DESCRIBE {model['schema']}.{name}")["column_name"])
-        described = {column for column, of in model["columns"].items() if of["description"]}
+        built = dict(generated.frame(f"DESCRIBE {model['schema']}.{name}").select("column_name", "column_type").rows())
+        described = {column: of["data_type"] for column, of in model["columns"].items() if of["description"]}
         assert described == built, name
         grain = re.split(r"\. ", model["description"].rstrip("."))[-1]
         assert grain.startswith("One row per "), f"the last sentence on {name} is not its grain: {grain}"
