@@ -122,7 +122,7 @@ def _show(settings: Settings, start: dt.datetime, finish: dt.datetime, hours: in
         "from the API to the published copy.\n"
         "Next: [bold]make dev[/] opens the Dagster UI on http://127.0.0.1:3000 with these runs; "
         '[bold].venv/bin/cdr query "SELECT * FROM marts.queue_hourly LIMIT 20"[/] asks the published copy '
-        f"({settings.published_path}).",
+        f"({settings.published_path}); [bold].venv/bin/cdr report[/] draws it.",
         highlight=False,
         soft_wrap=True,
     )

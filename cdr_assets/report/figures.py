@@ -56,7 +56,7 @@ class Figures:
     steps: by `step_start` (hours, days, weeks or months as `step` says): parts and rates, and how many hours are
       `final`, `open` (loaded, still changing) and `missing`
     week: by `weekday` (1 is Monday) and `hour_of_day`: hours loaded, `offered_per_hour`, `service_level`
-    waits: by `edge` (seconds; the last NULL): `answered`, `abandoned`, and `answered_share` up to the edge
+    waits: by `edge` (seconds, the longest wait of the step; the last NULL): `answered`, `abandoned`
     queues, agents: one row each, the busiest first: parts and rates
     scores: by `question`, `scale` and `score`: `answers`
     csat: by `question`, `scale` and `queue_name` (NULL for all of them): `answers`, `mean_score`, `top_two_share`
@@ -238,8 +238,7 @@ def _waits(ask: _Ask) -> pl.DataFrame:
         SELECT
             edges.edge,
             coalesce(answered, 0) AS answered,
-            coalesce(abandoned, 0) AS abandoned,
-            sum(answered) OVER (ORDER BY edges.edge NULLS LAST) / nullif(sum(answered) OVER (), 0) AS answered_share
+            coalesce(abandoned, 0) AS abandoned
         FROM edges
         LEFT JOIN counted ON counted.edge IS NOT DISTINCT FROM edges.edge
         ORDER BY edges.edge NULLS LAST

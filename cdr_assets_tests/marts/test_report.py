@@ -80,7 +80,6 @@ def test_every_part_of_the_page_tells_of_the_same_calls(figures: Figures) -> Non
     offered, answered = figures.totals["offered"], figures.totals["answered"]
     assert figures.queues["offered"].sum() == figures.steps["offered"].sum() == offered
     assert figures.agents["answered"].sum() == figures.waits["answered"].sum() == answered
-    assert figures.waits["answered_share"][-1] == 1
     assert figures.scores["answers"].sum() == figures.csat.filter(pl.col("queue_name").is_null())["answers"].sum() > 0
     assert 0 < figures.contacts["with_an_answer"] < figures.contacts["answered"]
 
@@ -95,6 +94,31 @@ def test_hours_that_are_not_there_are_told(figures: Figures) -> None:
     page = page_of(figures)
     assert "19 of 48 hours are not loaded" in page
     assert "24 October 2026 00:00 to 08:00" in page
+
+
+def test_the_real_month_has_its_published_figures(real_month: Marts, tmp_path: Path) -> None:
+    with published(real_month, tmp_path) as connection:
+        figures = read_figures(connection, dt.date(1999, 1, 1), dt.date(1999, 2, 1))
+    totals = figures.totals
+    assert [totals[name] for name in ("offered", "answered", "abandoned", "short_abandoned")] == [
+        30161,
+        27060,
+        3101,
+        195,
+    ]
+    rates = (
+        "service_level",
+        "service_level_strict",
+        "service_level_2t",
+        "service_level_answered",
+        "service_level_credit",
+    )
+    assert [round(100 * totals[name], 3) for name in rates] == [54.735, 54.381, 56.258, 60.613, 57.717]
+    assert round(totals["asa_seconds"], 4) == 35.0280
+    assert round(totals["aht_ex_acw_seconds"], 4) == 183.4517
+    assert totals["wait_seconds_max"] == 1_500
+    assert figures.missing == []
+    assert len(page_of(figures).encode()) < 300_000
 
 
 class Outside(HTMLParser):
