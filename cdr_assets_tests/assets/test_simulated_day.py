@@ -74,7 +74,7 @@ def _life(key: str, begins: dt.datetime, chance: random.Random) -> list[tuple[dt
             life.append((since.replace(microsecond=0), life[-1][1] | change))
     if chance.random() < 0.05:
         # Within the look-backs: later than that, nothing would show that it is gone.
-        life.append((max(life[-1][0], ends + HOUR), {}))
+        life = [state for state in life if state[0] <= ends + HOUR] + [(ends + HOUR, {})]
     return life
 
 
