@@ -113,7 +113,9 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
         wrong = [each for rows in found for each in rows]
         if wrong:
             raise WarehouseError(f"row counts do not balance, so that nothing was published: {wrong[0]}")
-        for result in build_stale(warehouse, settings, holder(context)):
+        with warehouse.held(holder(context)):
+            results = build_stale(warehouse, settings)
+        for result in results:
             told = f"{result.unique_id.split('.')[2]}: {result.message}"
             if result.status == "warn":
                 context.log.warning(told)
@@ -124,8 +126,8 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
     @op(ins={"marts": In(Nothing)}, description="Publishes the analysts' copy; fails if a fetch of the run has.")
     @in_operators_words
     def publish_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
+        context.log.info(publish_copy(warehouse, settings, holder(context)))
         with warehouse.connect(holder(context)) as connection:
-            context.log.info(publish_copy(connection, settings))
             failed = errors_of(connection, context.run.run_id)
         if failed:
             raise failure(failed)

@@ -82,21 +82,19 @@ def _told(origins: Iterable[Sequence[str]]) -> str:
     return f" From {told}." if told else ""
 
 
-def build_stale(
-    warehouse: Warehouse, settings: Settings, holder: str, select: Sequence[str] = ()
-) -> Sequence[NodeResult]:
+def build_stale(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
     """Builds the marts of the hours that have changed, or some models of them, and tests them.
 
-    Raises Failure where a model could not be built. What tests found is in the results.
+    The caller holds the warehouse: hours that another run loads between the building and the clearing would be cleared
+    without being built. Raises Failure where a model could not be built. What tests found is in the results.
     """
-    with warehouse.held(holder):
-        results = build(settings, select)
+    results = build(settings, select)
     broken = [result for result in results if result.status == "error"]
     if broken:
         told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
         raise Failure(f"the marts could not be built and keep what they held: {told}", allow_retries=False)
     if not select:
-        with warehouse.connect(holder) as connection:
+        with warehouse.opened() as connection:
             clear_stale_hours(connection)
     return results
 
@@ -129,9 +127,9 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
             if not is_in_run(context, "cdr"):
                 # Asked for by hand: built anew, whether or not the calls have changed.
                 mark_stale(connection, [hour.start for hour in hours])
-        results = build_stale(
-            warehouse, settings, holder(context), () if whole else [unique_id.split(".")[-1] for unique_id in chosen]
-        )
+        select = () if whole else [unique_id.split(".")[-1] for unique_id in chosen]
+        with warehouse.held(holder(context)):
+            results = build_stale(warehouse, settings, select)
         # dbt's order is that of the models' dependencies, which Dagster asks for.
         for result in results:
             if result.unique_id in chosen:

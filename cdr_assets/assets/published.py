@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-import duckdb
 from dagster import (
     AssetExecutionContext,
     AssetKey,
@@ -24,15 +23,23 @@ from cdr_assets.assets.hours import (
     split,
 )
 from cdr_assets.assets.keys import CDR_KEYS, PUBLISHED_KEY
+from cdr_assets.assets.marts import build_stale
 from cdr_assets.settings import Settings
-from cdr_assets.warehouse import Warehouse, publish, read_or_make_secret_key
+from cdr_assets.warehouse import Warehouse, has_stale_hours, publish, read_or_make_secret_key
 
 
-def publish_copy(connection: duckdb.DuckDBPyConnection, settings: Settings) -> str:
-    """Publishes the copy of an open warehouse, and says in a line what and where. Raises WarehouseError."""
+def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> str:
+    """Publishes the copy, and says in a line what and where. Raises WarehouseError, and Failure as `build_stale`."""
     key = settings.cdr_secret_key
     secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
-    size = publish(connection, settings.published_path, settings.cdr_callers, secret_key)
+    with warehouse.held(holder):
+        with warehouse.opened() as connection:
+            is_behind = has_stale_hours(connection)
+        if is_behind:
+            # Another run has loaded since the marts were built: the copy would show calls without their marts.
+            build_stale(warehouse, settings)
+        with warehouse.opened() as connection:
+            size = publish(connection, settings.published_path, settings.cdr_callers, secret_key)
     return f"published {settings.published_path}, {size / 1e6:.1f} MB"
 
 
@@ -57,7 +64,7 @@ def build_published(
     ) -> Iterator[MaterializeResult[None]]:
         with warehouse.connect(holder(context)) as connection:
             good, failed = split(context, connection, hours_in(context))
-            context.log.info(publish_copy(connection, settings))
+        context.log.info(publish_copy(warehouse, settings, holder(context)))
         report(context, PUBLISHED_KEY, good)
         fail_for(context, failed, "published")
         yield ended(PUBLISHED_KEY)

@@ -244,6 +244,11 @@ def mark_stale(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetim
     )
 
 
+def has_stale_hours(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether calls have changed that the marts have not taken in."""
+    return connection.execute("SELECT 1 FROM cdr.stale_hours LIMIT 1").fetchone() is not None
+
+
 def clear_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
     """The marts have taken in every change."""
     connection.execute("DELETE FROM cdr.stale_hours")

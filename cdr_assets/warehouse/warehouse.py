@@ -88,21 +88,26 @@ class Warehouse:
             lock.release()
 
     @contextmanager
-    def connect(self, holder: str, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to the warehouse, its tables made if need be, open while the block runs and nobody else's.
+    def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection to the warehouse, its tables made if need be, for a caller that holds it: `held` says how.
 
         Raises WarehouseError when another program holds the file, or the file is newer than this code; for a
         `read_only` connection also where there is no file, or an older one.
         """
         if read_only and not self.path.exists():
             raise WarehouseError(f"there is no {self.path} yet; run `cdr backfill` or `make demo` first")
-        with self.held(holder):
-            connection = self._open("READ_ONLY" if read_only else f"STORAGE_VERSION '{_STORAGE_VERSION}'")
-            try:
-                _prepare(connection, self.path, read_only)
-                yield connection
-            finally:
-                connection.close()
+        connection = self._open("READ_ONLY" if read_only else f"STORAGE_VERSION '{_STORAGE_VERSION}'")
+        try:
+            _prepare(connection, self.path, read_only)
+            yield connection
+        finally:
+            connection.close()
+
+    @contextmanager
+    def connect(self, holder: str, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The warehouse held and opened, for as long as the block runs; raises what both raise."""
+        with self.held(holder), self.opened(read_only=read_only) as connection:
+            yield connection
 
     def _acquire(self, lock: FileLock) -> None:
         began = time.monotonic()
