@@ -6,6 +6,7 @@ Knows no Dagster.
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ PROJECT_DIR = ROOT / "dbt_project"
 # What was parsed is the same for every warehouse; what a build writes is not, and lies in the data folder.
 _PARSED = PROJECT_DIR / "target"
 _LINEAGE = "lineage.json"
+# The manifest as dbt reads it itself, beside manifest.json.
+_MANIFEST = "partial_parse.msgpack"
 
 
 class DbtError(Exception):
@@ -67,12 +70,19 @@ def _compile(manifest: Path) -> None:
     # sqlglot is needed here alone.
     from cdr_assets.lineage import find_lineage
 
+    # In a folder of its own, and then put in place whole, the manifest last: others read these files without a lock,
+    # and half a file that a killed process left would pass for the newest for ever.
+    parsing = _PARSED / "parsing"
+    shutil.rmtree(parsing, ignore_errors=True)
     args = ["compile", "--select", "resource_type:model"]
     # An empty warehouse, in memory: the SQL of a first build, which has every column.
     with _environment(CDR_WAREHOUSE=":memory:"):
-        _invoke([*args, "--target-path", str(_PARSED), "--log-path", str(_PARSED / "logs")])
-    lineage = find_lineage(json.loads(manifest.read_text(encoding="utf-8")))
-    manifest.with_name(_LINEAGE).write_text(json.dumps(lineage), encoding="utf-8")
+        _invoke([*args, "--target-path", str(parsing), "--log-path", str(_PARSED / "logs")])
+    lineage = find_lineage(json.loads((parsing / manifest.name).read_text(encoding="utf-8")))
+    (parsing / _LINEAGE).write_text(json.dumps(lineage), encoding="utf-8")
+    for name in (_LINEAGE, _MANIFEST, manifest.name):
+        (parsing / name).replace(manifest.with_name(name))
+    shutil.rmtree(parsing, ignore_errors=True)
 
 
 def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool = False) -> list[NodeResult]:
@@ -82,7 +92,7 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
     """
     from dbt.contracts.graph.manifest import Manifest
 
-    manifest = Manifest.from_msgpack(manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    manifest = Manifest.from_msgpack(manifest_path().with_name(_MANIFEST).read_bytes())
     target = settings.cdr_data_dir / "dbt"
     args = ["build", "--exclude-resource-type", "unit_test", "--target-path", str(target), "--log-path", str(target)]
     if select:
@@ -104,8 +114,7 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
 
 
 def _is_fresh(manifest: Path) -> bool:
-    written = [manifest, manifest.with_name("partial_parse.msgpack"), manifest.with_name(_LINEAGE)]
-    if not all(path.exists() for path in written):
+    if not all(manifest.with_name(name).exists() for name in (manifest.name, _MANIFEST, _LINEAGE)):
         return False
     parsed_at = manifest.stat().st_mtime
     return all(

@@ -7,9 +7,11 @@ DuckDB comment.
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
+from filelock import FileLock
 
 from cdr_assets.settings import Callers
 from cdr_assets.warehouse.warehouse import WarehouseError, quoted
@@ -28,40 +30,60 @@ def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Cal
     Readers that are open keep the file they have; the next to open gets the new one. Raises WarehouseError when the
     folder cannot be written or the disk is full; what was published before then stays.
     """
+    # One fixed name: what a killed run left is overwritten and never piles up.
     building = published.parent / f".{published.stem}.building"
+    copy = building / published.name
     try:
-        building.mkdir(parents=True, exist_ok=True)
-        # One fixed name: what a killed run left is overwritten and never piles up.
-        copy = building / published.name
-        copy.unlink(missing_ok=True)
-        copy.with_name(copy.name + ".wal").unlink(missing_ok=True)
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
         _build(connection, copy, callers, secret_key)
+        # A program that opens the copy for writing would shut all others out, and its changes would be lost.
+        copy.chmod(0o444)
         _sync(copy)
         size = copy.stat().st_size
+        # Left by a program that did so all the same: DuckDB would replay it on the new copy.
+        published.with_name(published.name + ".wal").unlink(missing_ok=True)
         copy.replace(published)
         _sync(published.parent)
-        shutil.rmtree(building, ignore_errors=True)
-    except (OSError, duckdb.IOException) as error:
+    except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
         raise WarehouseError(
-            f"cannot publish to {published}: {str(error).splitlines()[0]}; the copy published before is still in place"
+            f"cannot publish to {published}: {str(error).splitlines()[0]}; mend this and run again: "
+            "the copy published before is still in place"
         ) from None
+    finally:
+        # Also after a failure: on a full disk, half a copy must not take the room that the next load needs.
+        shutil.rmtree(building, ignore_errors=True)
     return size
 
 
 def read_or_make_secret_key(path: Path) -> str:
-    """The key of the pseudonyms, made once and readable by this user alone."""
+    """The key of the pseudonyms, made once and readable by this user alone.
+
+    Raises WarehouseError where it is not there and cannot be written.
+    """
     try:
-        return path.read_text(encoding="ascii").strip()
-    except FileNotFoundError:
-        pass
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii").strip()
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32))
-    return path.read_text(encoding="ascii").strip()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(path.name + ".lock")):
+            key = path.read_text(encoding="ascii").strip() if path.exists() else ""
+            return key or _make_secret_key(path)
+    except OSError as error:
+        raise WarehouseError(
+            f"cannot write the key of the pseudonyms to {path}: {error.strerror}; let this user write there, "
+            "or set CDR_SECRET_KEY"
+        ) from None
+
+
+def _make_secret_key(path: Path) -> str:
+    key = secrets.token_hex(32)
+    # Put in place whole: a key cut short by a crash, or an empty one, would be used from then on.
+    making = path.with_name(f".{path.name}.making")
+    making.unlink(missing_ok=True)
+    with os.fdopen(os.open(making, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    making.replace(path)
+    return key
 
 
 def _build(connection: duckdb.DuckDBPyConnection, copy: Path, callers: Callers, secret_key: str) -> None:
@@ -87,8 +109,10 @@ def _build(connection: duckdb.DuckDBPyConnection, copy: Path, callers: Callers, 
                     connection.execute(f'COMMENT ON COLUMN {name}."{column}" IS {quoted(text)}')
         connection.execute("CHECKPOINT copy")
     finally:
-        connection.execute("DETACH copy")
-        connection.execute("RESET VARIABLE secret_key")
+        # After a full disk neither may work, which must not hide the reason.
+        with suppress(duckdb.Error):
+            connection.execute("RESET VARIABLE secret_key")
+            connection.execute("DETACH copy")
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str | None]]:

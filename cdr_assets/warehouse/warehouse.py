@@ -7,9 +7,10 @@ lock, which the operating system frees when its holder dies, stands before every
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
@@ -57,11 +58,13 @@ class Warehouse:
         longest_wait_seconds: float = 6 * 3600,
     ) -> None:
         self.path = path
-        self._log = log or logging.getLogger(__name__).info
+        self._log = log or logging.getLogger(__name__).warning
         self._patience_seconds = patience_seconds
         self._longest_wait_seconds = longest_wait_seconds
         self._lock_path = path.with_name(path.name + ".lock")
         self._holder_path = path.with_name(path.name + ".holder")
+        # Where DuckDB puts what does not fit into memory; dbt's profile names the same folder.
+        self._spill_path = path.with_name(path.name + ".tmp")
 
     @contextmanager
     def held(self, holder: str) -> Iterator[None]:
@@ -91,15 +94,23 @@ class Warehouse:
     def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to the warehouse, its tables made if need be, for a caller that holds it: `held` says how.
 
-        Raises WarehouseError when another program holds the file, or the file is newer than this code; for a
-        `read_only` connection also where there is no file, or an older one.
+        Raises WarehouseError when another program holds the file, the file is newer than this code, or the disk fails
+        or is full while the block runs; for a `read_only` connection also where there is no file, or an older one.
         """
         if read_only and not self.path.exists():
             raise WarehouseError(f"there is no {self.path} yet; run `cdr backfill` or `make demo` first")
+        # Left by a run that was killed: whoever holds the warehouse is the only one who may spill there.
+        shutil.rmtree(self._spill_path, ignore_errors=True)
         connection = self._open("READ_ONLY" if read_only else f"STORAGE_VERSION '{_STORAGE_VERSION}'")
         try:
+            connection.execute(f"SET temp_directory = {quoted(str(self._spill_path))}")
             _prepare(connection, self.path, read_only)
             yield connection
+        except (duckdb.OperationalError, duckdb.FatalException) as error:
+            raise WarehouseError(
+                f"cannot use {self.path}: {str(error).splitlines()[0]}; what was loaded before is still there, "
+                "mend this and run again"
+            ) from None
         finally:
             connection.close()
 
@@ -130,7 +141,7 @@ class Warehouse:
                 return open_as("warehouse", self.path, options)
             except duckdb.IOException as error:
                 text = str(error)
-                if "lock" not in text:
+                if "set lock" not in text:
                     raise WarehouseError(f"cannot open {self.path}: {text.splitlines()[0]}") from None
                 waited = time.monotonic() - began
                 if waited > self._patience_seconds:
@@ -144,12 +155,15 @@ class Warehouse:
                 raise WarehouseError(f"cannot open {self.path}: {str(error).splitlines()[0]}") from None
 
     def _write_holder(self, holder: str) -> None:
-        self._holder_path.write_text(json.dumps({"holder": holder, "pid": os.getpid()}), encoding="utf-8")
+        # A courtesy to those who wait; a disk too full for it will be told by what is written in earnest.
+        with suppress(OSError):
+            self._holder_path.write_text(json.dumps({"holder": holder, "pid": os.getpid()}), encoding="utf-8")
 
     def _read_holder(self) -> str:
         try:
             told = json.loads(self._holder_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
+            # Not written yet, or not wholly.
             return "another run"
         return f"{told['holder']} (process {told['pid']})"
 
@@ -255,6 +269,8 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.rollback()
+        # A database that a full disk has made unusable cannot even roll back; its own error is the one to tell.
+        with suppress(duckdb.Error):
+            connection.rollback()
         raise
     connection.commit()

@@ -1,6 +1,7 @@
 """One writer at a time, from several real processes; what other programs, killed holders and wrong files do."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from cdr_assets.schema import TABLES
 from cdr_assets.warehouse import Warehouse, WarehouseError, claim, open_published
 from cdr_assets.warehouse import warehouse as module
+from cdr_assets.warehouse.warehouse import transaction
 
 _ADD_ONE = """
 import sys
@@ -163,3 +165,30 @@ def test_a_warehouse_holds_the_calls_of_one_tenant(path: Path) -> None:
             WarehouseError, match=r"calls of acme\.alo-tech\.com, not of 127\.0\.0\.1; set CDR_DATA_DIR"
         ):
             claim(connection, "127.0.0.1", path)
+
+
+def test_what_a_killed_run_spilled_is_cleared_away(path: Path) -> None:
+    spilled = path.with_name("cdr.duckdb.tmp")
+    spilled.mkdir(parents=True)
+    (spilled / "duckdb_temp_storage_DEFAULT-0.tmp").write_bytes(b"half")
+    with Warehouse(path).connect("test") as connection:
+        assert connection.execute("SELECT current_setting('temp_directory')").fetchall() == [(str(spilled),)]
+        assert not spilled.exists()
+
+
+def test_a_disk_that_is_full_is_told_and_what_was_there_stays(path: Path) -> None:
+    with Warehouse(path).connect("test") as connection:
+        connection.execute("CREATE TABLE filler AS SELECT 1::UBIGINT AS n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 200_000, hard))
+    try:
+        with (
+            pytest.raises(WarehouseError, match=r"cannot use .*File too large; .* mend this and run again$"),
+            Warehouse(path).connect("test") as connection,
+            transaction(connection),
+        ):
+            connection.execute("INSERT INTO filler SELECT hash(range) FROM range(1_000_000)")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with Warehouse(path).connect("test") as connection:
+        assert connection.execute("FROM filler").fetchall() == [(1,)]

@@ -1,0 +1,99 @@
+"""The published copy: put in place whole, whatever lies beside it, and the key of its pseudonyms."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.settings import Callers
+from cdr_assets.warehouse import Warehouse, WarehouseError, open_published, publish, read_or_make_secret_key
+from cdr_assets_tests.conftest import HOUR
+
+_WRITE_AND_DIE = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("UPDATE cdr.cdr.rejected_records SET reason = 'scribbled'")
+os._exit(9)
+"""
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A copy with one row, so that one can tell copies apart."""
+    path = tmp_path / "published" / "cdr.duckdb"
+    republish(path, "first")
+    return path
+
+
+def republish(path: Path, reason: str) -> None:
+    with Warehouse(path.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
+        connection.execute("DELETE FROM cdr.rejected_records")
+        connection.execute("INSERT INTO cdr.rejected_records (partition_hour, reason) VALUES (?, ?)", [HOUR, reason])
+        publish(connection, path, Callers.PSEUDONYM, "key")
+
+
+def reasons(path: Path) -> list[tuple[str]]:
+    with open_published(path) as connection:
+        return connection.execute("SELECT reason FROM cdr.rejected_records").fetchall()
+
+
+def test_a_reader_keeps_what_it_opened_and_the_next_sees_the_newest(published: Path) -> None:
+    with open_published(published) as early:
+        republish(published, "second")
+        assert early.execute("SELECT reason FROM cdr.rejected_records").fetchall() == [("first",)]
+        assert reasons(published) == [("second",)]
+
+
+def test_what_a_program_wrote_into_the_copy_never_reaches_the_next_one(published: Path) -> None:
+    published.chmod(0o644)
+    subprocess.run([sys.executable, "-c", _WRITE_AND_DIE, str(published)], check=False)
+    assert published.with_name("cdr.duckdb.wal").exists()
+    republish(published, "second")
+    assert reasons(published) == [("second",)]
+    assert list(published.parent.iterdir()) == [published]
+
+
+def test_nobody_may_write_into_the_copy(published: Path) -> None:
+    # One program that opened it for writing, as many do unasked, would lock all others out.
+    assert published.stat().st_mode & 0o777 == 0o444
+
+
+def test_what_a_killed_run_left_is_cleared_away(published: Path) -> None:
+    building = published.parent / ".cdr.building"
+    building.mkdir()
+    for name in ("cdr.duckdb", "cdr.duckdb.wal", "other"):
+        (building / name).write_bytes(b"half")
+    republish(published, "second")
+    assert reasons(published) == [("second",)]
+    assert list(published.parent.iterdir()) == [published]
+
+
+def test_a_copy_that_cannot_be_built_is_told_and_the_one_before_stays(published: Path) -> None:
+    (published.parent / ".cdr.building").touch()
+    with pytest.raises(WarehouseError, match=r"cannot publish to .*; mend this and run again: the copy .* in place"):
+        republish(published, "second")
+    assert reasons(published) == [("first",)]
+
+
+def test_the_key_of_the_pseudonyms_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "secret_key"
+    key = read_or_make_secret_key(path)
+    assert len(key) == 64
+    assert read_or_make_secret_key(path) == key
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_a_crash_left_empty_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "secret_key"
+    path.touch()
+    (tmp_path / ".secret_key.making").write_text("half")
+    assert len(read_or_make_secret_key(path)) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WarehouseError, match=r"cannot write the key of the pseudonyms .* or set CDR_SECRET_KEY"):
+        read_or_make_secret_key(tmp_path / "file" / "secret_key")
