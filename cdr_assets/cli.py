@@ -93,6 +93,7 @@ def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) ->
             finish,
             begin=lambda hours: bar.update(task, total=hours),
             progress=lambda hours: bar.advance(task, hours),
+            warn=lambda text: bar.console.print(text, highlight=False, markup=False),
         )
     _tell(done.problems)
     return done.hours, time.monotonic() - began

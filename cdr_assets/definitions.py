@@ -17,11 +17,10 @@ from cdr_assets.assets.report import build_daily_report
 from cdr_assets.checks import build_audit_check, build_freshness_checks, build_row_count_checks
 from cdr_assets.jobs import build_check_job, build_daily_report_job, build_jobs, build_merging_jobs
 from cdr_assets.partitions import daily_partitions, hourly_partitions
-from cdr_assets.resources import Alotech
+from cdr_assets.resources import Alotech, build_warehouse
 from cdr_assets.schedules import build_schedules
 from cdr_assets.sensors import build_gap_sensor
 from cdr_assets.settings import Settings, read_settings
-from cdr_assets.warehouse import Warehouse
 
 # Backfill policies are what makes a ranged run one run; the version of Dagster is pinned.
 warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")
@@ -58,7 +57,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
         jobs=jobs.values(),
         schedules=build_schedules(jobs, partitions, settings),
         sensors=[build_gap_sensor(asset_jobs["hourly"], partitions, settings)],
-        resources={"alotech": Alotech(settings), "warehouse": Warehouse(settings.warehouse_path)},
+        resources={"alotech": Alotech(settings), "warehouse": build_warehouse(settings)},
         # A process for each step would pay the imports every time: 299 s against 88 s for the same backfill.
         executor=in_process_executor,
     )

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from dagster import ResourceDefinition
+
 from cdr_assets.alotech import AlotechClient
 from cdr_assets.settings import Settings
+from cdr_assets.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -21,3 +24,8 @@ class Alotech:
             requests_per_second=self.settings.alotech_requests_per_second,
             limits_dir=self.settings.cdr_data_dir / "limits",
         )
+
+
+def build_warehouse(settings: Settings) -> ResourceDefinition:
+    """The warehouse as a run is given it: that it waits, and for whom, is told in the run's own log."""
+    return ResourceDefinition(lambda context: Warehouse(settings.warehouse_path, log=context.log.warning))

@@ -1,6 +1,7 @@
 """Dagster from the terminal: the instance's home, and backfills run in this process, the same runs as the UI's."""
 
 import datetime as dt
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +40,10 @@ def use_dagster_home(settings: Settings) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.read_text(encoding="utf-8") != configuration:
-            target.write_text(configuration, encoding="utf-8")
+            # Put in place whole: others that start at this moment read it.
+            written = target.with_name(f".dagster.yaml.{os.getpid()}")
+            written.write_text(configuration, encoding="utf-8")
+            written.replace(target)
     except OSError as error:
         raise SettingsError(
             f"CDR_DATA_DIR: cannot write to {home}: {error.strerror}; name a folder that this user can write"
@@ -54,11 +58,13 @@ def backfill(
     *,
     begin: Callable[[int], None],
     progress: Callable[[float], None],
+    warn: Callable[[str], None],
 ) -> Backfilled:
     """Runs the hours that begin in [start, finish), the tenant's wall clock, source to published copy.
 
     `begin` is told the number of hours, `progress` the hours done since it was called last, in fractions as each stage
-    reports an hour. Raises BackfillError if there is no such hour.
+    reports an hour, `warn` what the runs warn of: that they wait for another's. Raises BackfillError if there is no
+    such hour.
     """
     from dagster import DagsterEventType, EventLogEntry
     from dagster._core.utils import make_new_run_id
@@ -72,6 +78,8 @@ def backfill(
     published: set[str | None] = set()
 
     def watch(entry: EventLogEntry) -> None:
+        if entry.level == logging.WARNING:
+            warn(entry.user_message)
         event = entry.dagster_event
         if event is not None and event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
             if event.asset_key in STAGE_ENDS:

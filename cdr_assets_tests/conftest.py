@@ -72,6 +72,7 @@ class Pipeline:
         selection: Sequence[Any] | None = None,
         job: str = "hourly",
         asked: Mapping[str, Any] | None = None,
+        run_id: str | None = None,
     ) -> ExecuteInProcessResult:
         """A run over consecutive hours, as a schedule, the UI or the terminal would start it."""
         zone = self.settings.zone
@@ -88,6 +89,7 @@ class Pipeline:
             run_config=config_of(PAGES_OP, **asked) if asked else None,
             raise_on_error=False,
             asset_selection=selection,
+            run_id=run_id,
         )
 
     def merge(self, job: str, **config: Any) -> ExecuteInProcessResult:
