@@ -26,6 +26,7 @@ from cdr_assets.assets.hours import (
     hours_in,
     in_operators_words,
     report,
+    split,
 )
 from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY, table_metadata
 from cdr_assets.partitions import Hour
@@ -34,8 +35,8 @@ from cdr_assets.transforms import Tables, read_pages, unknown_fields
 from cdr_assets.warehouse import (
     Loaded,
     Warehouse,
+    add_failed_fetches,
     count_records,
-    errors_of,
     load_hours,
     read_narrowed_pages,
     read_pages_of,
@@ -82,15 +83,15 @@ def _replace(
 ) -> dict[Hour, str]:
     """Replaces the hours by their stored pages, and returns why some could not be."""
     with warehouse.connect(holder(context)) as connection:
-        records = count_records(connection, [hour.start for hour in hours])
         # Pages of an earlier run are no answer where this run's fetch of the hour failed.
-        errors = errors_of(connection, context.run.run_id)
-    failed = {
-        hour: errors.get(hour.start, "it has no pages; materialize raw/cdr_pages too")
-        for hour in hours
-        if hour.start in errors or hour.start not in records
-    }
-    good = [hour for hour in hours if hour not in failed]
+        fetched, failed = split(context, connection, hours)
+        records = count_records(connection, [hour.start for hour in fetched])
+        good = [hour for hour in fetched if hour.start in records]
+        empty = {hour: "it has no pages; materialize raw/cdr_pages too" for hour in fetched if hour not in good}
+        if empty:
+            errors = {hour.start: reason for hour, reason in empty.items()}
+            add_failed_fetches(connection, errors, context.run.run_id, None)
+    failed |= empty
     if not good:
         raise failure(failed)
     for batch in _batches(good, records):

@@ -14,6 +14,7 @@ from dagster import (
     AssetKey,
     AssetMaterialization,
     BackfillPolicy,
+    DagsterRun,
     Failure,
     HourlyPartitionsDefinition,
     MaterializeResult,
@@ -23,13 +24,13 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from cdr_assets.alotech import AlotechError
-from cdr_assets.assets.asked import asked_by
+from cdr_assets.assets.asked import PAGES_OP, asked_by
 from cdr_assets.assets.keys import STAGES
 from cdr_assets.dbt import DbtError
 from cdr_assets.partitions import HOURS_PER_RUN, Hour, hours_of
 from cdr_assets.settings import SettingsError
 from cdr_assets.transforms import PageError
-from cdr_assets.warehouse import WarehouseError, errors_of, hours_loaded_by
+from cdr_assets.warehouse import WarehouseError, errors_of
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -98,19 +99,30 @@ def is_in_run(context: AssetExecutionContext, *stages: str) -> bool:
 def split(
     context: AssetExecutionContext, connection: duckdb.DuckDBPyConnection, hours: Sequence[Hour]
 ) -> tuple[list[Hour], dict[Hour, str]]:
-    """The hours that this run has loaded whole, and why the others failed. All are good where it was to load none.
+    """The hours that can go on, and why the others failed on their way through this run.
 
-    Hours that the run only merged some calls into are neither good nor failed.
+    Whose fetch an hour's calls are from is not asked: another run may have fetched or loaded it anew meanwhile. Hours
+    that the run only merges some calls into are neither good nor failed.
     """
     if not is_in_run(context, "cdr"):
         return list(hours), {}
-    loaded = hours_loaded_by(connection, context.run.run_id)
-    errors = errors_of(connection, context.run.run_id)
+    errors = errors_of(connection, *_runs_of(context))
     failed = {hour: errors[hour.start] for hour in hours if hour.start in errors}
-    if not asked_by(context.run).narrowed_by():
-        not_loaded = [hour for hour in hours if hour.start not in loaded | errors.keys()]
-        failed |= dict.fromkeys(not_loaded, "its calls were not loaded")
-    return [hour for hour in hours if hour.start in loaded], failed
+    if asked_by(context.run).narrowed_by():
+        return [], failed
+    return [hour for hour in hours if hour not in failed], failed
+
+
+def _runs_of(context: AssetExecutionContext) -> list[str]:
+    """The run, and those whose fetch it goes on with where it was re-executed from a later step."""
+    run: DagsterRun | None = context.run
+    runs = []
+    while run is not None:
+        runs.append(run.run_id)
+        steps = run.step_keys_to_execute
+        goes_on = steps is not None and PAGES_OP not in steps
+        run = context.instance.get_run_by_id(run.parent_run_id) if goes_on and run.parent_run_id else None
+    return runs
 
 
 def fail_for(context: AssetExecutionContext, failed: Mapping[Any, str], stage: str) -> None:

@@ -158,7 +158,7 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: st
 def add_failed_fetches(
     connection: duckdb.DuckDBPyConnection, errors: Mapping[dt.datetime, str], run_id: str, filters: str | None
 ) -> None:
-    """Notes in cdr.loads, hour by hour, why a fetch failed. Nothing else of these hours is touched."""
+    """Notes in cdr.loads, hour by hour, why a fetch failed or had left nothing to load. Nothing else is touched."""
     now = dt.datetime.now(dt.UTC)
     rows = pl.DataFrame(
         {"partition_hour": list(errors), "error": list(errors.values())},
@@ -225,11 +225,13 @@ def refreshed_calls(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[
     ).fetchall()
 
 
-def errors_of(connection: duckdb.DuckDBPyConnection, run_id: str) -> dict[dt.datetime, str]:
-    """Why fetches of the run failed, hour by hour."""
+def errors_of(connection: duckdb.DuckDBPyConnection, *run_ids: str) -> dict[dt.datetime, str]:
+    """Why hours failed in the runs, hour by hour."""
     return dict(
         connection.execute(
-            "SELECT partition_hour, error FROM cdr.loads WHERE run_id = ? AND error IS NOT NULL", [run_id]
+            """SELECT partition_hour, error FROM cdr.loads
+               WHERE run_id IN (SELECT unnest(?)) AND error IS NOT NULL ORDER BY loaded_at""",
+            [list(run_ids)],
         ).fetchall()
     )
 

@@ -3,17 +3,23 @@
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+import polars as pl
 import pytest
-from dagster import AssetKey
+from dagster import AssetKey, DagsterEventType, EventLogEntry
+from dagster._core.utils import make_new_run_id
 
 from cdr_assets import dbt
 from cdr_assets.assets import marts
+from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY, PUBLISHED_KEY
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.settings import Settings
+from cdr_assets.transforms import Tables, read_pages
 from cdr_assets.warehouse import Warehouse, mark_stale
+from cdr_assets_tests.assets.test_hours import NEXT, failure_of
 from cdr_assets_tests.conftest import HOUR, Pipeline, record
 
 # Calls of the typed tables and of the marts, of one query: equal unless the copy mixes two states.
@@ -21,11 +27,6 @@ BOTH_SIDES = """
     SELECT (SELECT count(*) FROM cdr.calls WHERE vanished_at IS NULL), (SELECT count(*) FROM marts.fct_calls),
            (SELECT coalesce(sum(offered), 0)::BIGINT FROM marts.queue_hourly)
 """
-
-_UP_TO_THE_CALLS = [
-    AssetKey(["raw", "cdr_pages"]),
-    *(AssetKey(["cdr", name]) for name in ("calls", "call_history", "csat_answers", "call_tags")),
-]
 
 
 def test_hours_loaded_by_another_run_after_the_marts_are_not_forgotten(
@@ -55,9 +56,67 @@ def test_hours_loaded_by_another_run_after_the_marts_are_not_forgotten(
 
     monkeypatch.setattr(Warehouse, "held", held_by_the_slow)
     monkeypatch.setattr(marts, "build", build)
-    assert pipeline.run(HOUR, selection=[*_UP_TO_THE_CALLS, *marts_keys(pipeline)]).success
+    assert pipeline.run(HOUR, selection=[PAGES_KEY, *CDR_KEYS, *marts_keys(pipeline)]).success
     assert noted.wait(10)
     assert pipeline.ask("SELECT DISTINCT hour FROM cdr.stale_hours") == [(HOUR,)]
+
+
+def test_hours_that_another_run_fetches_and_loads_meanwhile_are_good_for_both(
+    pipeline: Pipeline, calls: ListedCalls
+) -> None:
+    calls.add(record("a"))
+    # After this run's fetch another one fetches the hour; after this run has loaded those pages, the other does too.
+    meanwhile = {PAGES_KEY: [PAGES_KEY], CDR_KEYS[0]: CDR_KEYS}
+
+    def watch(entry: EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is not None and event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
+            selection = meanwhile.pop(event.asset_key, None)
+            if selection is not None:
+                with ThreadPoolExecutor() as thread:
+                    assert thread.submit(pipeline.run, HOUR, selection=selection).result().success
+
+    run_id = make_new_run_id()
+    pipeline.instance.add_event_listener(run_id, watch)
+    assert pipeline.run(HOUR, run_id=run_id).success
+    assert not meanwhile
+    assert pipeline.ask_published(BOTH_SIDES) == [(1, 1, 1)]
+
+
+def test_older_pages_never_replace_what_another_run_has_loaded_since(
+    pipeline: Pipeline, calls: ListedCalls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls.add(record("a", call_tags=["older"]))
+    other: list[threading.Thread] = []
+
+    def read(pages: pl.DataFrame, time_zone: str) -> Tables:
+        if not other:
+            calls.edit("a", call_tags=["newer"])
+            other.append(threading.Thread(target=pipeline.run, args=(HOUR,), kwargs={"selection": up_to_the_calls}))
+            other[0].start()
+            # If it can load now, it will; if it has to wait for this run, all the better.
+            other[0].join(timeout=5)
+        return read_pages(pages, time_zone)
+
+    up_to_the_calls = [PAGES_KEY, *CDR_KEYS]
+    monkeypatch.setattr("cdr_assets.assets.cdr.read_pages", read)
+    assert pipeline.run(HOUR, selection=up_to_the_calls).success
+    other[0].join()
+    assert pipeline.ask("SELECT tag FROM cdr.call_tags") == [("newer",)]
+
+
+def test_an_hour_without_pages_fails_the_run_that_was_to_load_it(pipeline: Pipeline, calls: ListedCalls) -> None:
+    calls.add(record("a"))
+    assert pipeline.run(HOUR, selection=[PAGES_KEY, *CDR_KEYS]).success
+    pipeline.ask("DELETE FROM raw.cdr_pages")
+    result = pipeline.run(HOUR, 2, selection=[*CDR_KEYS, PUBLISHED_KEY])
+    assert not result.success
+    assert pipeline.run(HOUR + NEXT, selection=[PAGES_KEY]).success
+    result = pipeline.run(HOUR, 2, selection=[*CDR_KEYS, PUBLISHED_KEY])
+    assert failure_of(result) == (
+        "1 hour failed and keeps what it held: 2026-03-02 05:00: it has no pages; materialize raw/cdr_pages too"
+    )
+    assert pipeline.instance.get_materialized_partitions(PUBLISHED_KEY) == {"2026-03-02-06:00"}
 
 
 def marts_keys(pipeline: Pipeline) -> list[AssetKey]:
@@ -74,6 +133,6 @@ def test_calls_that_another_run_has_loaded_are_published_with_their_marts(
     assert pipeline.run(HOUR).success
     calls.add(record("b"))
     # The other run has come as far as the calls.
-    assert pipeline.run(HOUR, selection=_UP_TO_THE_CALLS).success
-    assert pipeline.run(HOUR, selection=[AssetKey(["published", "cdr"])]).success
+    assert pipeline.run(HOUR, selection=[PAGES_KEY, *CDR_KEYS]).success
+    assert pipeline.run(HOUR, selection=[PUBLISHED_KEY]).success
     assert pipeline.ask_published(BOTH_SIDES) == [(2, 2, 2)]
