@@ -2,10 +2,13 @@
 
 import datetime as dt
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from cdr_assets.cli import console, print_table, run_backfill
 from cdr_assets.settings import ROOT, Settings, SettingsError, read_settings
@@ -58,7 +61,12 @@ def apart_from(tenant: Settings) -> dict[str, str]:
 
 
 def run_dev(port: int) -> None:
-    """Dagster's UI, daemon and schedules on the loopback address, until interrupted."""
+    """Dagster's UI, daemon and schedules on the loopback address, until interrupted or terminated.
+
+    Raises SettingsError where the port is taken.
+    """
+    _check_is_free(port)
+    signal.signal(signal.SIGTERM, _end)
     settings = read_settings()
     if settings.alotech_tenant or settings.alotech_base_url:
         settings.token  # noqa: B018  A missing token is told now, not by every run.
@@ -69,14 +77,41 @@ def run_dev(port: int) -> None:
             _dagster_dev(read_settings(), port)
 
 
+def _check_is_free(port: int) -> None:
+    # Told before anything starts: a second daemon beside the one that runs would launch what that one launches.
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SettingsError(
+                f"port {port} cannot be used ({error.strerror}); if `make dev` runs already, open "
+                f"http://127.0.0.1:{port}, else end the program that has it"
+            ) from None
+
+
+def _end(*_: object) -> NoReturn:
+    """Ends this process as an error would, so that what it started ends with it; of itself SIGTERM would not."""
+    sys.exit(128 + signal.SIGTERM)
+
+
 def _dagster_dev(settings: Settings, port: int) -> None:
     use_dagster_home(settings)
-    console.print(f"Dagster at http://127.0.0.1:{port}", highlight=False)
     command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen([*command, "--workspace", str(ROOT / "workspace.yaml")], cwd=ROOT)
+    process = subprocess.Popen(
+        [*command, "--workspace", str(ROOT / "workspace.yaml")],
+        cwd=ROOT,
+        # Started in a script's background, this process ignores SIGINT and so would Dagster, and SIGTERM with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    console.print(f"Dagster at http://127.0.0.1:{port}", highlight=False)
     try:
         process.wait()
     except KeyboardInterrupt:
+        # Ctrl-C has reached Dagster too; a second signal would break off its tidying up.
+        process.wait()
+    finally:
+        process.terminate()
         process.wait()
 
 
@@ -86,8 +121,8 @@ def _sandbox() -> Iterator[None]:
     command = [sys.executable, "-m", "cdr_assets.cli", "sandbox", "--port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    told = process.stdout.readline().split()
     try:
+        told = process.stdout.readline().split()
         if "at" not in told:
             raise SettingsError("the sandbox did not start; run `cdr sandbox` to see why")
         os.environ.update(
