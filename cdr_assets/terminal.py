@@ -148,10 +148,18 @@ def ended_hours(settings: Settings, start: dt.datetime, finish: dt.datetime, now
 @contextmanager
 def _instance(settings: Settings) -> Iterator["DagsterInstance"]:
     from dagster import DagsterInstance
+    from sqlalchemy.exc import OperationalError
 
-    use_dagster_home(settings)
-    with DagsterInstance.get() as instance:
-        yield instance
+    home = use_dagster_home(settings)
+    try:
+        with DagsterInstance.get() as instance:
+            yield instance
+    except OperationalError as error:
+        # Dagster writes every event of a run: where it cannot, there is no run to tell it in.
+        raise BackfillError(
+            f"Dagster cannot write to {home}: {error.orig}; what was loaded before is still there, "
+            "mend this and run again"
+        ) from None
 
 
 def _run(

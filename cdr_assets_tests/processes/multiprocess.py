@@ -1,0 +1,48 @@
+"""The hourly job with a process for each step, in an instance without dagster.yaml: what a user may have made of it.
+
+python -m cdr_assets_tests.processes.multiprocess START HOURS [STAGE ...]
+"""
+
+import datetime as dt
+import sys
+
+from dagster import (
+    DagsterInstance,
+    Definitions,
+    JobDefinition,
+    execute_job,
+    multiprocess_executor,
+    reconstructable,
+)
+
+from cdr_assets.assets.keys import STAGES
+from cdr_assets.definitions import build_defs
+from cdr_assets.partitions import hourly_partitions, hours_between, range_tags
+from cdr_assets.settings import read_settings
+
+
+def hourly() -> JobDefinition:
+    defs = build_defs()
+    return Definitions(
+        assets=defs.assets,
+        asset_checks=defs.asset_checks,
+        jobs=defs.jobs,
+        resources=defs.resources,
+        executor=multiprocess_executor,
+    ).resolve_job_def("hourly")
+
+
+def main() -> None:
+    settings = read_settings()
+    start = dt.datetime.fromisoformat(sys.argv[1]).replace(tzinfo=settings.zone)
+    finish = start + dt.timedelta(hours=int(sys.argv[2]))
+    hours = hours_between(hourly_partitions(settings), start, finish, dt.datetime.now(dt.UTC))
+    stages = sys.argv[3:] or STAGES
+    keys = [key for key in hourly().asset_layer.executable_asset_keys if key.path[0] in stages]
+    with DagsterInstance.get() as instance:
+        done = execute_job(reconstructable(hourly), instance=instance, tags=range_tags(hours), asset_selection=keys)
+    sys.exit(not done.success)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""An analyst's program: queries the published copy again and again until its input ends, and tells what it met.
+
+One connection is opened anew for every query, another is kept open from the first to the last.
+"""
+
+import json
+import sys
+import threading
+from pathlib import Path
+
+import duckdb
+
+from cdr_assets.warehouse import open_published
+
+# What of a call's typed row, tags and history differs from the marts, and hours whose counts do. A copy is of one state
+# exactly if there is none.
+MIXED = """
+    WITH typed AS (
+        SELECT key AS call_key, partition_hour, holdduration FROM cdr.calls WHERE vanished_at IS NULL
+    ),
+    in_marts AS (SELECT call_key, partition_hour, hold_seconds FROM marts.fct_calls WHERE NOT is_vanished),
+    loaded AS (
+        SELECT partition_hour, loaded FROM cdr.loads WHERE error IS NULL
+        QUALIFY row_number() OVER (PARTITION BY partition_hour ORDER BY fetched_at DESC) = 1
+    ),
+    counted AS (SELECT partition_hour, count(*) AS calls FROM typed GROUP BY ALL)
+    SELECT 'call ' || call_key FROM typed FULL JOIN in_marts USING (call_key)
+    WHERE (typed.partition_hour, holdduration) IS DISTINCT FROM (in_marts.partition_hour, hold_seconds)
+    UNION ALL
+    SELECT 'tag of ' || call_key FROM (SELECT key AS call_key, tag FROM cdr.call_tags) AS typed
+    FULL JOIN marts.fct_call_tags AS in_marts USING (call_key) WHERE typed.tag IS DISTINCT FROM in_marts.tag
+    UNION ALL
+    SELECT 'hour ' || partition_hour FROM loaded FULL JOIN counted USING (partition_hour)
+    WHERE coalesce(loaded, 0) <> coalesce(calls, 0)
+    UNION ALL
+    SELECT 'offered of ' || coalesce(typed.partition_hour, local_hour)
+    FROM (SELECT partition_hour, count(*) AS calls FROM typed GROUP BY ALL) AS typed
+    FULL JOIN (SELECT local_hour, sum(offered) AS offered FROM marts.queue_hourly GROUP BY ALL) AS hourly
+        ON typed.partition_hour = hourly.local_hour
+    WHERE coalesce(calls, 0) <> coalesce(offered, 0)
+"""
+
+
+def ask(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    return [what for (what,) in connection.execute(MIXED).fetchall()]
+
+
+def main() -> None:
+    published = Path(sys.argv[1])
+    ended = threading.Event()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    while not published.exists():
+        if ended.wait(0.02):
+            return
+    reads, failed, torn = 0, [], []
+    with open_published(published) as kept:
+        while True:
+            try:
+                torn += ask(kept)
+                with open_published(published) as newest:
+                    torn += ask(newest)
+            except duckdb.Error as error:
+                failed.append(str(error))
+            reads += 2
+            # Without a pause, readers would leave little of a small machine to what they read.
+            if ended.wait(0.05):
+                break
+    print(json.dumps({"reads": reads, "failed": failed, "torn": torn}))
+
+
+if __name__ == "__main__":
+    main()

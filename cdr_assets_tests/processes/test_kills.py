@@ -1,0 +1,91 @@
+"""Backfills killed at random moments, the whole process group at once, as by a power cut.
+
+The next run needs nobody's hand, readers notice nothing, and what the killed runs leave equals an undisturbed run's.
+"""
+
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.sandbox import ListedCalls, Sandbox
+from cdr_assets.settings import Settings
+from cdr_assets_tests.conftest import HOUR, TOKEN, settings_for
+from cdr_assets_tests.processes.conftest import Machine, hours_of_calls, reading
+
+_HOURS = 3
+
+# All that may lie in the data folder when no run is under way, Dagster's own files aside.
+_FILES = {
+    "warehouse/cdr.duckdb", "warehouse/cdr.duckdb.lock", "published/cdr.duckdb",
+    "secret_key", "secret_key.lock", "limits/requests", *(f"limits/request-{n}.lock" for n in range(4)),
+}  # fmt: skip
+
+
+def holder(settings: Settings) -> str:
+    """What the run that was killed held the warehouse for, if it did."""
+    path = settings.warehouse_path.with_name("cdr.duckdb.holder")
+    return path.read_text().split('"')[3].split(", ")[-1] if path.exists() else "nothing"
+
+
+def files(settings: Settings) -> set[str]:
+    found = (path.relative_to(settings.cdr_data_dir) for path in settings.cdr_data_dir.rglob("*") if path.is_file())
+    return {path.as_posix() for path in found if path.parts[0] not in ("dagster", "dbt")}
+
+
+def kill_runs(kills: int, seed: int, folder: Path) -> None:
+    choose = random.Random(seed)
+    calls = hours_of_calls(_HOURS, calls_an_hour=20)
+    keys = [f"{hour}-{n}" for hour in range(_HOURS) for n in range(0, 20, 5)]
+    with Sandbox(calls, token=TOKEN, latency_ms=30) as sandbox:
+        machine = Machine(settings_for(sandbox.base_url, folder / "killed" / "data"))
+        began = time.monotonic()
+        assert machine.backfill(HOUR, _HOURS) == 0
+        duration = time.monotonic() - began
+        held: Counter[str] = Counter()
+        runs = 0
+        with reading(machine.settings.published_path) as met:
+            while held.total() < kills:
+                runs += 1
+                change(calls, choose.sample(keys, 3), runs)
+                # One of ten is left alone: what is killed all the time would never come to its end.
+                code = machine.backfill(
+                    HOUR, _HOURS, kill_after=None if runs % 10 == 0 else choose.uniform(0, duration)
+                )
+                assert code in (0, -signal.SIGKILL)
+                if code:
+                    held[holder(machine.settings)] += 1
+                    if choose.random() < 0.3:
+                        assert machine.half_hours() == []
+                else:
+                    assert files(machine.settings) <= _FILES
+            assert machine.backfill(HOUR, _HOURS) == 0
+        print(f"seed {seed}: {kills} kills in {runs} runs; the warehouse was held for {dict(held)}")
+        print(f"{met.reads} reads, {len(met.failed)} failed, {len(met.torn)} torn")
+        assert met.reads > 0
+        assert (met.failed, met.torn) == ([], [])
+        assert files(machine.settings) <= _FILES
+        undisturbed = Machine(settings_for(sandbox.base_url, folder / "undisturbed" / "data"))
+        # The same pseudonyms.
+        undisturbed.settings.cdr_data_dir.mkdir(parents=True)
+        shutil.copy(machine.settings.cdr_data_dir / "secret_key", undisturbed.settings.cdr_data_dir)
+        assert undisturbed.backfill(HOUR, _HOURS) == 0
+    assert machine.digests() == undisturbed.digests()
+
+
+def change(calls: ListedCalls, keys: list[str], version: int) -> None:
+    for key in keys:
+        calls.edit(key, call_tags=[f"tag {version}"], holdduration=version)
+
+
+def test_runs_killed_at_random_leave_what_an_undisturbed_one_does(tmp_path: Path) -> None:
+    kill_runs(kills=5, seed=1, folder=tmp_path)
+
+
+@pytest.mark.campaign
+def test_200_runs_killed_at_random_leave_what_an_undisturbed_one_does(tmp_path: Path) -> None:
+    kill_runs(kills=200, seed=2, folder=tmp_path)

@@ -1,0 +1,119 @@
+"""Full disks and folders that cannot be written: told in one line, nothing lost, mended by mending the cause."""
+
+import random
+import string
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.sandbox import ListedCalls, Sandbox
+from cdr_assets.warehouse import open_published
+from cdr_assets_tests.conftest import HOUR, TOKEN, record, settings_for
+from cdr_assets_tests.processes.conftest import ONE_HOUR, Machine
+
+
+def large_calls(hours: int, letters: int = 20_000) -> ListedCalls:
+    """One small hour, then hours of large calls that cannot be compressed."""
+    choose = random.Random(1)
+    calls = ListedCalls([record("small", HOUR)])
+    for hour in range(1, hours):
+        for n in range(50):
+            noise = "".join(choose.choices(string.ascii_letters, k=letters))
+            calls.add(record(f"{hour}-{n}", HOUR + hour * ONE_HOUR, recordingurl=noise))
+    return calls
+
+
+def published_calls(machine: Machine) -> int:
+    with open_published(machine.settings.published_path) as connection:
+        [(calls,)] = connection.execute("SELECT count(*) FROM cdr.calls").fetchall()
+    return int(calls)
+
+
+def test_a_full_disk_is_told_and_the_next_run_succeeds_when_there_is_room(tmp_path: Path) -> None:
+    with Sandbox(large_calls(2, letters=200_000), token=TOKEN) as sandbox:
+        machine = Machine(settings_for(sandbox.base_url, tmp_path / "data"))
+        assert machine.backfill(HOUR, 1) == 0, machine.told
+        before = machine.digests()
+        # The large hour is larger, none of Dagster's own files is.
+        assert machine.backfill(HOUR, 2, file_size=5_000_000) == 1
+        [problem] = machine.problems()
+        assert "File too large; what was loaded before is still there, mend this and run again" in problem
+        assert machine.digests() == before
+        assert machine.half_hours() == []
+        assert machine.backfill(HOUR, 2) == 0, machine.told
+    assert published_calls(machine) == 51
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Neither the folder nor its files can be written."""
+    modes = {path: path.stat().st_mode for path in (folder, *folder.iterdir())}
+    for path, mode in modes.items():
+        path.chmod(mode & 0o555)
+    try:
+        yield
+    finally:
+        for path, mode in modes.items():
+            path.chmod(mode)
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_the_next_run_succeeds(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    calls = ListedCalls([record("a")])
+    with Sandbox(calls, token=TOKEN) as sandbox:
+        machine = Machine(settings_for(sandbox.base_url, data))
+        assert machine.backfill(HOUR, 1) == 0, machine.told
+        calls.edit("a", call_tags=["new"])
+        before = machine.digests()
+        for name, told in {
+            "dagster/history/runs": "Dagster cannot write to",
+            "warehouse": "give this user the right to write there",
+            "limits": "make it writable, or choose another data folder",
+            "published": "mend this and run again: the copy published before is still in place",
+        }.items():
+            with locked(data / name):
+                assert machine.backfill(HOUR, 1) == 1, name
+                [problem] = machine.problems()
+                assert told in problem
+            assert machine.digests() == before
+        assert machine.half_hours() == []
+        assert machine.backfill(HOUR, 1) == 0, machine.told
+    with open_published(machine.settings.published_path) as connection:
+        assert connection.execute("SELECT tag FROM marts.fct_call_tags").fetchall() == [("new",)]
+
+
+@contextmanager
+def disk(path: Path, megabytes: int) -> Iterator[None]:
+    """A disk of this size at the path."""
+    path.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", path], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("only root can make small disks")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("megabytes", [1, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 24])
+def test_a_disk_that_fills_at_any_moment(tmp_path: Path, megabytes: int) -> None:
+    data = tmp_path / "disk" / "data"
+    with Sandbox(large_calls(4), token=TOKEN) as sandbox, disk(data.parent, megabytes):
+        machine = Machine(settings_for(sandbox.base_url, data), output=tmp_path / "told")
+        small = machine.backfill(HOUR, 1)
+        large = machine.backfill(HOUR, 4)
+        assert (small, large) in ((0, 1), (1, 1))
+        [problem] = machine.problems()
+        print(f"{megabytes} MB: {problem}")
+        if machine.settings.published_path.exists():
+            assert published_calls(machine) in (1, 151)
+        subprocess.run(["mount", "-o", "remount,size=100m", data.parent], check=True)
+        assert machine.backfill(HOUR, 4) == 0, machine.told
+        assert machine.half_hours() == []
+        assert published_calls(machine) == 151

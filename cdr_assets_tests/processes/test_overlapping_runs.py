@@ -1,0 +1,72 @@
+"""Runs of several processes at once, of both executors, with readers beside them: none fails, none sees half."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.sandbox import Sandbox
+from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline
+from cdr_assets_tests.processes.conftest import (
+    ONE_HOUR,
+    await_success,
+    changing,
+    hours_of_calls,
+    reading,
+    start_backfill,
+    start_multiprocess,
+)
+
+
+def test_runs_of_both_executors_overlap_with_a_reader(make_pipeline: Callable[..., Pipeline], tmp_path: Path) -> None:
+    calls = hours_of_calls(4)
+    with Sandbox(calls, token=TOKEN) as sandbox:
+        pipeline = make_pipeline(sandbox.base_url)
+        settings = pipeline.settings
+        with reading(settings.published_path) as met, changing(calls, ["1-0", "2-0"]):
+            processes = [
+                start_backfill(settings, HOUR, 2),
+                start_multiprocess(settings, HOUR + ONE_HOUR, 2, tmp_path / "home of dagster", "raw", "cdr"),
+            ]
+            assert pipeline.run(HOUR + ONE_HOUR, 3).success
+            for process in processes:
+                await_success(process)
+        # What the run of two stages loaded last.
+        assert pipeline.run(HOUR + 3 * ONE_HOUR).success
+    assert pipeline.ask_published("SELECT count(*), count(DISTINCT key) FROM cdr.calls") == [(12, 12)]
+    assert pipeline.ask("SELECT count(*) FROM cdr.stale_hours") == [(0,)]
+    assert met.reads > 0
+    assert (met.failed, met.torn) == ([], [])
+
+
+@pytest.mark.campaign
+def test_six_overlapping_backfills_of_72_hours_with_readers(
+    make_pipeline: Callable[..., Pipeline], tmp_path: Path
+) -> None:
+    calls = hours_of_calls(72, calls_an_hour=10)
+    edited = [f"{hour}-{n}" for hour in range(72) for n in (1, 2)]
+    look_backs = 0
+    with Sandbox(calls, token=TOKEN, latency_ms=20) as sandbox:
+        pipeline = make_pipeline(sandbox.base_url)
+        settings = pipeline.settings
+        with (
+            reading(settings.published_path) as one,
+            reading(settings.published_path) as other,
+            changing(calls, edited),
+        ):
+            # Each takes four hours of the next one's too.
+            processes = [start_backfill(settings, HOUR + 12 * n * ONE_HOUR, min(16, 72 - 12 * n)) for n in range(6)]
+            # A process for each step, in an instance without dagster.yaml.
+            processes.append(start_multiprocess(settings, HOUR, 24, tmp_path / "home of dagster"))
+            while any(process.poll() is None for process in processes):
+                assert pipeline.run(HOUR, 12).success
+                look_backs += 1
+            for process in processes:
+                await_success(process)
+    assert not (tmp_path / "home of dagster" / "dagster.yaml").exists()
+    assert pipeline.ask_published("SELECT count(*), count(DISTINCT key) FROM cdr.calls") == [(720, 720)]
+    assert pipeline.ask("SELECT count(*) FROM cdr.stale_hours") == [(0,)]
+    for met in (one, other):
+        print(f"{met.reads} reads, {len(met.failed)} failed, {len(met.torn)} torn, beside {7 + look_backs} runs")
+        assert met.reads > 0
+        assert (met.failed, met.torn) == ([], [])
