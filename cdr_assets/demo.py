@@ -104,8 +104,8 @@ def _dagster_dev(settings: Settings, port: int) -> None:
         # Started in a script's background, this process ignores SIGINT and so would Dagster, and SIGTERM with it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    console.print(f"Dagster at http://127.0.0.1:{port}", highlight=False)
     try:
+        console.print(f"Dagster at http://127.0.0.1:{port}", highlight=False)
         process.wait()
     except KeyboardInterrupt:
         # Ctrl-C has reached Dagster too; a second signal would break off its tidying up.

@@ -90,6 +90,7 @@ class Machine:
         from cdr_assets_tests.processes.warm import cdr
 
         output = self.output or self.settings.cdr_data_dir.with_name("told")
+        output.parent.mkdir(parents=True, exist_ok=True)
         process = _WARM.Process(
             target=cdr, args=(_backfill(start, hours), environment_for(self.settings), output, file_size)
         )
@@ -113,7 +114,7 @@ class Machine:
     def half_hours(self) -> list[object]:
         """Hours of the warehouse that do not balance: there is none unless a transaction was torn."""
         with Warehouse(self.settings.warehouse_path).connect("test") as connection:
-            wrong = [*find_wrong(connection, []), *(find_wrong_children(connection, name, []) for name in CHILDREN)]
+            wrong = [*find_wrong(connection, None), *(find_wrong_children(connection, name, None) for name in CHILDREN)]
         return [each for rows in wrong for each in rows]
 
     def digests(self) -> dict[str, str]:
