@@ -2,13 +2,14 @@
 
 import datetime as dt
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from dagster import AssetKey
 
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets_tests.assets.test_hours import failure_of
+from cdr_assets_tests.assets.test_hours import failure_of, files_with_the_token
 from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
 
 NEXT = dt.timedelta(hours=1)
@@ -124,7 +125,7 @@ def test_a_blank_filter_is_told(pipeline: Pipeline) -> None:
 
 
 def test_one_call_that_fails_costs_only_itself(
-    make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+    make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("cdr_assets.alotech.client._backoff", lambda _: 0)
     calls = ListedCalls([record("a", hangupdate=None), record("b", hangupdate=None)])
@@ -144,6 +145,7 @@ def test_one_call_that_fails_costs_only_itself(
     assert "1 fetch failed and keeps what it held: 2026-03-02 05:00:00: the answer is HTTP 404" in failure_of(result)
     stored = pipeline.ask_published("SELECT key, hangupdate IS NULL FROM cdr.calls ORDER BY key")
     assert stored == [("a", False), ("b", True)]
+    assert not files_with_the_token(tmp_path)
 
 
 def test_new_fields_raise_a_warning_that_names_no_value(pipeline: Pipeline, calls: ListedCalls) -> None:

@@ -6,6 +6,7 @@ At the end the warehouse says what the API says, and few requests were enough.
 import datetime as dt
 import random
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from cdr_assets.resources import Alotech
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.sandbox.calls import Call
 from cdr_assets.warehouse import Warehouse
-from cdr_assets_tests.assets.test_hours import failure_of
+from cdr_assets_tests.assets.test_hours import failure_of, files_with_the_token
 from cdr_assets_tests.conftest import TOKEN, Pipeline, record, settings_for
 
 MIDNIGHT = dt.datetime(2026, 3, 2)
@@ -136,7 +137,7 @@ def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
     ids=["two hours", "a day and its nights"],
 )
 def test_the_warehouse_follows_the_api(
-    make_pipeline: Callable[..., Pipeline], hours: int, calls_per_hour: int, nights: int
+    make_pipeline: Callable[..., Pipeline], tmp_path: Path, hours: int, calls_per_hour: int, nights: int
 ) -> None:
     api = Api(hours, calls_per_hour)
     with Sandbox(api, token=TOKEN) as sandbox:
@@ -163,3 +164,4 @@ def test_the_warehouse_follows_the_api(
         )
         assert (found.hours, found.calls, found.differences.height, found.failed) == (hours, len(told), 0, {})
         assert pipeline.settings.warehouse_path.read_bytes() == before
+    assert not files_with_the_token(tmp_path)
