@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 from dagster import DagsterInstance, ExecuteInProcessResult, build_schedule_context
+from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from cdr_assets.assets.asked import PAGES_OP
@@ -102,10 +103,11 @@ class Pipeline:
     def tick(self, schedule: str, at: dt.datetime) -> list[ExecuteInProcessResult]:
         """The runs that a schedule asks for when it ticks at a moment (aware)."""
         defs = build_defs(self.settings)
-        scheduled = defs.resolve_schedule_def(schedule)
-        context = build_schedule_context(
-            instance=self.instance, scheduled_execution_time=at, repository_def=defs.get_repository_def()
-        )
+        # A test before may have left the storage of an instance that is gone, which Dagster would ask.
+        with set_defs_state_storage(self.instance.defs_state_storage):
+            scheduled = defs.resolve_schedule_def(schedule)
+            repository = defs.get_repository_def()
+        context = build_schedule_context(instance=self.instance, scheduled_execution_time=at, repository_def=repository)
         results = []
         for request in scheduled.evaluate_tick(context).run_requests or ():
             tags = dict(request.tags)
