@@ -16,7 +16,7 @@ from cdr_assets.fetching import Fetch, fetch_all, fetch_of, pages_frame
 from cdr_assets.partitions import Hour
 from cdr_assets.resources import Alotech
 from cdr_assets.transforms import DIFFERENCES, differences, read_pages
-from cdr_assets.warehouse import Warehouse, WarehouseError, hours_never_loaded, source_of, stored_calls
+from cdr_assets.warehouse import Warehouse, check_source, hours_never_loaded, stored_calls
 
 # When the readings of an hour are over: a day after the last tick that could read it.
 LOOK_BACK_OVER = dt.timedelta(days=4, hours=2)
@@ -56,9 +56,7 @@ def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt
     Raises WarehouseError where there is no warehouse, or it is another tenant's, and SettingsError without a token.
     """
     with warehouse.connect("cdr audit", read_only=True) as connection:
-        known = source_of(connection)
-        if known not in (None, alotech.settings.source):
-            raise WarehouseError(f"{warehouse.path} holds the calls of {known}, not of {alotech.settings.source}")
+        check_source(connection, alotech.settings.source, warehouse.path)
         unloaded = hours_never_loaded(connection, [hour.start for hour in hours])
     filters, failed, calls = Filters(), dict[Fetch, str](), 0
     found = [pl.DataFrame(schema=DIFFERENCES)]

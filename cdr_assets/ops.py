@@ -68,8 +68,7 @@ def ask_for_call(
     given = {name: key for name, key in vars(config).items() if key}
     if len(given) != 1:
         raise SettingsError("a call is asked for by one of callkey, activecallkey and uniqueid")
-    _fetch(context, alotech, warehouse, [Fetch(None, key=next(iter(given.items())))], Filters(), given)
-    merge(context, warehouse, alotech.settings.alotech_timezone)
+    _fetch_and_merge(context, alotech, warehouse, [Fetch(None, key=next(iter(given.items())))], Filters(), given)
     yield Output(None)
 
 
@@ -82,8 +81,7 @@ def ask_for_csat(
     days = [first + dt.timedelta(days=n) for n in range((last - first).days)]
     fetches = [Fetch(day, window=Window(day, day + dt.timedelta(days=1))) for day in days]
     filters = Filters(csat_only=True)
-    _fetch(context, alotech, warehouse, fetches, filters, filters.narrowing())
-    merge(context, warehouse, alotech.settings.alotech_timezone)
+    _fetch_and_merge(context, alotech, warehouse, fetches, filters, filters.narrowing())
     yield Output(None)
 
 
@@ -95,8 +93,7 @@ def ask_for_open_calls(
     with warehouse.connect(holder(context)) as connection:
         keys = open_calls(connection, _hour(config.since))
     fetches = [Fetch(hour, key=("callkey", key)) for key, hour in keys.items()]
-    _fetch(context, alotech, warehouse, fetches, Filters(), {"open_since": config.since})
-    merge(context, warehouse, alotech.settings.alotech_timezone)
+    _fetch_and_merge(context, alotech, warehouse, fetches, Filters(), {"open_since": config.since})
     yield Output(None)
 
 
@@ -107,7 +104,7 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
     @in_operators_words
     def marts_of_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
         with warehouse.connect(holder(context)) as connection:
-            hours = sorted(hours_loaded_by(connection, context.run.run_id, whole=False))
+            hours = sorted(hours_loaded_by(connection, context.run.run_id))
             found = [*find_wrong(connection, hours)]
             found += [find_wrong_children(connection, name, hours) for name in CHILDREN]
         wrong = [each for rows in found for each in rows]
@@ -136,7 +133,7 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
     return marts_of_merged, publish_merged
 
 
-def _fetch(
+def _fetch_and_merge(
     context: OpExecutionContext,
     alotech: Alotech,
     warehouse: Warehouse,
@@ -144,7 +141,7 @@ def _fetch(
     filters: Filters,
     narrowed_by: Mapping[str, object],
 ) -> None:
-    """Keeps the pages of all fetches that come, and notes why the others failed; raises if all did."""
+    """Merges the calls of all fetches that come, and notes why the others failed; raises if all did."""
     told, run_id, failed = as_json(narrowed_by), context.run.run_id, dict[Fetch, str]()
     asked = {fetch: partial(fetch, filters=filters, sorting="asc") for fetch in fetches}
     with warehouse.connect(holder(context)) as connection:
@@ -158,8 +155,10 @@ def _fetch(
     if failed and len(failed) == len(fetches):
         raise failure(failed)
     errors = {fetch.partition_hour: reason for fetch, reason in failed.items() if fetch.partition_hour}
-    with warehouse.connect(holder(context)) as connection:
-        add_failed_fetches(connection, errors, run_id, told)
+    if errors:
+        with warehouse.connect(holder(context)) as connection:
+            add_failed_fetches(connection, errors, run_id, told)
+    merge(context, warehouse, alotech.settings.alotech_timezone)
 
 
 def _hour(text: str) -> dt.datetime:

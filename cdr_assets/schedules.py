@@ -32,7 +32,7 @@ from cdr_assets.partitions import (
     range_tags,
 )
 from cdr_assets.settings import Settings
-from cdr_assets.warehouse import LATE, open_published
+from cdr_assets.warehouse import LATE, open_calls, open_published
 
 _Requests = Iterator[RunRequest | SkipReason]
 
@@ -102,7 +102,7 @@ def build_schedules(
         since, until = today - dt.timedelta(days=CSAT_DAYS), today + dt.timedelta(days=1)
         yield RunRequest(run_key=f"{now}", run_config=config_of("ask_for_csat", since=f"{since}", until=f"{until}"))
 
-    def open_calls(now: dt.datetime) -> Iterator[RunRequest]:
+    def calls_that_were_open(now: dt.datetime) -> Iterator[RunRequest]:
         since = (now - LONGEST_OPEN).astimezone(settings.zone).replace(tzinfo=None)
         if has_open_calls(settings, since):
             yield RunRequest(
@@ -145,7 +145,7 @@ def build_schedules(
             "open_calls",
             f"{minute(40)} * * * *",
             "Stored calls of the last day that had not ended, each by its key.",
-            open_calls,
+            calls_that_were_open,
         ),
         build(
             "audit", "audit", "15 5 * * *", "A sample of old hours, compared with what the API says of them now.", at
@@ -178,12 +178,7 @@ def has_open_calls(settings: Settings, since: dt.datetime) -> bool:
     if not settings.published_path.exists():
         return False
     with open_published(settings.published_path) as connection:
-        found = connection.execute(
-            """SELECT 1 FROM cdr.calls
-               WHERE hangupdate IS NULL AND vanished_at IS NULL AND calldate >= ? LIMIT 1""",
-            [since],
-        ).fetchone()
-    return found is not None
+        return bool(open_calls(connection, since))
 
 
 def _runs(hours: Iterable[Hour], now: dt.datetime) -> Iterator[RunRequest]:

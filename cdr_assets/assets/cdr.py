@@ -98,9 +98,9 @@ def _replace(
         with warehouse.connect(holder(context)) as connection:
             pages = read_pages_of(connection, [hour.start for hour in batch])
         read = read_pages(pages, time_zone)
-        unknown = unknown_fields(read)
+        ready = loaded(pages, read, batch)
         with warehouse.connect(holder(context)) as connection:
-            loads = load_hours(connection, loaded(pages, read, unknown, batch), context.run.run_id)
+            loads = load_hours(connection, ready, context.run.run_id)
         _report(context, batch, read, loads)
     return failed
 
@@ -112,8 +112,9 @@ def merge(context: AssetExecutionContext | OpExecutionContext, warehouse: Wareho
     read = read_pages(merging(pages), time_zone)
     for record in read.rejected_records.iter_rows(named=True):
         context.log.warning(f"a record could not become a call: {record['reason']}")
+    ready = merged(pages, read)
     with warehouse.connect(holder(context)) as connection:
-        loads = load_hours(connection, merged(pages, read, unknown_fields(read)), context.run.run_id)
+        loads = load_hours(connection, ready, context.run.run_id)
     context.log.info(
         f"merged by key: {read.calls.height} calls, {loads['new'].sum()} of them new, {loads['changed'].sum()} "
         "changed; the hours are not marked as materialized, since they were not read whole"
@@ -139,7 +140,7 @@ def merging(pages: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def merged(pages: pl.DataFrame, read: Tables, unknown: pl.DataFrame) -> Loaded:
+def merged(pages: pl.DataFrame, read: Tables) -> Loaded:
     """What narrowed pages brought: of each hour the calls that were asked for."""
     loads = (
         read.calls.group_by("partition_hour")
@@ -153,16 +154,11 @@ def merged(pages: pl.DataFrame, read: Tables, unknown: pl.DataFrame) -> Loaded:
             served="loaded",
         )
     )
-    return Loaded(
-        calls=read.calls,
-        children={name: getattr(read, name) for name in CHILDREN},
-        rejected_records=read.rejected_records,
-        unknown_fields=unknown,
-        loads=loads,
-    )
+    return _with_loads(read, loads)
 
 
-def loaded(pages: pl.DataFrame, read: Tables, unknown: pl.DataFrame, hours: Sequence[Hour]) -> Loaded:
+def loaded(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> Loaded:
+    """What the pages of whole hours brought."""
     fetches = pages.group_by("partition_hour").agg(
         pl.col("filters").first(),
         pl.col("fetched_at").max(),
@@ -174,12 +170,16 @@ def loaded(pages: pl.DataFrame, read: Tables, unknown: pl.DataFrame, hours: Sequ
         {"partition_hour": [hour.start for hour in hours], "ends_at": [hour.ends_at for hour in hours]},
         schema={"partition_hour": pl.Datetime("us"), "ends_at": pl.Datetime("us", "UTC")},
     ).unique("partition_hour", keep="last", maintain_order=True)
+    return _with_loads(read, fetches.join(read.counts, on="partition_hour").join(ends, on="partition_hour"))
+
+
+def _with_loads(read: Tables, loads: pl.DataFrame) -> Loaded:
     return Loaded(
         calls=read.calls,
         children={name: getattr(read, name) for name in CHILDREN},
         rejected_records=read.rejected_records,
-        unknown_fields=unknown,
-        loads=fetches.join(read.counts, on="partition_hour").join(ends, on="partition_hour"),
+        unknown_fields=unknown_fields(read),
+        loads=loads,
     )
 
 

@@ -20,7 +20,7 @@ from cdr_assets.warehouse.hours import (
     stored_calls,
 )
 from cdr_assets.warehouse.publish import publish, read_or_make_secret_key
-from cdr_assets.warehouse.warehouse import Warehouse, WarehouseError, claim, open_published, source_of
+from cdr_assets.warehouse.warehouse import Warehouse, WarehouseError, check_source, claim, open_published
 
 __all__ = [
     "LATE",
@@ -28,6 +28,7 @@ __all__ = [
     "Warehouse",
     "WarehouseError",
     "add_failed_fetches",
+    "check_source",
     "claim",
     "clear_stale_hours",
     "count_records",
@@ -45,6 +46,5 @@ __all__ = [
     "read_pages_of",
     "refreshed_calls",
     "replace_pages",
-    "source_of",
     "stored_calls",
 ]

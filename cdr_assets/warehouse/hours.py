@@ -171,12 +171,10 @@ def add_failed_fetches(
     connection.unregister("failed_fetches")
 
 
-def hours_loaded_by(connection: duckdb.DuckDBPyConnection, run_id: str, *, whole: bool = True) -> set[dt.datetime]:
-    """The hours that the run has loaded, those only that it read whole unless told otherwise."""
+def hours_loaded_by(connection: duckdb.DuckDBPyConnection, run_id: str) -> set[dt.datetime]:
+    """The hours that the run has loaded, whole or some calls of them."""
     rows = connection.execute(
-        """SELECT DISTINCT partition_hour FROM cdr.loads
-           WHERE run_id = $run_id AND error IS NULL AND (filters IS NULL OR NOT $whole)""",
-        {"run_id": run_id, "whole": whole},
+        "SELECT DISTINCT partition_hour FROM cdr.loads WHERE run_id = ? AND error IS NULL", [run_id]
     ).fetchall()
     return {hour for (hour,) in rows}
 

@@ -228,10 +228,13 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
             _create(connection)
 
 
-def source_of(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """Whose calls the warehouse holds; None if it never held any."""
+def check_source(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> str | None:
+    """Whose calls the warehouse holds; None if it never held any. Raises WarehouseError if it is another tenant."""
     row = connection.execute("SELECT source FROM raw.warehouse").fetchone()
-    return row[0] if row else None
+    known: str | None = row[0] if row else None
+    if known not in (None, source):
+        raise WarehouseError(f"{path} holds the calls of {known}, not of {source}; set CDR_DATA_DIR to another folder")
+    return known
 
 
 def claim(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:
@@ -239,11 +242,8 @@ def claim(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> Non
 
     Raises WarehouseError if it holds the calls of another.
     """
-    known = source_of(connection)
-    if known is None:
+    if check_source(connection, source, path) is None:
         connection.execute("UPDATE raw.warehouse SET source = ?", [source])
-    elif known != source:
-        raise WarehouseError(f"{path} holds the calls of {known}, not of {source}; set CDR_DATA_DIR to another folder")
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:

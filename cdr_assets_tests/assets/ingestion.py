@@ -20,7 +20,7 @@ from cdr_assets.alotech import AlotechClient, Filters, Page
 from cdr_assets.assets.cdr import loaded
 from cdr_assets.fetching import fetch_all, fetch_of, pages_frame
 from cdr_assets.partitions import Hour, hours_between
-from cdr_assets.transforms import read_pages, unknown_fields
+from cdr_assets.transforms import read_pages
 from cdr_assets.warehouse import add_failed_fetches, load_hours, read_pages_of, replace_pages
 from cdr_assets_tests.transforms.reference import ARRAYS, read_record
 
@@ -58,7 +58,7 @@ def load(connection: duckdb.DuckDBPyConnection, fetched: Fetched, time_zone: str
         replace_pages(connection, pages_frame(of_fetches, Filters().arrays(), run_id=run_id))
         pages = read_pages_of(connection, [hour.start for hour in hours])
         read = read_pages(pages, time_zone)
-        load_hours(connection, loaded(pages, read, unknown_fields(read), hours), run_id)
+        load_hours(connection, loaded(pages, read, hours), run_id)
 
 
 @dataclass
