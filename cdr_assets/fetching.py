@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
+import orjson
 import polars as pl
 
 from cdr_assets.alotech import (
@@ -26,12 +27,13 @@ from cdr_assets.alotech import (
 )
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import CDR_PAGES
+from cdr_assets.transforms import compress
 
 _K = TypeVar("_K", bound=Hashable)
 
 # Fetches are handed over together, so that the warehouse is opened seldom; bounded, so that a long run needs no more
 # memory than a short one, and a run that dies has lost little.
-_HAND_OVER_BYTES = 32_000_000
+_HAND_OVER_BYTES = 16_000_000
 _HAND_OVER_SECONDS = 2.0
 
 # What is wrong for one fetch with these is wrong for all: trying the others would only trouble the vendor.
@@ -144,10 +146,10 @@ def pages_frame(
     narrowed_by: str | None = None,
     run_id: str | None = None,
 ) -> pl.DataFrame:
-    """The pages with the columns of raw.cdr_pages."""
+    """The pages with the columns of raw.cdr_pages. Those of a call's key are kept in the hour of the call."""
     pages = [
         (
-            fetch.partition_hour,
+            fetch.partition_hour or _hour_of_call(body),
             narrowed_by,
             ",".join(arrays),
             page.number,
@@ -157,10 +159,21 @@ def pages_frame(
             page.attempts,
             page.fetched_at,
             page.content_hash,
-            page.body.decode(page.charset),
+            len(body),
+            compress(body),
             run_id,
         )
         for fetch, pages_of_fetch in fetched.items()
         for page in pages_of_fetch
+        for body in [page.body.decode(page.charset).encode()]
     ]
     return pl.DataFrame(pages, schema=CDR_PAGES.polars_schema, orient="row")
+
+
+def _hour_of_call(body: bytes) -> dt.datetime | None:
+    """The hour of the first call in the body; None where it does not say it as usual."""
+    try:
+        calldate = dt.datetime.fromisoformat(orjson.loads(body)["CallList"][0]["calldate"])
+    except (ValueError, TypeError, LookupError):
+        return None
+    return calldate.replace(minute=0, second=0, microsecond=0, tzinfo=None)

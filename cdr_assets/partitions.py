@@ -20,7 +20,7 @@ from cdr_assets.settings import Settings
 HOUR = dt.timedelta(hours=1)
 
 # Hours in one run: few enough for a run that dies to have lost little, enough for its start not to matter.
-HOURS_PER_RUN = 24
+HOURS_PER_RUN = 168
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,7 @@ class Source(StrEnum):
 class Column:
     """One column.
 
-    `names` are the names that an item of a child table may use for it, the preferred first; `compression` is DuckDB's
-    where its own choice is poor.
+    `names` are the names that an item of a child table may use for it, the preferred first.
     """
 
     name: str
@@ -58,11 +57,9 @@ class Column:
     description: str
     source: Source = Source.PIPELINE
     names: tuple[str, ...] = ()
-    compression: str | None = None
 
     def declaration(self) -> str:
-        using = f" USING COMPRESSION {self.compression}" if self.compression else ""
-        return f'"{self.name}" {self.kind.value}{using}'
+        return f'"{self.name}" {self.kind.value}'
 
 
 @dataclass(frozen=True)
@@ -309,7 +306,8 @@ CDR_PAGES = Table(
         Column("requests", Kind.INTEGER, "HTTP requests that the page took; more than 1 means retries."),
         Column("fetched_at", Kind.INSTANT, "When the page was received."),
         Column("content_hash", Kind.TEXT, "Hash of the body."),
-        Column("body", Kind.TEXT, "The answer, verbatim.", compression="zstd"),
+        Column("body_size", Kind.COUNT, "Bytes of the answer."),
+        Column("body", Kind.BYTES, "The answer, verbatim, in UTF-8, compressed by zstd."),
         Column("run_id", Kind.TEXT, "Dagster run that fetched it."),
     ),
 )

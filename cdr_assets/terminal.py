@@ -111,9 +111,11 @@ def refresh(settings: Settings, name: str, key: str) -> list[tuple[str, dt.datet
     """
     from dagster._core.utils import make_new_run_id
 
+    from cdr_assets.assets.cdr import merging
     from cdr_assets.definitions import build_defs
     from cdr_assets.ops import config_of
-    from cdr_assets.warehouse import Warehouse, refreshed_calls
+    from cdr_assets.transforms import read_pages
+    from cdr_assets.warehouse import Warehouse, calls_of, read_narrowed_pages
 
     run_id = make_new_run_id()
     with _instance(settings) as instance:
@@ -122,10 +124,13 @@ def refresh(settings: Settings, name: str, key: str) -> list[tuple[str, dt.datet
     if problem:
         raise BackfillError(problem)
     with Warehouse(settings.warehouse_path).connect("cdr refresh", read_only=True) as connection:
-        calls = refreshed_calls(connection, run_id)
+        pages = read_narrowed_pages(connection, run_id)
+        calls = calls_of(connection, read_pages(merging(pages), settings.alotech_timezone).calls["key"])
     if not calls:
         raise BackfillError(f"AloTech knows no call with the {name} {key}; nothing was changed")
-    return calls
+    # A call that is as it was keeps the time at which it was fetched before.
+    began = min(pages["fetched_at"])
+    return [(key, hour, fetched_at >= began) for key, hour, fetched_at in calls]
 
 
 def ended_hours(settings: Settings, start: dt.datetime, finish: dt.datetime, now: dt.datetime) -> "list[Hour]":

@@ -43,7 +43,7 @@ from cdr_assets.warehouse import (
 )
 
 # Records turned into calls at once: enough to keep both polars and DuckDB busy, little enough for a small machine.
-_BATCH_RECORDS = 50_000
+_BATCH_RECORDS = 40_000
 
 
 def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsDefinition:
@@ -94,14 +94,16 @@ def _replace(
     failed |= empty
     if not good:
         raise failure(failed)
+
     for batch in _batches(good, records):
         with warehouse.connect(holder(context)) as connection:
             pages = read_pages_of(connection, [hour.start for hour in batch])
-        read = read_pages(pages, time_zone)
-        ready = loaded(pages, read, batch)
+        ready = loaded(pages, read_pages(pages, time_zone), batch)
         with warehouse.connect(holder(context)) as connection:
             loads = load_hours(connection, ready, context.run.run_id)
-        _report(context, batch, read, loads)
+        _report(context, batch, ready, loads)
+        # Let go before the next batch is read: one is in memory at a time, not two.
+        del pages, ready
     return failed
 
 
@@ -183,7 +185,7 @@ def _with_loads(read: Tables, loads: pl.DataFrame) -> Loaded:
     )
 
 
-def _report(context: AssetExecutionContext, hours: Sequence[Hour], read: Tables, loads: pl.DataFrame) -> None:
+def _report(context: AssetExecutionContext, hours: Sequence[Hour], load: Loaded, loads: pl.DataFrame) -> None:
     figures = {row["partition_hour"]: row for row in loads.drop("fetched_at", "loaded_at").iter_rows(named=True)}
     versions = {hour: figures[hour.start]["content_hash"] for hour in hours}
     calls = {
@@ -192,7 +194,7 @@ def _report(context: AssetExecutionContext, hours: Sequence[Hour], read: Tables,
     }
     report(context, AssetKey(CALLS.asset_key), hours, calls, versions)
     for name, table in CHILDREN.items():
-        rows = dict(getattr(read, name).group_by("partition_hour").len().iter_rows())
+        rows = dict(load.children[name].group_by("partition_hour").len().iter_rows())
         counts = {hour: {"dagster/partition_row_count": rows.get(hour.start, 0)} for hour in hours}
         report(context, AssetKey(table.asset_key), hours, counts, versions)
 

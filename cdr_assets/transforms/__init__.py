@@ -1,8 +1,9 @@
 """Frames in, frames out: raw pages to typed tables. No file, no database, no network and no Dagster."""
 
+from cdr_assets.transforms.bodies import compress
 from cdr_assets.transforms.comparison import DIFFERENCES, differences
 from cdr_assets.transforms.drift import unknown_fields
 from cdr_assets.transforms.pages import Tables, read_pages
 from cdr_assets.transforms.records import PageError
 
-__all__ = ["DIFFERENCES", "PageError", "Tables", "differences", "read_pages", "unknown_fields"]
+__all__ = ["DIFFERENCES", "PageError", "Tables", "compress", "differences", "read_pages", "unknown_fields"]

@@ -11,6 +11,7 @@ import polars as pl
 from cdr_assets.schema import ARRAYS, CALLS, CHILDREN, REJECTED_RECORDS, VENDOR_COLUMNS
 from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
+from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
 from cdr_assets.transforms.records import take_apart, verbatim
 from cdr_assets.transforms.values import read_values
@@ -45,7 +46,7 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     """The tables of the pages of one or many hours.
 
     `pages`: partition_hour, page_number, window_start and window_finish (naive wall clock of `time_zone`, NULL for no
-    bound), arrays (the names of those that were asked for), body (the whole answer); other columns are left aside. A
+    bound), arrays (the names of those that were asked for), body and body_size; other columns are left aside. A
     record belongs to its page's hour when window_start <= calldate < window_finish. Of records with one key in the
     pages of one partition_hour the last counts; one key in two hours makes two calls. Where the page is of no hour
     (partition_hour is NULL), each call is of the hour of its calldate.
@@ -59,13 +60,15 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     pages = pages.select(
         pl.col("partition_hour", "window_start", "window_finish").cast(pl.Datetime("us")),
         pl.col("page_number").cast(pl.Int32),
-        pl.col("arrays", "body").cast(pl.String),
+        pl.col("arrays").cast(pl.String),
+        pl.col("body", "body_size"),
     ).sort("partition_hour", "page_number", maintain_order=True)
     with duckdb.connect() as connection:
         batches: list[_Batch] = []
         first_record = 0
         for first_page in range(0, max(pages.height, 1), _BATCH_PAGES):
             some = pages.slice(first_page, _BATCH_PAGES)
+            some = some.with_columns(texts(some)).drop("body_size")
             batches.append(_read_batch(connection, some, first_record, time_zone))
             first_record += batches[-1].records.height
     return _put_together(pages["partition_hour"], batches)

@@ -4,6 +4,7 @@ from cdr_assets.warehouse.hours import (
     LATE,
     Loaded,
     add_failed_fetches,
+    calls_of,
     clear_stale_hours,
     count_records,
     errors_of,
@@ -15,7 +16,6 @@ from cdr_assets.warehouse.hours import (
     open_calls,
     read_narrowed_pages,
     read_pages_of,
-    refreshed_calls,
     replace_pages,
     stored_calls,
 )
@@ -28,6 +28,7 @@ __all__ = [
     "Warehouse",
     "WarehouseError",
     "add_failed_fetches",
+    "calls_of",
     "check_source",
     "claim",
     "clear_stale_hours",
@@ -44,7 +45,6 @@ __all__ = [
     "read_narrowed_pages",
     "read_or_make_secret_key",
     "read_pages_of",
-    "refreshed_calls",
     "replace_pages",
     "stored_calls",
 ]

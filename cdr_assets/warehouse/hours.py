@@ -38,15 +38,16 @@ class Loaded:
 def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> None:
     """Keeps the pages (columns of raw.cdr_pages) in place of those of the same hours, or of the same narrowed fetch.
 
-    Of two fetches of one hour the later one stays, whichever is written last. Pages without a window, which are those
-    of a call's key, are kept in the hour of the call.
+    Of two fetches of one hour the later one stays, whichever is written last.
     """
     connection.register("incoming_pages", pages)
     with transaction(connection):
+        # Of the pages their hours alone: the bodies are many megabytes, to be written once.
         connection.execute(
             """
-            CREATE OR REPLACE TEMP TABLE newer_pages AS
-            SELECT * FROM incoming_pages AS pages WHERE window_start IS NOT NULL AND NOT EXISTS (
+            CREATE OR REPLACE TEMP TABLE newer AS
+            SELECT DISTINCT partition_hour, filters FROM incoming_pages AS pages
+            WHERE window_start IS NOT NULL AND NOT EXISTS (
                 FROM raw.cdr_pages AS later WHERE later.partition_hour = pages.partition_hour
                     AND later.filters IS NOT DISTINCT FROM pages.filters AND later.fetched_at > pages.fetched_at
                     AND later.run_id <> pages.run_id
@@ -56,34 +57,40 @@ def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) ->
         connection.execute(
             """
             DELETE FROM raw.cdr_pages AS old
-            WHERE partition_hour IN (SELECT partition_hour FROM newer_pages) AND EXISTS (
-                FROM newer_pages AS new WHERE new.partition_hour = old.partition_hour
-                    AND new.filters IS NOT DISTINCT FROM old.filters
-            )
-            """
-        )
-        _insert(connection, CDR_PAGES, "FROM newer_pages")
-        connection.execute(
-            """
-            -- A run writes its pages in portions: those of its own that came before stay.
-            DELETE FROM raw.cdr_pages WHERE window_start IS NULL AND (filters, run_id) IN (
-                SELECT (old.filters, old.run_id) FROM raw.cdr_pages AS old JOIN incoming_pages AS new USING (filters)
-                WHERE old.window_start IS NULL AND new.window_start IS NULL AND old.run_id <> new.run_id
+            WHERE partition_hour IN (SELECT partition_hour FROM newer) AND EXISTS (
+                FROM newer WHERE newer.partition_hour = old.partition_hour
+                    AND newer.filters IS NOT DISTINCT FROM old.filters
             )
             """
         )
         _insert(
             connection,
             CDR_PAGES,
-            """SELECT * REPLACE (
-                   coalesce(
-                       partition_hour, date_trunc('hour', try_cast(body ->> '$.CallList[0].calldate' AS TIMESTAMP))
-                   ) AS partition_hour
-               )
-               -- Without a record, the API knows no call of the key: there is nothing to keep.
-               FROM incoming_pages WHERE window_start IS NULL AND record_count > 0""",
+            """SELECT pages.* FROM incoming_pages AS pages SEMI JOIN newer
+               ON pages.partition_hour = newer.partition_hour AND pages.filters IS NOT DISTINCT FROM newer.filters
+               WHERE window_start IS NOT NULL""",
         )
+        if pages["window_start"].null_count():
+            _replace_pages_of_keys(connection)
     connection.unregister("incoming_pages")
+
+
+def _replace_pages_of_keys(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(
+        """
+        -- A run writes its pages in portions: those of its own that came before stay.
+        DELETE FROM raw.cdr_pages WHERE window_start IS NULL AND (filters, run_id) IN (
+            SELECT (old.filters, old.run_id) FROM raw.cdr_pages AS old JOIN incoming_pages AS new USING (filters)
+            WHERE old.window_start IS NULL AND new.window_start IS NULL AND old.run_id <> new.run_id
+        )
+        """
+    )
+    _insert(
+        connection,
+        CDR_PAGES,
+        # Without a record, the API knows no call of the key: there is nothing to keep.
+        "FROM incoming_pages WHERE window_start IS NULL AND record_count > 0",
+    )
 
 
 def count_records(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> dict[dt.datetime, int]:
@@ -98,11 +105,9 @@ def count_records(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.date
 
 
 def read_pages_of(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> pl.DataFrame:
-    """The stored pages of whole hours (columns of raw.cdr_pages), in order."""
+    """The stored pages of whole hours (columns of raw.cdr_pages), in any order."""
     return connection.execute(
-        """SELECT * FROM raw.cdr_pages WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL
-           ORDER BY partition_hour, page_number""",
-        [list(hours)],
+        "SELECT * FROM raw.cdr_pages WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL", [list(hours)]
     ).pl()
 
 
@@ -207,19 +212,11 @@ def stored_calls(
     }
 
 
-def refreshed_calls(connection: duckdb.DuckDBPyConnection, run_id: str) -> list[tuple[str, dt.datetime, bool]]:
-    """The calls that a run's narrowed fetches brought: key, partition_hour, and whether they were new or changed."""
+def calls_of(connection: duckdb.DuckDBPyConnection, keys: pl.Series) -> list[tuple[str, dt.datetime, dt.datetime]]:
+    """The stored calls with these keys: key, partition_hour and fetched_at."""
     return connection.execute(
-        """
-        WITH records AS (
-            SELECT unnest(from_json(body -> '$.CallList', '["JSON"]')) AS record, fetched_at
-            FROM raw.cdr_pages WHERE run_id = ? AND filters IS NOT NULL
-        ),
-        brought AS (SELECT trim(record ->> 'key') AS key, max(fetched_at) AS fetched_at FROM records GROUP BY ALL)
-        SELECT key, partition_hour, calls.fetched_at >= brought.fetched_at
-        FROM cdr.calls AS calls JOIN brought USING (key) ORDER BY ALL
-        """,
-        [run_id],
+        "SELECT key, partition_hour, fetched_at FROM cdr.calls WHERE key IN (SELECT unnest(?)) ORDER BY ALL",
+        [keys.to_list()],
     ).fetchall()
 
 
@@ -382,27 +379,27 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
 def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> None:
     # Hours that hold a stored call to be replaced or marked: the filter lets DuckDB skip all other row groups.
     old_hours = "SELECT old_partition_hour FROM difference WHERE outcome IN ('changed', 'vanished')"
-    counts = ", ".join(f"coalesce(calls.{name}_count, old.{name}_count) AS {name}_count" for name in CHILDREN)
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE written AS
+        SELECT key, listed_hour AS partition_hour, old_partition_hour, content_hash, fetched_at
+        FROM difference WHERE outcome IN ('new', 'changed')
+        """
+    )
+    # What holds on of the calls that are about to be replaced: arrays that were not asked for now.
     connection.execute(
         f"""
-        CREATE OR REPLACE TEMP TABLE written AS
-        SELECT calls.* REPLACE (difference.content_hash AS content_hash, {counts}), fetched_at
-        FROM incoming_calls AS calls
-        JOIN difference ON calls.key = difference.key AND calls.partition_hour = listed_hour
-            AND outcome IN ('new', 'changed')
-        LEFT JOIN (
-            SELECT key, partition_hour AS old_partition_hour, {", ".join(f"{name}_count" for name in CHILDREN)}
-            FROM cdr.calls WHERE partition_hour IN ({old_hours})
-        ) AS old ON old.key = difference.key AND old.old_partition_hour = difference.old_partition_hour
+        CREATE OR REPLACE TEMP TABLE replaced AS
+        SELECT key, {", ".join(f"{name}_count" for name in CHILDREN)}
+        FROM cdr.calls AS calls SEMI JOIN written
+            ON calls.key = written.key AND calls.partition_hour = written.old_partition_hour
+        WHERE partition_hour IN ({old_hours})
         """
     )
     for name in CHILDREN:
-        # Rows of an array that was not asked for stay, in the hour in which their call is now.
         connection.execute(
             f"""
-            CREATE OR REPLACE TEMP TABLE written_{name} AS
-            SELECT child.* FROM incoming_{name} AS child SEMI JOIN written USING (key, partition_hour)
-            UNION ALL
+            CREATE OR REPLACE TEMP TABLE kept_{name} AS
             SELECT child.* REPLACE (calls.partition_hour AS partition_hour)
             FROM cdr.{name} AS child
             JOIN incoming_calls AS calls ON child.key = calls.key AND calls.{name}_count IS NULL
@@ -419,9 +416,24 @@ def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> Non
             AND key IN (SELECT key FROM difference WHERE outcome = 'vanished')""",
         {"now": now},
     )
-    _insert(connection, CALLS, "FROM written ORDER BY partition_hour, calldate, key")
+    counts = ", ".join(f"coalesce(calls.{name}_count, replaced.{name}_count) AS {name}_count" for name in CHILDREN)
+    _insert(
+        connection,
+        CALLS,
+        f"""SELECT calls.* REPLACE (written.content_hash AS content_hash, {counts}), written.fetched_at
+            FROM incoming_calls AS calls
+            JOIN written ON calls.key = written.key AND calls.partition_hour = written.partition_hour
+            LEFT JOIN replaced ON replaced.key = written.key
+            ORDER BY calls.partition_hour, calls.calldate, calls.key""",
+    )
     for name, table in CHILDREN.items():
-        _insert(connection, table, f"FROM written_{name} ORDER BY partition_hour, key, position")
+        # In the order in which they came, which is that of the calls: sorting them takes longer than writing them.
+        _insert(
+            connection,
+            table,
+            f"""FROM incoming_{name} SEMI JOIN written USING (key, partition_hour)
+                UNION ALL BY NAME FROM kept_{name} ORDER BY partition_hour""",
+        )
 
 
 def _write_rejected(connection: duckdb.DuckDBPyConnection) -> None:

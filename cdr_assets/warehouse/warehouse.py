@@ -17,21 +17,9 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from cdr_assets.schema import TABLES
+from cdr_assets.warehouse.migrations import MIGRATIONS, SCHEMA_VERSION
 
-# Version of the tables below `raw` and `cdr`. A change of theirs adds one and a migration from the version before.
-SCHEMA_VERSION = 2
-MIGRATIONS: dict[int, tuple[str, ...]] = {
-    1: (
-        "ALTER TABLE raw.cdr_pages ADD COLUMN filters VARCHAR",
-        "ALTER TABLE raw.cdr_pages ADD COLUMN arrays VARCHAR",
-        "UPDATE raw.cdr_pages SET arrays = 'call_history,csat_answers,call_tags'",
-        "ALTER TABLE cdr.loads ADD COLUMN filters VARCHAR",
-        # The content hash has another form now, so that each call is written once more when it is read again.
-        "ALTER TABLE cdr.calls RENAME COLUMN loaded_at TO fetched_at",
-    ),
-}
-
-# Zstandard for page bodies: ten times smaller than text, and still plain SQL to read. Older formats lack it.
+# Nobody but this project reads the warehouse: the newest format has the best compression.
 _STORAGE_VERSION = "v1.5.0"
 
 _SAY_EVERY_SECONDS = 10.0
@@ -220,8 +208,7 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
         )
     for step in range(version, SCHEMA_VERSION):
         with transaction(connection):
-            for statement in MIGRATIONS[step]:
-                connection.execute(statement)
+            MIGRATIONS[step](connection)
             connection.execute("UPDATE raw.warehouse SET version = ?", [step + 1])
     if version < SCHEMA_VERSION:
         with transaction(connection):

@@ -3,18 +3,17 @@
 import json
 from typing import Any
 
-import polars as pl
 import pytest
 
 from cdr_assets.transforms import PageError, Tables, read_pages
 from cdr_assets.transforms import pages as pages_module
-from cdr_assets_tests.transforms.test_read_pages import HOUR, ZONE, call, only, pages
+from cdr_assets_tests.transforms.test_read_pages import HOUR, ZONE, call, only, pages, with_bodies
 
 
 def read_body(body: str | None) -> Tables:
     """The page under test, and a good one behind it."""
-    sent = pages([], [call(key="other")])
-    return read_pages(sent.with_columns(body=pl.when(page_number=0).then(pl.lit(body)).otherwise("body")), ZONE)
+    good = json.dumps({"CallList": [call(key="other")]})
+    return read_pages(with_bodies(pages([], []), [body, good]), ZONE)
 
 
 def first(fields: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,24 +16,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdr_assets.schema import ARRAYS, CALL_DATES, CALLS, CHILDREN, VENDOR_COLUMNS, Kind
-from cdr_assets.transforms import PageError, Tables, read_pages
+from cdr_assets.transforms import PageError, Tables, compress, read_pages
 
 HOUR = dt.datetime(2026, 3, 2, 5)
 ZONE = "Europe/Istanbul"
+
+
+def with_bodies(pages: pl.DataFrame, bodies: Iterable[str | None]) -> pl.DataFrame:
+    """The pages with these bodies, as the warehouse keeps them."""
+    sent = [None if body is None else body.encode() for body in bodies]
+    compressed = [None if body is None else compress(body) for body in sent]
+    return pages.with_columns(
+        body=pl.Series(compressed, dtype=pl.Binary),
+        body_size=pl.Series([None if body is None else len(body) for body in sent], dtype=pl.Int64),
+    )
 
 
 def pages(
     *bodies: list[Any], hour: dt.datetime = HOUR, windowed: bool = True, arrays: str = ",".join(ARRAYS)
 ) -> pl.DataFrame:
     finish = hour + dt.timedelta(hours=1)
-    return pl.DataFrame(
+    frame = pl.DataFrame(
         {
             "partition_hour": [hour if windowed else None] * len(bodies),
             "page_number": range(len(bodies)),
             "window_start": [hour if windowed else None] * len(bodies),
             "window_finish": [finish if windowed else None] * len(bodies),
             "arrays": [arrays] * len(bodies),
-            "body": [json.dumps({"CallList": body, "cursor": None}, ensure_ascii=False) for body in bodies],
         },
         schema_overrides={
             "partition_hour": pl.Datetime("us"),
@@ -40,6 +50,7 @@ def pages(
             "window_finish": pl.Datetime("us"),
         },
     )
+    return with_bodies(frame, [json.dumps({"CallList": body, "cursor": None}, ensure_ascii=False) for body in bodies])
 
 
 def read(*records: Any, zone: str = ZONE, hour: dt.datetime = HOUR) -> Tables:
@@ -198,7 +209,7 @@ def test_instants_are_those_of_the_zone(zone: str, day: str) -> None:
 
 
 def test_a_page_that_is_no_json_is_named() -> None:
-    broken = pages([]).with_columns(body=pl.lit("<html>"))
+    broken = with_bodies(pages([]), ["<html>"])
     with pytest.raises(PageError, match="page 0 of 2026-03-02 05:00 cannot be read, fetch it again"):
         read_pages(broken, ZONE)
 

@@ -21,6 +21,7 @@ from cdr_assets_tests.transforms.reference import (
     Hour,
     read_hour,
 )
+from cdr_assets_tests.transforms.test_read_pages import with_bodies
 
 # An hour of each zone in which the clocks are put back, or forward, or left alone.
 HOURS = [
@@ -162,7 +163,8 @@ def _pages(hours: list[tuple[dt.datetime | None, list[list[Any]]]]) -> pl.DataFr
         "arrays": pl.String,
         "body": pl.String,
     }
-    return pl.DataFrame(rows, schema=schema).sample(fraction=1, shuffle=True, seed=0)
+    pages = pl.DataFrame(rows, schema=schema).sample(fraction=1, shuffle=True, seed=0)
+    return with_bodies(pages, pages["body"])
 
 
 def _rows(frame: pl.DataFrame, json_column: str) -> list[dict[str, Any]]:

@@ -1,0 +1,64 @@
+"""cdr_assets: `cdr backfill` as it is, source to published copy, checks and marts included.
+
+With a fifth argument, `tables`, the runs end at the four tables: the same runs without marts, checks and publishing.
+"""
+
+import datetime as dt
+import os
+import sys
+from pathlib import Path
+
+from benchmarks.contenders import AT_ONCE, TIME_ZONE, TOKEN, Task, task
+
+
+def configure(base_url: str, start: dt.datetime, database: Path) -> None:
+    """The environment of a `cdr` whose files all lie beside the database."""
+    folder = database.parent
+    os.environ |= {
+        "ALOTECH_BASE_URL": base_url,
+        "ALOTECH_APP_TOKEN": TOKEN,
+        "ALOTECH_TIMEZONE": TIME_ZONE,
+        "ALOTECH_MAX_CONCURRENCY": f"{AT_ONCE}",
+        "ALOTECH_REQUESTS_PER_SECOND": "0",
+        "CDR_START": f"{start}",
+        "CDR_DATA_DIR": f"{folder}",
+        "CDR_WAREHOUSE": f"{database}",
+        "CDR_PUBLISHED": f"{folder / 'published' / database.name}",
+        "DAGSTER_HOME": f"{folder / 'dagster'}",
+    }
+
+
+def backfill(start: dt.datetime, finish: dt.datetime) -> None:
+    from cdr_assets.cli import main as cdr
+
+    sys.argv = ["cdr", "backfill", f"{start}", f"{finish}"]
+    cdr()
+
+
+def load_tables(task: Task) -> None:
+    from dagster import DagsterInstance
+
+    from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY
+    from cdr_assets.definitions import build_defs
+    from cdr_assets.partitions import consecutive, range_tags
+    from cdr_assets.settings import read_settings
+    from cdr_assets.terminal import ended_hours, use_dagster_home
+
+    settings = read_settings()
+    use_dagster_home(settings)
+    job = build_defs(settings).resolve_job_def("hourly")
+    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+    with DagsterInstance.get() as instance:
+        for hours in consecutive(ended_hours(settings, task.start, task.finish, dt.datetime.now(dt.UTC))):
+            job.execute_in_process(
+                run_config=quiet, instance=instance, tags=range_tags(hours), asset_selection=[PAGES_KEY, *CDR_KEYS]
+            )
+
+
+if __name__ == "__main__":
+    asked = task()
+    configure(asked.base_url, asked.start, Path(asked.database))
+    if "tables" in sys.argv[5:]:
+        load_tables(asked)
+    else:
+        backfill(asked.start, asked.finish)

@@ -1,0 +1,48 @@
+"""What brings a warehouse of an older version forward, a step at a time; each runs in a transaction of its own."""
+
+from collections.abc import Callable
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+
+# Version of the tables below `raw` and `cdr`. A change of theirs adds one, and a migration from the version before.
+SCHEMA_VERSION = 3
+
+# Pages of 130 kB, uncompressed in memory: a year of them is many gigabytes.
+_PAGES_AT_ONCE = 512
+
+
+def _filters(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute("ALTER TABLE raw.cdr_pages ADD COLUMN filters VARCHAR")
+    connection.execute("ALTER TABLE raw.cdr_pages ADD COLUMN arrays VARCHAR")
+    connection.execute("UPDATE raw.cdr_pages SET arrays = 'call_history,csat_answers,call_tags'")
+    connection.execute("ALTER TABLE cdr.loads ADD COLUMN filters VARCHAR")
+    # The content hash has another form from then on, so that each call is written once more when it is read again.
+    connection.execute("ALTER TABLE cdr.calls RENAME COLUMN loaded_at TO fetched_at")
+
+
+def _compressed_bodies(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(
+        """CREATE TABLE raw.compressed_pages AS
+           SELECT * REPLACE (NULL::BLOB AS body), 0::BIGINT AS body_size FROM raw.cdr_pages LIMIT 0"""
+    )
+    (last,) = connection.execute("SELECT coalesce(max(rowid), -1) FROM raw.cdr_pages").fetchone() or (-1,)
+    for first in range(0, last + 1, _PAGES_AT_ONCE):
+        pages = connection.execute(
+            "SELECT * FROM raw.cdr_pages WHERE rowid BETWEEN ? AND ?", [first, first + _PAGES_AT_ONCE - 1]
+        ).pl()
+        bodies = [body.encode() for body in pages["body"]]
+        compressed = [pa.compress(body, codec="zstd", asbytes=True) for body in bodies]
+        pages = pages.with_columns(
+            body=pl.Series(compressed, dtype=pl.Binary), body_size=pl.Series(map(len, bodies), dtype=pl.Int64)
+        )
+        connection.register("pages", pages)
+        connection.execute("INSERT INTO raw.compressed_pages BY NAME FROM pages")
+        connection.unregister("pages")
+    connection.execute("DROP TABLE raw.cdr_pages")
+    connection.execute("ALTER TABLE raw.compressed_pages RENAME TO cdr_pages")
+
+
+# By the version that they start from.
+MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: _filters, 2: _compressed_bodies}

@@ -1,0 +1,69 @@
+"""A warehouse of an older version: opened, brought forward, and as good as one made today."""
+
+import datetime as dt
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cdr_assets.assets.cdr import loaded
+from cdr_assets.partitions import Hour
+from cdr_assets.schema import TABLES
+from cdr_assets.transforms import read_pages
+from cdr_assets.warehouse import Warehouse, WarehouseError, load_hours, read_pages_of
+from cdr_assets.warehouse.migrations import MIGRATIONS, SCHEMA_VERSION
+
+HOUR = dt.datetime(2026, 3, 2, 5)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    path = tmp_path / "cdr.duckdb"
+    connection = duckdb.connect()
+    connection.execute(f"ATTACH '{path}' AS warehouse (STORAGE_VERSION 'v1.5.0')")
+    connection.execute("USE warehouse")
+    connection.execute((Path(__file__).parent / "version_1.sql").read_text(encoding="utf-8"))
+    connection.close()
+    return path
+
+
+def test_every_version_has_a_way_forward() -> None:
+    assert list(MIGRATIONS) == list(range(1, SCHEMA_VERSION))
+
+
+def test_a_warehouse_of_version_1_goes_on(old: Path) -> None:
+    ends_at = dt.datetime(2026, 3, 2, 3, tzinfo=dt.UTC)
+    hour = Hour("2026-03-02-05:00", HOUR, HOUR + dt.timedelta(hours=1), ends_at, False, HOUR)
+    with Warehouse(old).connect("test") as connection:
+        assert connection.execute("FROM raw.warehouse").fetchall() == [(SCHEMA_VERSION, "acme.alo-tech.com")]
+        for table in TABLES:
+            columns = connection.execute(
+                """SELECT column_name, data_type, comment FROM duckdb_columns() WHERE schema_name = ?
+                   AND table_name = ? AND database_name = current_database()""",
+                [table.schema, table.name],
+            ).fetchall()
+            declared = {
+                (column.name, column.kind.value.replace("TIMESTAMPTZ", "TIMESTAMP WITH TIME ZONE"), column.description)
+                for column in table.columns
+            }
+            assert set(columns) == declared
+
+        # The stored pages are read as if they had been fetched today, and the call is written once in its new form.
+        pages = read_pages_of(connection, [HOUR])
+        read = read_pages(pages, "Europe/Istanbul")
+        assert read.calls.select("key", "queue", "duration").rows() == [("k1", "Satış", 60)]
+        for changed in (1, 0):
+            loads = load_hours(connection, loaded(pages, read, [hour]), "r2")
+            assert loads.select("loaded", "new", "changed", "vanished").rows() == [(1, 0, changed, 0)]
+        assert connection.execute("SELECT key, tag FROM cdr.call_tags").fetchall() == [("k1", "iade")]
+        assert connection.execute("SELECT count(*) FROM cdr.calls").fetchall() == [(1,)]
+
+
+def test_a_reader_does_not_change_an_older_warehouse(old: Path) -> None:
+    before = old.read_bytes()
+    with (
+        pytest.raises(WarehouseError, match="made by an older version of cdr_assets; any run brings it forward"),
+        Warehouse(old).connect("test", read_only=True),
+    ):
+        pass
+    assert old.read_bytes() == before

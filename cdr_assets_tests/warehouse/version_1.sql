@@ -1,0 +1,17 @@
+-- The script that makes a warehouse as version 1 left it: the tables of that time, with one hour of one call.
+CREATE SCHEMA raw;
+CREATE SCHEMA cdr;
+CREATE TABLE raw.warehouse (version INTEGER, source VARCHAR);
+CREATE TABLE raw.cdr_pages (partition_hour TIMESTAMP, page_number INTEGER, window_start TIMESTAMP, window_finish TIMESTAMP, record_count INTEGER, requests INTEGER, fetched_at TIMESTAMPTZ, content_hash VARCHAR, body VARCHAR USING COMPRESSION zstd, run_id VARCHAR);
+CREATE TABLE cdr.calls ("key" VARCHAR, partition_hour TIMESTAMP, callid VARCHAR, queued BOOLEAN, answered BOOLEAN, assigned BOOLEAN, abandon BOOLEAN, queuedate TIMESTAMP, calldate TIMESTAMP, talkdate TIMESTAMP, hangupdate TIMESTAMP, waitduration INTEGER, duration INTEGER, sl BOOLEAN, shortcall BOOLEAN, callerid VARCHAR, called_num VARCHAR, queue VARCHAR, inbound BOOLEAN, agent VARCHAR, agentid VARCHAR, hold INTEGER, holdduration INTEGER, queuekey VARCHAR, voicemail BOOLEAN, uniqueid VARCHAR, recordingurl VARCHAR, localrelease BOOLEAN, answeredby VARCHAR, transferred INTEGER, channel VARCHAR, queuedate_utc TIMESTAMPTZ, calldate_utc TIMESTAMPTZ, talkdate_utc TIMESTAMPTZ, hangupdate_utc TIMESTAMPTZ, call_history_count INTEGER, csat_answers_count INTEGER, call_tags_count INTEGER, extra JSON, content_hash VARCHAR, loaded_at TIMESTAMPTZ, vanished_at TIMESTAMPTZ);
+CREATE TABLE cdr.call_history ("key" VARCHAR, partition_hour TIMESTAMP, "position" INTEGER, event VARCHAR, date TIMESTAMP, agent VARCHAR, queue VARCHAR, item JSON);
+CREATE TABLE cdr.csat_answers ("key" VARCHAR, partition_hour TIMESTAMP, "position" INTEGER, survey VARCHAR, question VARCHAR, answer VARCHAR, score DOUBLE, scale DOUBLE, date TIMESTAMP, item JSON);
+CREATE TABLE cdr.call_tags ("key" VARCHAR, partition_hour TIMESTAMP, "position" INTEGER, tag VARCHAR, item JSON);
+CREATE TABLE cdr.rejected_records (partition_hour TIMESTAMP, page_number INTEGER, "position" INTEGER, reason VARCHAR, record JSON);
+CREATE TABLE cdr.loads (partition_hour TIMESTAMP, fetched_at TIMESTAMPTZ, loaded_at TIMESTAMPTZ, requests BIGINT, retries BIGINT, pages BIGINT, served BIGINT, outside_window BIGINT, repeated BIGINT, rejected BIGINT, loaded BIGINT, "new" BIGINT, changed BIGINT, vanished BIGINT, moved BIGINT, content_hash VARCHAR, run_id VARCHAR, error VARCHAR);
+CREATE TABLE cdr.stale_hours ("hour" TIMESTAMP, reason VARCHAR);
+INSERT INTO raw.warehouse VALUES (1, 'acme.alo-tech.com');
+INSERT INTO raw.cdr_pages VALUES ('2026-03-02 05:00:00', 0, '2026-03-02 05:00:00', '2026-03-02 06:00:00', 1, 1, '2026-03-02 03:10:00+00', 'h', '{"CallList":[{"key":"k1","calldate":"2026-03-02 05:10:00","hangupdate":"2026-03-02 05:11:00","duration":60,"queue":"Satış","call_history":[],"csat_answers":[],"call_tags":["iade"]}],"cursor":null}', 'r1');
+INSERT INTO cdr.calls ("key", partition_hour, calldate, hangupdate, duration, queue, call_history_count, csat_answers_count, call_tags_count, content_hash, loaded_at) VALUES ('k1', '2026-03-02 05:00:00', '2026-03-02 05:10:00', '2026-03-02 05:11:00', 60, 'Satış', 0, 0, 1, 'an older form', '2026-03-02 03:10:00+00');
+INSERT INTO cdr.call_tags VALUES ('k1', '2026-03-02 05:00:00', 0, 'iade', '"iade"');
+INSERT INTO cdr.loads (partition_hour, fetched_at, loaded_at, requests, retries, pages, served, outside_window, repeated, rejected, loaded, "new", changed, vanished, moved, content_hash, run_id) VALUES ('2026-03-02 05:00:00', '2026-03-02 03:10:00+00', '2026-03-02 03:10:01+00', 1, 0, 1, 1, 0, 0, 0, 1, 1, 0, 0, 0, 'h', 'r1');
