@@ -11,7 +11,7 @@ from functools import partial
 from dagster import Config, In, Nothing, OpDefinition, OpExecutionContext, Output, ResourceParam, op
 from pydantic import Field
 
-from cdr_assets.alotech import Filters, Window
+from cdr_assets.alotech import PAGE_SIZE, Filters, Window
 from cdr_assets.assets.asked import as_json
 from cdr_assets.assets.cdr import merge
 from cdr_assets.assets.hours import failure, holder, in_operators_words
@@ -27,6 +27,7 @@ from cdr_assets.warehouse import (
     WarehouseError,
     add_failed_fetches,
     claim,
+    count_records,
     errors_of,
     hours_loaded_by,
     open_calls,
@@ -85,14 +86,23 @@ def ask_for_csat(
     yield Output(None)
 
 
-@op(description="Asks for stored calls that had not ended, each by its key, and merges them.")
+@op(description="Asks for stored calls that had not ended, by their keys or their hour, and merges them.")
 @in_operators_words
 def ask_for_open_calls(
     context: OpExecutionContext, config: OpenSince, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
 ) -> _Done:
     with warehouse.connect(holder(context)) as connection:
-        keys = open_calls(connection, _hour(config.since))
-    fetches = [Fetch(hour, key=("callkey", key)) for key, hour in keys.items()]
+        keys_of_hour: dict[dt.datetime, list[str]] = {}
+        for key, hour in open_calls(connection, _hour(config.since)).items():
+            keys_of_hour.setdefault(hour, []).append(key)
+        records = count_records(connection, list(keys_of_hour))
+    fetches = []
+    for hour, keys in keys_of_hour.items():
+        if len(keys) > records.get(hour, 0) // PAGE_SIZE + 1:
+            # The whole hour takes fewer requests than its open calls: a tenant may have hundreds, or never hang up.
+            fetches.append(Fetch(hour, window=Window(hour, hour + dt.timedelta(hours=1))))
+        else:
+            fetches += [Fetch(hour, key=("callkey", key)) for key in keys]
     _fetch_and_merge(context, alotech, warehouse, fetches, Filters(), {"open_since": config.since})
     yield Output(None)
 

@@ -144,7 +144,7 @@ def build_schedules(
             "open_calls",
             "open_calls",
             f"{minute(40)} * * * *",
-            "Stored calls of the last day that had not ended, each by its key.",
+            "Stored calls of the last day that had not ended, by their keys or, where they are many, by their hour.",
             calls_that_were_open,
         ),
         build(

@@ -21,9 +21,10 @@ from .errors import (
     UnreachableError,
     WrongAddressError,
 )
-from .models import Filters, Page, Window
+from .models import PAGE_SIZE, Filters, Page, Window
 
 __all__ = [
+    "PAGE_SIZE",
     "AlotechClient",
     "AlotechError",
     "ClientClosedError",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+# Records that a page holds at the most.
+PAGE_SIZE = 100
+
 
 @dataclass(frozen=True)
 class Window:

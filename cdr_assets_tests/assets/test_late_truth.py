@@ -128,10 +128,11 @@ def test_one_call_that_fails_costs_only_itself(
     make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("cdr_assets.alotech.client._backoff", lambda _: 0)
-    calls = ListedCalls([record("a", hangupdate=None), record("b", hangupdate=None)])
+    later = HOUR + dt.timedelta(hours=1)
+    calls = ListedCalls([record("a", hangupdate=None), record("b", later, hangupdate=None)])
     with Sandbox(calls, token=TOKEN) as sandbox:
         pipeline = make_pipeline(sandbox.base_url)
-        assert pipeline.run(HOUR).success
+        assert pipeline.run(HOUR, 2).success
         served = sandbox.answer
 
         def answer(path: str, query: str, accepts_gzip: bool) -> Any:
@@ -142,10 +143,28 @@ def test_one_call_that_fails_costs_only_itself(
             calls.edit(key, hangupdate="2026-03-02 05:01:30")
         result = pipeline.merge("open_calls", since="2026-03-02 00:00")
     assert not result.success
-    assert "1 fetch failed and keeps what it held: 2026-03-02 05:00:00: the answer is HTTP 404" in failure_of(result)
+    assert "1 fetch failed and keeps what it held: 2026-03-02 06:00:00: the answer is HTTP 404" in failure_of(result)
     stored = pipeline.ask_published("SELECT key, hangupdate IS NULL FROM cdr.calls ORDER BY key")
     assert stored == [("a", False), ("b", True)]
     assert not files_with_the_token(tmp_path)
+
+
+def test_many_open_calls_are_asked_for_by_their_hour(make_pipeline: Callable[..., Pipeline]) -> None:
+    calls = ListedCalls([record(f"{n}", HOUR + dt.timedelta(seconds=n), hangupdate=None) for n in range(50)])
+    with Sandbox(calls, token=TOKEN) as sandbox:
+        pipeline = make_pipeline(sandbox.base_url)
+        assert pipeline.run(HOUR).success
+        before = sandbox.requests
+        for n in range(49):
+            calls.edit(f"{n}", hangupdate="2026-03-02 05:01:30")
+        assert pipeline.merge("open_calls", since="2026-03-02 00:00").success
+        assert sandbox.requests == before + 1
+        open_calls = "SELECT key FROM cdr.calls WHERE hangupdate IS NULL"
+        assert pipeline.ask_published(open_calls) == [("49",)]
+        calls.edit("49", hangupdate="2026-03-02 05:01:30")
+        assert pipeline.merge("open_calls", since="2026-03-02 00:00").success
+        assert dict(sandbox.asked[-1].parameters)["callkey"] == "49"
+        assert pipeline.ask_published(open_calls) == []
 
 
 def test_new_fields_raise_a_warning_that_names_no_value(pipeline: Pipeline, calls: ListedCalls) -> None:
