@@ -344,6 +344,31 @@ STALE_HOURS = Table(
     key=("hour", "reason"),
 )
 
+UNPUBLISHED_HOURS = Table(
+    "cdr",
+    "unpublished_hours",
+    "Hours of the large tables that differ from the published copy; emptied when it has taken them in. "
+    "One row per table and hour.",
+    (
+        Column("table_name", Kind.TEXT, "A mart, or 'calls' for the calls and their arrays."),
+        Column("hour", Kind.LOCAL, "The partition_hour of the rows; NULL for all of them."),
+    ),
+    key=("table_name", "hour"),
+)
+
+PUBLISHED_COPY = Table(
+    "raw",
+    "published_copy",
+    "The published copy as the pipeline left it: to be brought up to date if it still is that, else to be made anew. "
+    "One row, or none.",
+    (
+        Column("inode", Kind.COUNT, "Of the file."),
+        Column("size", Kind.COUNT, "Of the file, in bytes."),
+        Column("modified", Kind.COUNT, "When the file was written, in nanoseconds since 1970."),
+        Column("made_of", Kind.TEXT, "Hash over its columns, how phone numbers are shown, and the key for that."),
+    ),
+)
+
 TABLES: tuple[Table, ...] = (
     CDR_PAGES,
     CALLS,
@@ -354,4 +379,6 @@ TABLES: tuple[Table, ...] = (
     LOADS,
     UNKNOWN_FIELDS,
     STALE_HOURS,
+    UNPUBLISHED_HOURS,
+    PUBLISHED_COPY,
 )

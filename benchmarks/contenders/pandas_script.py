@@ -11,26 +11,32 @@ _DATES = ("queuedate", "calldate", "talkdate", "hangupdate")
 
 
 def main(task: Task) -> None:
-    records = []
-    with requests.Session() as session:
+    with requests.Session() as session, duckdb.connect(task.database) as connection:
         for parameters in task.hours():
+            records = []
             cursor = ""
             while cursor is not None:
                 page = session.get(task.base_url, params=parameters | {"cursor": cursor}).json()
                 records += page["CallList"]
                 cursor = page.get("cursor")
-    calls = pd.DataFrame(records)
+            if records:
+                append(connection, records)
+
+
+def append(connection: duckdb.DuckDBPyConnection, records: list[dict[str, object]]) -> None:
+    calls = pd.DataFrame(records).drop(columns=list(_ARRAYS))
     for name in _DATES:
         calls[name] = pd.to_datetime(calls[name], format="%Y-%m-%d %H:%M:%S", errors="coerce")
-    with duckdb.connect(task.database) as connection:
-        for name in _ARRAYS:
-            rows = calls[["key", name]].explode(name).dropna(subset=[name]).reset_index(drop=True)
-            if name != "call_tags":
-                rows = pd.concat([rows[["key"]], pd.json_normalize(rows[name].tolist())], axis=1)
-            connection.register("frame", rows)
-            connection.execute(f"CREATE TABLE {name} AS FROM frame")
-        connection.register("frame", calls.drop(columns=list(_ARRAYS)))
-        connection.execute("CREATE TABLE calls AS FROM frame")
+    frames = {"calls": calls}
+    for name in _ARRAYS:
+        frames[name] = pd.json_normalize(records, record_path=name, meta="key")
+    for name, frame in frames.items():
+        if len(frame):
+            # Columns that are empty in the first hour would get a type that the next one does not fit.
+            text = frame.astype(dict.fromkeys(frame.select_dtypes("object").columns, "string"))
+            connection.register("frame", text)
+            connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM frame LIMIT 0")
+            connection.execute(f"INSERT INTO {name} BY NAME FROM frame")
 
 
 if __name__ == "__main__":

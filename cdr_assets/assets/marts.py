@@ -49,7 +49,7 @@ class Translator(DagsterDbtTranslator):
 
     def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
         schema, name = dbt_resource_props["schema"], dbt_resource_props["name"]
-        if dbt_resource_props["resource_type"] == "source" and name in ("loads", "stale_hours"):
+        if dbt_resource_props["resource_type"] == "source" and name in ("loads", "stale_hours", "unpublished_hours"):
             return AssetKey(CALLS.asset_key)
         return AssetKey([schema, name])
 

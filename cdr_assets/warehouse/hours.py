@@ -374,6 +374,11 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
         {"late": LATE},
     )
     connection.execute("INSERT INTO cdr.stale_hours (FROM stale WHERE hour IS NOT NULL EXCEPT FROM cdr.stale_hours)")
+    connection.execute(
+        """INSERT INTO cdr.unpublished_hours
+           SELECT 'calls', hour FROM stale WHERE reason = 'partition' AND hour IS NOT NULL
+           EXCEPT FROM cdr.unpublished_hours"""
+    )
 
 
 def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> None:

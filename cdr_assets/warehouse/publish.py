@@ -1,9 +1,14 @@
 """The published copy: what analysts read. Replaced whole and at once, so that nobody waits and nobody sees half.
 
+The next copy begins as a copy of the file that is in place, in which the hours that changed are written anew: writing
+all of history again took 9 s at 330,000 calls, each hour. Where the file is not the one that was left there, or it is
+made otherwise now, everything is written.
+
 It holds the schemas `cdr` and `marts`, no raw pages, phone numbers as CDR_CALLERS says, and every description as a
 DuckDB comment.
 """
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -13,11 +18,15 @@ from pathlib import Path
 import duckdb
 from filelock import FileLock
 
+from cdr_assets.schema import CHILDREN
 from cdr_assets.settings import Callers
-from cdr_assets.warehouse.warehouse import WarehouseError, quoted
+from cdr_assets.warehouse.warehouse import WarehouseError, quoted, transaction
 
 # Not for analysts: bookkeeping between the load and the marts.
-_INTERNAL = ("stale_hours",)
+_INTERNAL = ("stale_hours", "unpublished_hours")
+
+# Large, and written by whole hours: what changed in them is noted in cdr.unpublished_hours. All else is small.
+_BY_HOUR = ("calls", *CHILDREN, "fct_calls", "fct_call_events", "fct_call_tags", "fct_contacts", "fct_csat_answers")
 
 # Columns that hold a phone number, and those that hold text in which one may stand.
 _NUMBERS = ("callerid", "called_num", "caller_number", "called_number")
@@ -36,6 +45,9 @@ def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Cal
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
+        made_of = _made_of(connection, callers, secret_key)
+        if _is_as_left(connection, published, made_of):
+            shutil.copyfile(published, copy)
         _build(connection, copy, callers, secret_key)
         # A program that opens the copy for writing would shut all others out, and its changes would be lost.
         copy.chmod(0o444)
@@ -45,6 +57,7 @@ def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Cal
         published.with_name(published.name + ".wal").unlink(missing_ok=True)
         copy.replace(published)
         _sync(published.parent)
+        _note(connection, published, made_of)
     except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
         raise WarehouseError(
             f"cannot publish to {published}: {str(error).splitlines()[0]}; mend this and run again: "
@@ -92,27 +105,87 @@ def _build(connection: duckdb.DuckDBPyConnection, copy: Path, callers: Callers, 
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy")
     try:
         for schema in ("cdr", "marts"):
-            connection.execute(f"CREATE SCHEMA copy.{schema}")
-        for schema, table, comment in _tables(connection):
-            columns = connection.execute(
-                """SELECT column_name, comment FROM duckdb_columns() WHERE database_name = current_database()
-                   AND schema_name = ? AND table_name = ? ORDER BY column_index""",
-                [schema, table],
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
+        there = set(
+            connection.execute(
+                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'copy'"
             ).fetchall()
-            name = f'copy.{schema}."{table}"'
-            shown = _shown([column for column, _ in columns], callers)
-            connection.execute(f'CREATE TABLE {name} AS SELECT {shown} FROM {schema}."{table}"')
-            if comment:
-                connection.execute(f"COMMENT ON TABLE {name} IS {quoted(comment)}")
-            for column, text in columns:
-                if text:
-                    connection.execute(f'COMMENT ON COLUMN {name}."{column}" IS {quoted(text)}')
+        )
+        for schema, table, comment in _tables(connection):
+            columns = _columns(connection, schema, table)
+            shown = _shown([column for column, _, _ in columns], callers)
+            if table not in _BY_HOUR or (schema, table) not in there or not _renew(connection, schema, table, shown):
+                _write(connection, f'{schema}."{table}"', shown, comment, columns)
         connection.execute("CHECKPOINT copy")
     finally:
         # After a full disk neither may work, which must not hide the reason.
         with suppress(duckdb.Error):
             connection.execute("RESET VARIABLE secret_key")
             connection.execute("DETACH copy")
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    shown: str,
+    comment: str | None,
+    columns: list[tuple[str, str, str | None]],
+) -> None:
+    """The whole table, and what it and its columns hold."""
+    connection.execute(f"CREATE OR REPLACE TABLE copy.{table} AS SELECT {shown} FROM {table}")
+    if comment:
+        connection.execute(f"COMMENT ON TABLE copy.{table} IS {quoted(comment)}")
+    for column, _, text in columns:
+        if text:
+            connection.execute(f'COMMENT ON COLUMN copy.{table}."{column}" IS {quoted(text)}')
+
+
+def _renew(connection: duckdb.DuckDBPyConnection, schema: str, table: str, shown: str) -> bool:
+    """Writes the hours that changed; False if that cannot make the tables equal."""
+    changed = f"FROM cdr.unpublished_hours WHERE table_name = '{table if schema == 'marts' else 'calls'}'"
+    if connection.execute(f"{changed} AND hour IS NULL").fetchone():
+        return False
+    name = f'{schema}."{table}"'
+    is_changed = f"partition_hour IN (SELECT hour {changed})"
+    connection.execute(f"DELETE FROM copy.{name} WHERE {is_changed}")
+    connection.execute(f"INSERT INTO copy.{name} SELECT {shown} FROM {name} WHERE {is_changed}")
+    counts = connection.execute(f"SELECT (SELECT count(*) FROM copy.{name}) = (SELECT count(*) FROM {name})")
+    return counts.fetchone() == (True,)
+
+
+def _made_of(connection: duckdb.DuckDBPyConnection, callers: Callers, secret_key: str) -> str:
+    """The same as long as a row of the warehouse would look the same in the copy."""
+    columns = [
+        (schema, table, text, _columns(connection, schema, table)) for schema, table, text in _tables(connection)
+    ]
+    return hashlib.sha256(repr((columns, callers.value, secret_key)).encode()).hexdigest()
+
+
+def _is_as_left(connection: duckdb.DuckDBPyConnection, published: Path, made_of: str) -> bool:
+    left = connection.execute("SELECT inode, size, modified, made_of FROM raw.published_copy").fetchone()
+    return published.exists() and left == (*_identity(published), made_of)
+
+
+def _note(connection: duckdb.DuckDBPyConnection, published: Path, made_of: str) -> None:
+    # After the copy is in place: a run that is killed between the two has the next one write everything.
+    with transaction(connection):
+        connection.execute("DELETE FROM raw.published_copy")
+        connection.execute("INSERT INTO raw.published_copy VALUES (?, ?, ?, ?)", [*_identity(published), made_of])
+        connection.execute("DELETE FROM cdr.unpublished_hours")
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> list[tuple[str, str, str | None]]:
+    """Name, type and description."""
+    return connection.execute(
+        """SELECT column_name, data_type, comment FROM duckdb_columns() WHERE database_name = current_database()
+           AND schema_name = ? AND table_name = ? ORDER BY column_index""",
+        [schema, table],
+    ).fetchall()
 
 
 def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str | None]]:

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from cdr_assets.dbt import NodeResult, build
-from cdr_assets.settings import Settings
-from cdr_assets.warehouse import Warehouse, clear_stale_hours
+from cdr_assets.settings import Callers, Settings
+from cdr_assets.warehouse import Warehouse, clear_stale_hours, publish
 from cdr_assets_tests.marts import centre, real_calls
 
 
@@ -31,6 +31,28 @@ class Marts:
         with self.warehouse.connect("test") as connection:
             clear_stale_hours(connection)
         return {name: result for name, result in results.items() if result.status == "warn"}
+
+    def publish(self) -> None:
+        """Brings the published copy up to date."""
+        with self.warehouse.connect("test") as connection:
+            publish(connection, self.settings.published_path, Callers.CLEAR, "key")
+
+    def published_differences(self) -> dict[str, int]:
+        """Rows that the published copy has and the warehouse has not, or the other way round, by table."""
+        with self.warehouse.connect("test") as connection:
+            connection.execute(f"ATTACH '{self.settings.published_path}' AS published (READ_ONLY)")
+            names = connection.execute(
+                "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'published'"
+            ).fetchall()
+            differences = {}
+            for (name,) in names:
+                ours, theirs = f"FROM {name}", f"FROM published.{name}"
+                row = connection.execute(
+                    f"""SELECT count(*) FROM (
+                        ({ours} EXCEPT ALL {theirs}) UNION ALL ({theirs} EXCEPT ALL {ours}))"""
+                ).fetchone()
+                differences[name] = row[0] if row else -1
+            return differences
 
     def frame(self, query: str) -> pl.DataFrame:
         with self.warehouse.connect("test") as connection:
@@ -97,6 +119,7 @@ def live_through(marts: Marts, seed: int, pieces: int, changes: int) -> None:
         fetched_at = dt.datetime(2026, 10, 26, tzinfo=dt.UTC) + dt.timedelta(days=step)
         centre.load(marts.warehouse, calls, read, fetched_at)
         marts.build()
+        marts.publish()
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,11 @@
 """The published copy: put in place whole, whatever lies beside it, and the key of its pseudonyms."""
 
+import datetime as dt
 import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from cdr_assets.settings import Callers
@@ -44,6 +46,56 @@ def test_a_reader_keeps_what_it_opened_and_the_next_sees_the_newest(published: P
         republish(published, "second")
         assert early.execute("SELECT reason FROM cdr.rejected_records").fetchall() == [("first",)]
         assert reasons(published) == [("second",)]
+
+
+def add_call(connection: duckdb.DuckDBPyConnection, key: str, hour: dt.datetime, *, noted: bool = True) -> None:
+    connection.execute("INSERT INTO cdr.calls (key, partition_hour) VALUES (?, ?)", [key, hour])
+    if noted:
+        connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [hour])
+
+
+def test_what_did_not_change_is_not_written_again(published: Path) -> None:
+    def keys(callers: Callers = Callers.PSEUDONYM) -> list[str]:
+        with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+            publish(connection, published, callers, "key")
+        with open_published(published) as connection:
+            return [key for (key,) in connection.execute("SELECT key FROM cdr.calls ORDER BY key").fetchall()]
+
+    later = HOUR + dt.timedelta(hours=1)
+    with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+        add_call(connection, "a", HOUR)
+        add_call(connection, "b", later)
+    assert keys() == ["a", "b"]
+    with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+        connection.execute("UPDATE cdr.calls SET key = key || '2'")
+        connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [later])
+    assert keys() == ["a", "b2"]
+    # Made otherwise, replaced by another file, or with another number of rows: everything is written.
+    assert keys(Callers.CLEAR) == ["a2", "b2"]
+    with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+        connection.execute("UPDATE cdr.calls SET key = 'c' WHERE key = 'a2'")
+    other = published.with_name("other")
+    other.write_bytes(published.read_bytes())
+    other.replace(published)
+    assert keys(Callers.CLEAR) == ["b2", "c"]
+    with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+        add_call(connection, "d", HOUR, noted=False)
+    assert keys(Callers.CLEAR) == ["b2", "c", "d"]
+
+
+def test_the_copy_does_not_grow_by_being_published(published: Path) -> None:
+    sizes = []
+    for _ in range(12):
+        with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+            connection.execute("DELETE FROM cdr.calls")
+            connection.execute(
+                "INSERT INTO cdr.calls (key, partition_hour) SELECT md5(i::VARCHAR), ? FROM range(20000) AS r (i)",
+                [HOUR],
+            )
+            connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [HOUR])
+            publish(connection, published, Callers.PSEUDONYM, "key")
+        sizes.append(published.stat().st_size)
+    assert max(sizes) < 3 * sizes[0], sizes
 
 
 def test_what_a_program_wrote_into_the_copy_never_reaches_the_next_one(published: Path) -> None:

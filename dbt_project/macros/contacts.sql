@@ -20,6 +20,10 @@
 
 {% macro get_incremental_stale_contacts_sql(arguments) -%}
     {%- set columns = get_quoted_csv(arguments.dest_columns | map(attribute='name')) -%}
+    {{ note_unpublished(
+        'select partition_hour from ' ~ arguments.target_relation ~ ' where ' ~ is_stale_contact()
+        ~ ' union select partition_hour from ' ~ arguments.temp_relation
+    ) }};
     delete from {{ arguments.target_relation }} where {{ is_stale_contact() }};
     delete from {{ arguments.target_relation }}
     where
@@ -29,17 +33,27 @@
     select {{ columns }} from {{ arguments.temp_relation }}
 {%- endmacro %}
 
-{# Post-hook: as hours are loaded, the windows of contacts before them close, whether their calls changed or not. #}
+{# When the newest hour ends that is loaded: windows up to then are closed. #}
+{% macro loaded_until() -%} (select max(ends_at_utc) from {{ ref('dim_hours') }} where is_loaded) {%- endmacro %}
+
+{# Whether a window of a contact has closed, or opened again, since the contact was built. #}
+{% macro window_differs() -%}
+    not window_7d_closed
+    and (
+        window_24h_closed <> (started_at_utc + interval 24 hours <= {{ loaded_until() }})
+        or window_7d_closed <> (started_at_utc + interval 168 hours <= {{ loaded_until() }})
+    )
+{%- endmacro %}
+
+{# Post-hooks: as hours are loaded, the windows of contacts before them close, whether their calls changed or not. #}
+{% macro note_closed_windows() -%}
+    {{ note_unpublished('select partition_hour from ' ~ this ~ ' where ' ~ window_differs()) }}
+{%- endmacro %}
+
 {% macro close_windows() -%}
-    update {{ this }} as contact
+    update {{ this }}
     set
-        window_24h_closed = started_at_utc + interval 24 hours <= until_utc,
-        window_7d_closed = started_at_utc + interval 168 hours <= until_utc
-    from (select max(ends_at_utc) as until_utc from {{ ref('dim_hours') }} where is_loaded)
-    where
-        not window_7d_closed
-        and (
-            window_24h_closed <> (started_at_utc + interval 24 hours <= until_utc)
-            or window_7d_closed <> (started_at_utc + interval 168 hours <= until_utc)
-        )
+        window_24h_closed = started_at_utc + interval 24 hours <= {{ loaded_until() }},
+        window_7d_closed = started_at_utc + interval 168 hours <= {{ loaded_until() }}
+    where {{ window_differs() }}
 {%- endmacro %}

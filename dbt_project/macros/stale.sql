@@ -44,6 +44,9 @@
 {% macro get_incremental_stale_hours_sql(arguments) -%}
     {%- set column = config.get('meta').stale -%}
     {%- set columns = get_quoted_csv(arguments.dest_columns | map(attribute='name')) -%}
+    {%- if column == 'partition_hour' %}
+    {{ note_unpublished('select * from ' ~ stale(column) ~ ' union select partition_hour from ' ~ arguments.temp_relation) }};
+    {%- endif %}
     delete from {{ arguments.target_relation }}
     where {{ column }} in (
         select * from {{ stale(column) }}

@@ -1,6 +1,6 @@
 {{ config(
     incremental_strategy='stale_contacts',
-    post_hook="{{ close_windows() }}"
+    post_hook=["{{ note_closed_windows() }}", "{{ close_windows() }}"]
 ) }}
 
 -- Calls with the same callid are legs of one contact. A leg joins the earliest leg of the 24 hours before it, so that

@@ -1,0 +1,152 @@
+"""Hours of calls, source to tables: ours and what a user would pick instead, on the same calls, in one go.
+
+    python -m benchmarks.backfill [--hours 24 ...] [--latency-ms 0 ...] [--rounds 3] [--only floor ...]
+
+Every contender starts from an empty database in a process of its own; the rounds are interleaved, so that a busy
+moment of the machine meets them all. What landed is compared with what the server holds. Ratios are of medians.
+"""
+
+import datetime as dt
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import duckdb
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+START = dt.datetime(2026, 3, 2)
+CALLS_PER_HOUR = 2000
+
+# The module, its further argument, and what the tables are called.
+_OURS = {"calls": "cdr.calls"} | {name: f"cdr.{name}" for name in ("call_history", "csat_answers", "call_tags")}
+_PLAIN = {name: name for name in ("calls", "call_history", "csat_answers", "call_tags")}
+_DLT = {"calls": "records.calls"} | {
+    name: f"records.calls__{name}" for name in ("call_history", "csat_answers", "call_tags")
+}
+CONTENDERS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "floor": ("floor", "", _PLAIN),
+    "cdr_assets, tables": ("ours", "tables", _OURS),
+    "cdr_assets, whole": ("ours", "", _OURS),
+    "script with pandas": ("pandas_script", "", _PLAIN),
+    "dlt, tuned": ("dlt_tables", "tuned", _DLT),
+    "dlt as it comes": ("dlt_tables", "", _DLT),
+}
+
+console = Console()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run: seconds of the clock, of the processors, and the most memory of its largest process in MB."""
+
+    wall: float
+    cpu: float
+    memory: float
+
+
+@contextmanager
+def served(finish: dt.datetime, latencies: Sequence[int]) -> Iterator[tuple[list[str], dict[str, Any]]]:
+    """The addresses of a server, one for each latency, and what a correct load holds."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.server", f"{START}", f"{finish}", f"{CALLS_PER_HOUR}", *map(str, latencies)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    try:
+        urls = [server.stdout.readline().strip() for _ in latencies]
+        yield urls, orjson.loads(server.stdout.readline())
+    finally:
+        server.kill()
+        server.wait()
+
+
+def run(name: str, url: str, finish: dt.datetime, truth: dict[str, Any]) -> Measured:
+    """Runs a contender; raises where it failed, or something else than the truth landed."""
+    module, argument, tables = CONTENDERS[name]
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        database = Path(folder) / "calls.duckdb"
+        command = [f"benchmarks.contenders.{module}", url, f"{START}", f"{finish}", f"{database}", argument]
+        began = time.perf_counter()
+        with (Path(folder) / "output").open("w+") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *filter(None, command)], stdout=output, stderr=subprocess.STDOUT
+            )
+            _, status, used = os.wait4(process.pid, 0)
+            wall = time.perf_counter() - began
+            if status:
+                output.seek(0)
+                raise RuntimeError(f"{name} failed: {output.read()[-2000:]}")
+        _check(name, database, tables, truth)
+        return Measured(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
+def _check(name: str, database: Path, tables: dict[str, str], truth: dict[str, Any]) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{database}' AS loaded (READ_ONLY)")
+        connection.execute("USE loaded")
+        rows = {
+            table: (connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,))[0]
+            for table, stored in tables.items()
+        }
+        keys = connection.execute(f"SELECT key FROM {tables['calls']} ORDER BY key").fetchall()
+    landed = {"rows": rows, "keys": hashlib.md5("".join(key for (key,) in keys).encode()).hexdigest()}
+    if landed != truth:
+        raise RuntimeError(f"{name} landed {landed}, and the server holds {truth}")
+
+
+def main(
+    hours: Annotated[list[int], typer.Option(help="Lengths of the backfill.")] = [24, 168],  # noqa: B006
+    latency_ms: Annotated[list[int], typer.Option(help="Of each answer.")] = [0, 50],  # noqa: B006
+    rounds: int = 3,
+    only: Annotated[list[str] | None, typer.Option(help="Contenders; all if not given.")] = None,
+) -> None:
+    names = only or list(CONTENDERS)
+    for length in hours:
+        finish = START + dt.timedelta(hours=length)
+        with served(finish, latency_ms) as (urls, truth):
+            for latency, url in zip(latency_ms, urls, strict=True):
+                measured: dict[str, list[Measured]] = {name: [] for name in names}
+                for number in range(rounds):
+                    for name in names:
+                        measured[name].append(run(name, url, finish, truth))
+                        last = measured[name][-1]
+                        console.print(f"round {number + 1}, {name}: {last.wall:.1f} s", style="dim", highlight=False)
+                _print(f"{length} hours, latency {latency} ms", truth["rows"]["calls"], measured)
+
+
+def _print(title: str, calls: int, measured: dict[str, list[Measured]]) -> None:
+    table = Table(title=f"{title}, {calls:,} calls", title_justify="left")
+    for column in ("", "best", "median s", "CPU s", "peak MB", "calls a second", "of the floor", "of ours, tables"):
+        table.add_column(column, justify="right" if column else "left")
+    walls = {name: median(run.wall for run in runs) for name, runs in measured.items()}
+    floor, ours = walls.get("floor"), walls.get("cdr_assets, tables")
+    for name, runs in measured.items():
+        table.add_row(
+            name,
+            f"{min(run.wall for run in runs):.1f}",
+            f"{walls[name]:.1f}",
+            f"{median(run.cpu for run in runs):.1f}",
+            f"{max(run.memory for run in runs):.0f}",
+            f"{calls / walls[name]:,.0f}",
+            f"{walls[name] / floor:.2f}" if floor else "",
+            f"{walls[name] / ours:.2f}" if ours else "",
+        )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
