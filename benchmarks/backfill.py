@@ -57,10 +57,12 @@ class Measured:
 
 
 @contextmanager
-def served(finish: dt.datetime, latencies: Sequence[int]) -> Iterator[tuple[list[str], dict[str, Any]]]:
+def served(
+    start: dt.datetime, finish: dt.datetime, latencies: Sequence[int]
+) -> Iterator[tuple[list[str], dict[str, Any]]]:
     """The addresses of a server, one for each latency, and what a correct load holds."""
     server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.server", f"{START}", f"{finish}", f"{CALLS_PER_HOUR}", *map(str, latencies)],
+        [sys.executable, "-m", "benchmarks.server", f"{start}", f"{finish}", f"{CALLS_PER_HOUR}", *map(str, latencies)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -117,7 +119,7 @@ def main(
     names = only or list(CONTENDERS)
     for length in hours:
         finish = START + dt.timedelta(hours=length)
-        with served(finish, latency_ms) as (urls, truth):
+        with served(START, finish, latency_ms) as (urls, truth):
             for latency, url in zip(latency_ms, urls, strict=True):
                 measured: dict[str, list[Measured]] = {name: [] for name in names}
                 for number in range(rounds):

@@ -39,8 +39,16 @@ def main() -> None:
     hours = hours_between(hourly_partitions(settings), start, finish, dt.datetime.now(dt.UTC))
     stages = sys.argv[3:] or STAGES
     keys = [key for key in hourly().asset_layer.executable_asset_keys if key.path[0] in stages]
+    # Whoever started this reads its output when it has ended: a full pipe would stop it for ever.
+    quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
     with DagsterInstance.get() as instance:
-        done = execute_job(reconstructable(hourly), instance=instance, tags=range_tags(hours), asset_selection=keys)
+        done = execute_job(
+            reconstructable(hourly),
+            instance=instance,
+            run_config=quiet,
+            tags=range_tags(hours),
+            asset_selection=keys,
+        )
     sys.exit(not done.success)
 
 

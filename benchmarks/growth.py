@@ -1,0 +1,161 @@
+"""One fresh hour, publishing and the analysts' questions, on warehouses from empty to many millions of calls.
+
+    python -m benchmarks.growth [--weeks 0 --weeks 3 ...]
+
+A week of 2,000 calls an hour is loaded and built once. Older weeks are that one over again, moved back in time under
+other keys, by SQL in every table: what is measured comes after. Then two fresh hours are run: the first publishes
+everything, since such a warehouse was never published, and the second what changed.
+"""
+
+import datetime as dt
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import duckdb
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.backfill import served
+from benchmarks.contenders.ours import configure
+from cdr_assets.warehouse import open_published
+from cdr_assets.warehouse.warehouse import open_as
+
+# From ten to ten: the fresh hours after the week are busy ones.
+START = dt.datetime(2026, 3, 2, 10)
+HOUR = dt.timedelta(hours=1)
+WEEK = 168 * HOUR
+
+_QUESTIONS = Path(__file__).parents[1] / "docs" / "questions"
+# One row a queue, an agent or an hour, and made anew by every build; or not about calls.
+_NOT_REPEATED = ("dim_agents", "dim_queues", "dim_hours", "warehouse", "stale_hours", "published_copy", "thresholds")
+_KEYS = ("key", "callid", "call_key", "first_call_key")
+
+console = Console()
+
+
+def repeat_week(connection: duckdb.DuckDBPyConnection, weeks: int) -> None:
+    """Adds so many older weeks to a warehouse of one."""
+    tables = connection.execute(
+        """SELECT schema_name, table_name, list((column_name, data_type)) FROM duckdb_columns()
+           JOIN duckdb_tables() USING (database_name, schema_name, table_name)
+           WHERE database_name = current_database() AND table_name NOT IN (SELECT unnest(?)) GROUP BY ALL""",
+        [list(_NOT_REPEATED)],
+    ).fetchall()
+    for schema, table, columns in tables:
+        name = f'{schema}."{table}"'
+        moved = [f'{column} - to_days(7 * week) AS "{column}"' for column, kind in columns if kind.startswith("TIME")]
+        moved += [f'({column} - to_days(7 * week))::DATE AS "{column}"' for column, kind in columns if kind == "DATE"]
+        moved += [f"{column} || '-' || week AS \"{column}\"" for column, _ in columns if column in _KEYS]
+        if moved and table != "unpublished_hours":
+            connection.execute(
+                f"""INSERT INTO {name} SELECT * EXCLUDE (week) REPLACE ({", ".join(moved)})
+                    FROM (FROM {name}) CROSS JOIN (SELECT unnest(range(1, {weeks + 1})) AS week)"""
+            )
+
+
+def cdr(*arguments: str) -> float:
+    """Runs `cdr` in a process of its own; returns its seconds."""
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-m", "cdr_assets.cli", *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return time.perf_counter() - began
+
+
+def publishing_seconds() -> float:
+    """Of the newest run."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.get() as instance:
+        [run] = instance.get_runs(limit=1)
+        [stats] = instance.get_run_step_stats(run.run_id, ["published__cdr"])
+        assert stats.start_time
+        assert stats.end_time
+        return stats.end_time - stats.start_time
+
+
+def ask(published: Path) -> dict[str, float]:
+    """Seconds of each question, the median of three."""
+    seconds = {}
+    for question in sorted(_QUESTIONS.glob("*.sql")):
+        taken = []
+        for _ in range(3):
+            with open_published(published) as connection:
+                began = time.perf_counter()
+                connection.execute(question.read_text(encoding="utf-8")).fetchall()
+                taken.append(time.perf_counter() - began)
+        seconds[question.stem] = median(taken)
+    return seconds
+
+
+def main(
+    weeks: Annotated[list[int], typer.Option(help="Older weeks; 3 make a million calls.")] = [0, 2, 14, 30],  # noqa: B006
+) -> None:
+    table = Table(title="A fresh hour of a busy morning, source to published copy", title_justify="left")
+    for column in (
+        "calls before",
+        "s",
+        "s without publishing",
+        "publishing s",
+        "publishing all s",
+        "warehouse MB",
+        "copy MB",
+    ):
+        table.add_column(column, justify="right")
+    answered: dict[str, dict[str, float]] = {}
+    with (
+        tempfile.TemporaryDirectory(prefix="growth-") as folder,
+        served(START, START + WEEK + 2 * HOUR, [0]) as (urls, _),
+    ):
+        database = Path(folder) / "cdr.duckdb"
+        first, second, end = (START + WEEK + n * HOUR for n in range(3))
+
+        def measure(calls: str) -> None:
+            cdr("backfill", f"{first}", f"{second}")
+            publishing_all = publishing_seconds()
+            whole = cdr("backfill", f"{second}", f"{end}")
+            publishing = publishing_seconds()
+            published = Path(os.environ["CDR_PUBLISHED"])
+            sizes = [f"{path.stat().st_size / 1e6:,.0f}" for path in (database, published)]
+            row = [whole, whole - publishing, publishing, publishing_all]
+            table.add_row(calls, *(f"{seconds:.1f}" for seconds in row), *sizes)
+            console.print(
+                f"{calls} calls: {whole:.1f} s, of it publishing {publishing:.1f} s", style="dim", highlight=False
+            )
+            answered[calls] = ask(published)
+
+        configure(urls[0], START - max(weeks) * WEEK, database)
+        measure("none")
+        for path in Path(folder).iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        cdr("backfill", f"{START}", f"{first}")
+        base = Path(folder) / "base"
+        database.rename(base)
+        for count in weeks:
+            shutil.copyfile(base, database)
+            connection = open_as("warehouse", database, "STORAGE_VERSION 'v1.5.0'")
+            repeat_week(connection, count)
+            connection.execute("DELETE FROM raw.published_copy")
+            (calls,) = connection.execute("SELECT count(*) FROM cdr.calls").fetchone() or (0,)
+            connection.close()
+            measure(f"{calls:,}")
+    console.print(table)
+    questions = Table(title="Seconds of the questions", title_justify="left")
+    questions.add_column("question")
+    for calls in answered:
+        questions.add_column(calls, justify="right")
+    for question in next(iter(answered.values())):
+        questions.add_row(question, *(f"{seconds[question]:.2f}" for seconds in answered.values()))
+    console.print(questions)
+
+
+if __name__ == "__main__":
+    typer.run(main)
