@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     cdr_data_dir: Path = Path("data")
     cdr_warehouse: Path | None = None
     cdr_published: Path | None = None
+    cdr_raw_pages_days: int | None = Field(default=None, ge=1)
     cdr_callers: Callers = Callers.PSEUDONYM
     cdr_secret_key: SecretStr | None = Field(default=None, repr=False)
 

@@ -28,7 +28,7 @@ from cdr_assets.assets.keys import PAGES_KEY, table_metadata
 from cdr_assets.fetching import Fetch, fetch_all, fetch_of, pages_frame
 from cdr_assets.resources import Alotech
 from cdr_assets.schema import CDR_PAGES
-from cdr_assets.warehouse import Warehouse, add_failed_fetches, claim, replace_pages
+from cdr_assets.warehouse import Warehouse, add_failed_fetches, claim, drop_pages, replace_pages
 
 
 def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
@@ -52,6 +52,8 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         narrowed_by = config.narrowed_by()
         with warehouse.connect(holder(context)) as connection:
             claim(connection, alotech.settings.source, warehouse.path)
+            if days := alotech.settings.cdr_raw_pages_days:
+                drop_pages(connection, days)
         hours = hours_in(context)
         fetches = [fetch_of(hour) for hour in {hour.start: hour for hour in hours}.values()]
         asked = {fetch: partial(fetch, filters=filters, sorting=config.sorting.value) for fetch in fetches}

@@ -75,6 +75,12 @@ def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) ->
     connection.unregister("incoming_pages")
 
 
+def drop_pages(connection: duckdb.DuckDBPyConnection, days: int) -> None:
+    """Drops the pages that were fetched more than so many days ago. Their calls stay."""
+    before = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
+    connection.execute("DELETE FROM raw.cdr_pages WHERE fetched_at < ?", [before])
+
+
 def _replace_pages_of_keys(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """

@@ -149,6 +149,17 @@ def test_one_call_that_fails_costs_only_itself(
     assert not files_with_the_token(tmp_path)
 
 
+def test_old_pages_go_and_their_calls_stay(make_pipeline: Callable[..., Pipeline]) -> None:
+    later = HOUR + dt.timedelta(hours=1)
+    with Sandbox(ListedCalls([record("a"), record("b", later)]), token=TOKEN) as sandbox:
+        pipeline = make_pipeline(sandbox.base_url, cdr_raw_pages_days=1)
+        assert pipeline.run(HOUR).success
+        pipeline.ask("UPDATE raw.cdr_pages SET fetched_at = fetched_at - INTERVAL 25 HOUR")
+        assert pipeline.run(later).success
+    assert pipeline.ask("SELECT DISTINCT partition_hour FROM raw.cdr_pages") == [(later,)]
+    assert pipeline.ask_published("SELECT key FROM cdr.calls ORDER BY key") == [("a",), ("b",)]
+
+
 def test_many_open_calls_are_asked_for_by_their_hour(make_pipeline: Callable[..., Pipeline]) -> None:
     calls = ListedCalls([record(f"{n}", HOUR + dt.timedelta(seconds=n), hangupdate=None) for n in range(50)])
     with Sandbox(calls, token=TOKEN) as sandbox:
