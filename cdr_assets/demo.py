@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from cdr_assets.cli import console, print_table, run_backfill
 from cdr_assets.settings import ROOT, Settings, SettingsError, read_settings
-from cdr_assets.terminal import use_dagster_home
+from cdr_assets.terminal import open_instance
 
 _DEMO_DAYS = 3
 
@@ -96,7 +96,9 @@ def _end(*_: object) -> NoReturn:
 
 
 def _dagster_dev(settings: Settings, port: int) -> None:
-    use_dagster_home(settings)
+    # Opened once before: what Dagster starts opens it several times at once.
+    with open_instance(settings):
+        pass
     command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(
         [*command, "--workspace", str(ROOT / "workspace.yaml")],

@@ -88,7 +88,7 @@ def backfill(
                 published.add(event.partition)
 
     problems: list[str] = []
-    with _instance(settings) as instance:
+    with open_instance(settings) as instance:
         job = build_defs(settings).resolve_job_def("hourly")
         for group in consecutive(hours):
             before = len(published)
@@ -118,7 +118,7 @@ def refresh(settings: Settings, name: str, key: str) -> list[tuple[str, dt.datet
     from cdr_assets.warehouse import Warehouse, calls_of, read_narrowed_pages
 
     run_id = make_new_run_id()
-    with _instance(settings) as instance:
+    with open_instance(settings) as instance:
         job = build_defs(settings).resolve_job_def("refresh_call")
         problem = _run(job, instance, run_id=run_id, run_config=config_of("ask_for_call", **{name: key}))
     if problem:
@@ -151,13 +151,19 @@ def ended_hours(settings: Settings, start: dt.datetime, finish: dt.datetime, now
 
 
 @contextmanager
-def _instance(settings: Settings) -> Iterator["DagsterInstance"]:
+def open_instance(settings: Settings) -> Iterator["DagsterInstance"]:
+    """Dagster's instance of these settings. Raises BackfillError where Dagster cannot write."""
     from dagster import DagsterInstance
+    from filelock import FileLock
     from sqlalchemy.exc import OperationalError
 
     home = use_dagster_home(settings)
     try:
-        with DagsterInstance.get() as instance:
+        # Dagster makes its databases when they are first opened, and fails where two processes do so at once.
+        with FileLock(home / ".opening.lock"):
+            instance = DagsterInstance.get()
+            _ = instance.schedule_storage
+        with instance:
             yield instance
     except OperationalError as error:
         # Dagster writes every event of a run: where it cannot, there is no run to tell it in.

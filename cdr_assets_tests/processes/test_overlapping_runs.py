@@ -1,21 +1,35 @@
 """Runs of several processes at once, of both executors, with readers beside them: none fails, none sees half."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from cdr_assets.sandbox import Sandbox
-from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline
+from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, settings_for
 from cdr_assets_tests.processes.conftest import (
     ONE_HOUR,
     await_success,
     changing,
+    environment_for,
     hours_of_calls,
     reading,
     start_backfill,
     start_multiprocess,
 )
+
+# Imported before, so that they meet where the databases are made.
+_OPENS_DAGSTER = """
+import dagster, dagster._core.storage.event_log.sqlite, dagster._core.storage.runs.sqlite
+from cdr_assets.settings import read_settings
+from cdr_assets.terminal import open_instance
+print("ready", flush=True)
+input()
+with open_instance(read_settings()) as instance:
+    instance.get_runs(limit=1)
+"""
 
 
 def test_runs_of_both_executors_overlap_with_a_reader(make_pipeline: Callable[..., Pipeline], tmp_path: Path) -> None:
@@ -37,6 +51,30 @@ def test_runs_of_both_executors_overlap_with_a_reader(make_pipeline: Callable[..
     assert pipeline.ask("SELECT count(*) FROM cdr.stale_hours") == [(0,)]
     assert met.reads > 0
     assert (met.failed, met.torn) == ([], [])
+
+
+def test_processes_that_start_together_in_a_fresh_folder(tmp_path: Path) -> None:
+    settings = settings_for("http://127.0.0.1:1/api/", tmp_path / "data")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", _OPENS_DAGSTER],
+            env=environment_for(settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(6)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        await_success(process)
 
 
 @pytest.mark.campaign

@@ -38,14 +38,16 @@ _AUTOMATION = """{
 
 
 class RefusesAnHour(RefusedDate):
-    """Refuses the window in which the hour begins, until it is mended."""
+    """Refuses the window in which the hour begins, until it is mended; every answer takes `seconds`."""
 
     def __init__(self, hour: dt.datetime) -> None:
         super().__init__()
         self._start = f"{hour:%Y-%m-%d %H:%M:%S}"
         self.mended = False
+        self.seconds = 0.0
 
     def is_meant(self, exchange: Exchange) -> bool:
+        time.sleep(self.seconds)
         asked = exchange.parameters
         return not self.mended and asked["startdate"] <= self._start < asked["finishdate"]
 

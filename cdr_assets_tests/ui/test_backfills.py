@@ -23,6 +23,16 @@ _LAUNCH = """mutation($backfill: LaunchBackfillParams!) {
         __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
     }
 }"""
+_LAUNCH_FAILED = """mutation($of: String!) {
+    reexecutePartitionBackfill(reexecutionParams: {parentRunId: $of, strategy: FROM_FAILURE}) {
+        __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+    }
+}"""
+_CANCEL = "mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }"
+_PARTITIONS_OF = """query($id: String!) {
+    partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { partitionNames } }
+}"""
+_RUNS_UNDER_WAY = "{ runsOrError(filter: {statuses: [STARTED, CANCELING]}) { ... on Runs { results { runId } } } }"
 _BACKFILLS = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status } } } }"
 _KEYS = "{ assetNodes { assetKey { path } } }"
 
@@ -44,18 +54,56 @@ def test_schedules_and_sensor_are_on_by_default(dev: Dev) -> None:
     assert set(dev.automation.values()) == {"RUNNING"}
 
 
-def test_a_backfill_by_graphql_reaches_the_published_copy(dev: Dev) -> None:
-    hours = dev.hours[-2:]
+def launch(dev: Dev, keys: list[str]) -> str:
+    """Launches a backfill of the hourly assets' partitions; returns its id."""
+    paths = [node["assetKey"]["path"] for node in dev.ask(_KEYS)["assetNodes"]]
     backfill = {
-        "assetSelection": [{"path": node["assetKey"]["path"]} for node in dev.ask(_KEYS)["assetNodes"]],
-        "partitionNames": dev.keys[-2:],
+        "assetSelection": [{"path": path} for path in paths if path != ["published", "daily_report"]],
+        "partitionNames": keys,
         "title": "by GraphQL",
     }
     launched = dev.ask(_LAUNCH, backfill=backfill)["launchPartitionBackfill"]
     assert launched["__typename"] == "LaunchBackfillSuccess", launched
+    return str(launched["backfillId"])
+
+
+def test_a_backfill_by_graphql_reaches_the_published_copy(dev: Dev) -> None:
+    hours = dev.hours[-2:]
+    launch(dev, dev.keys[-2:])
     assert ended_backfill(dev) == "COMPLETED_SUCCESS"
     published = dev.published()
     assert {hour: published.get(hour) for hour in hours} == dict.fromkeys(hours, CALLS_AN_HOUR)
+
+
+def test_failed_hours_are_launched_again_by_graphql(dev: Dev) -> None:
+    failed = launch(dev, dev.keys[1:4])
+    assert ended_backfill(dev) == "COMPLETED_FAILED"
+    assert set(dev.hours[1:4]) - set(dev.published()) == {dev.hours[2]}
+    dev.refused.mended = True
+    again = dev.ask(_LAUNCH_FAILED, of=failed)["reexecutePartitionBackfill"]
+    assert again["__typename"] == "LaunchBackfillSuccess", again
+    assert ended_backfill(dev) == "COMPLETED_SUCCESS"
+    dev.refused.mended = False
+    assert dev.published()[dev.hours[2]] == CALLS_AN_HOUR
+    # The good hours were left alone.
+    counts = dev.ask(_PARTITIONS_OF, id=again["backfillId"])["partitionBackfillOrError"]["partitionNames"]
+    assert counts == [dev.keys[2]]
+
+
+def test_a_cancelled_backfill_ends_soon_and_leaves_nothing_behind(dev: Dev) -> None:
+    dev.refused.seconds = 15
+    cancelled = launch(dev, dev.keys[4:6])
+    dev.wait_for(lambda: dev.ask(_RUNS_UNDER_WAY)["runsOrError"]["results"] != [], "the run to start")
+    told = dev.ask(_CANCEL, id=cancelled)["cancelPartitionBackfill"]
+    assert told["__typename"] == "CancelBackfillSuccess", told
+    assert ended_backfill(dev) == "CANCELED"
+    dev.wait_for(lambda: dev.ask(_RUNS_UNDER_WAY)["runsOrError"]["results"] == [], "the run to end")
+    assert not set(dev.hours[4:6]) & set(dev.published())
+    # Neither the lock nor a pool's slot is still taken.
+    dev.refused.seconds = 0
+    launch(dev, dev.keys[4:6])
+    assert ended_backfill(dev) == "COMPLETED_SUCCESS"
+    assert set(dev.hours[4:6]) <= set(dev.published())
 
 
 @pytest.fixture

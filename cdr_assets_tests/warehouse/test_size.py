@@ -55,7 +55,8 @@ def test_old_pages_are_dropped_and_make_room(tmp_path: Path) -> None:
         with warehouse.connect("test") as connection:
             ago = 40 - day
             drop_pages(connection, ago + 3)
-            replace_pages(connection, pages(range(50 * day, 50 * day + 50), day, NOW - dt.timedelta(days=ago)))
+            fetched_at = NOW - dt.timedelta(days=ago - 0.5)
+            replace_pages(connection, pages(range(50 * day, 50 * day + 50), day, fetched_at))
             kept = connection.execute("SELECT DISTINCT run_id::INTEGER FROM raw.cdr_pages ORDER BY ALL").fetchall()
             assert [run for (run,) in kept] == list(range(max(0, day - 3), day + 1))
         sizes.append(warehouse.path.stat().st_size)
