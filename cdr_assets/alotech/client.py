@@ -215,8 +215,10 @@ class AlotechClient:
         if probe.ended or fetched is None or fetched.seconds < _SLOW_PAGE:
             return 0, []
         reached = _read_date(fetched.answer.last_calldate)
-        if reached is None or not window.start < reached < window.finish:
+        if reached is None or reached >= window.finish:
             return 0, []
+        # Pages of one second alone tell of many calls, and of nothing more than that.
+        reached = max(reached, window.start + timedelta(seconds=1))
         parallel = self._max_concurrency or _UNLIMITED_PARALLEL
         if self._requests_per_second:
             # One chain alone starts a request each `seconds`: more chains help until the rate is used up.
