@@ -1,0 +1,90 @@
+"""Where the time of a day's backfill goes, by a profiler: seconds of the main thread, each counted once.
+
+python -m benchmarks.profile [--hours 24]
+"""
+
+import datetime as dt
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pyinstrument import Profiler
+from pyinstrument.frame import Frame
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.backfill import START, served
+from benchmarks.contenders.ours import backfill, configure
+
+# The outermost function of each part; what no part claims is Dagster's, and ours between the parts.
+_PARTS = {
+    "build_defs": "start-up: definitions, the parsed dbt project",
+    "open_instance": "start-up: Dagster's databases",
+    "fetch_all": "fetch: waiting for pages",
+    "pages_frame": "fetch: compressing pages",
+    "replace_pages": "write: pages",
+    "read_pages_of": "parse: stored pages",
+    "read_pages": "parse: pages to tables",
+    "loaded": "parse: counts, unknown fields",
+    "load_hours": "write: calls and their arrays",
+    "opened": "write: opening and closing the warehouse",
+    "report": "reporting hours to Dagster",
+    "build": "dbt: marts and their tests",
+    "find_wrong": "checks",
+    "find_wrong_children": "checks",
+    "publish": "publish",
+}
+
+
+def parts(frame: Frame) -> Iterator[tuple[str, float]]:
+    if "cdr_assets" in (frame.file_path or "") and frame.function in _PARTS:
+        yield _PARTS[frame.function], frame.time
+        return
+    yield (
+        "Dagster, and what lies between",
+        frame.absorbed_time + frame.time - sum(child.time for child in frame.children),
+    )
+    for child in frame.children:
+        yield from parts(child)
+
+
+def main(hours: Annotated[int, typer.Option(help="Length of the backfill.")] = 24) -> None:
+    finish = START + dt.timedelta(hours=hours)
+    with tempfile.TemporaryDirectory(prefix="profile-") as folder, served(START, finish, [0]) as (urls, truth):
+        configure(urls[0], START, Path(folder) / "cdr.duckdb")
+        began = time.perf_counter()
+        import cdr_assets.definitions
+        import cdr_assets.terminal  # noqa: F401
+
+        imports = time.perf_counter() - began
+        profiler = Profiler(interval=0.002)
+        profiler.start()
+        try:
+            backfill(START, finish)
+        except SystemExit:
+            pass
+        finally:
+            session = profiler.stop()
+        root = session.root_frame(trim_stem=False)
+        assert root is not None
+        seconds = {"start-up: imports": imports}
+        for part, taken in parts(root):
+            seconds[part] = seconds.get(part, 0) + taken
+    table = Table(title=f"{hours} hours, {truth['rows']['calls']:,} calls", title_justify="left")
+    table.add_column("part")
+    for column in ("s", "%"):
+        table.add_column(column, justify="right")
+    whole = sum(seconds.values())
+    for part, taken in sorted(seconds.items(), key=lambda item: -item[1]):
+        table.add_row(part, f"{taken:.2f}", f"{100 * taken / whole:.0f}")
+    table.add_row("whole", f"{whole:.2f}", "100")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.setrecursionlimit(10_000)
+    typer.run(main)
