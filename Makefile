@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo dev test campaign lint clean
+.PHONY: demo dev test campaign benchmark lint clean
 
 demo: .venv/installed
 	@$(BIN)/cdr demo
@@ -15,6 +15,9 @@ test: .venv/installed-test lint
 
 campaign: .venv/installed-test
 	$(BIN)/python -m pytest -m campaign
+
+benchmark: .venv/installed-benchmark
+	$(BIN)/python -m benchmarks.backfill
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -31,6 +34,10 @@ clean:
 	@echo "Installing into .venv ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
+
+.venv/installed-benchmark: pyproject.toml constraints.txt | .venv/bin/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[benchmark]'
+	@touch $@ .venv/installed
 
 .venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'

@@ -44,10 +44,8 @@ def parts(frame: Frame) -> Iterator[tuple[str, float]]:
     if "cdr_assets" in (frame.file_path or "") and frame.function in _PARTS:
         yield _PARTS[frame.function], frame.time
         return
-    yield (
-        "Dagster, and what lies between",
-        frame.absorbed_time + frame.time - sum(child.time for child in frame.children),
-    )
+    between = frame.time - sum(child.time for child in frame.children)
+    yield "Dagster, and what lies between", between
     for child in frame.children:
         yield from parts(child)
 
