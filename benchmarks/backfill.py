@@ -44,7 +44,8 @@ CONTENDERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "dlt as it comes": ("dlt_tables", "", _DLT),
 }
 
-console = Console()
+# A pipe has no width: nothing may be cut there.
+console = Console(width=None if Console().is_terminal else 120)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ _QUESTIONS = Path(__file__).parents[1] / "docs" / "questions"
 _NOT_REPEATED = ("dim_agents", "dim_queues", "dim_hours", "warehouse", "stale_hours", "published_copy", "thresholds")
 _KEYS = ("key", "callid", "call_key", "first_call_key")
 
-console = Console()
+# A pipe has no width: nothing may be cut there.
+console = Console(width=None if Console().is_terminal else 120)
 
 
 def repeat_week(connection: duckdb.DuckDBPyConnection, weeks: int) -> None:
