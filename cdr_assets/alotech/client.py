@@ -215,7 +215,7 @@ class AlotechClient:
         if probe.ended or fetched is None or fetched.seconds < _SLOW_PAGE:
             return 0, []
         reached = _read_date(fetched.answer.last_calldate)
-        if reached is None or reached >= window.finish:
+        if reached is None or not window.start <= reached < window.finish:
             return 0, []
         # Pages of one second alone tell of many calls, and of nothing more than that.
         reached = max(reached, window.start + timedelta(seconds=1))

@@ -85,7 +85,7 @@ def test_no_slices_on_a_fast_network(
     assert len(client.fetch_window(hour)) == len(server.asked) == 181
 
 
-@pytest.mark.parametrize("calldate", [None, "", "02.03.2026 05:00", "1999-01-01 00:00:00", "2026-03-02 05:00:00"])
+@pytest.mark.parametrize("calldate", [None, "", "02.03.2026 05:00", "1999-01-01 00:00:00", "2026-03-02 04:59:59"])
 def test_no_slices_by_dates_that_tell_nothing(
     server: ScriptedServer, client: AlotechClient, hour: Window, calldate: str | None
 ) -> None:
