@@ -24,7 +24,7 @@ from cdr_assets.settings import Settings
 from cdr_assets_tests.conftest import TOKEN, record, settings_for
 
 CALLS_AN_HOUR = 3
-_HOURS = 8
+_HOURS = 12
 _PATIENCE_SECONDS = 240
 
 _AUTOMATION = """{
@@ -42,9 +42,12 @@ class RefusesAnHour(RefusedDate):
 
     def __init__(self, hour: dt.datetime) -> None:
         super().__init__()
+        self.refuse(hour)
+        self.seconds = 0.0
+
+    def refuse(self, hour: dt.datetime) -> None:
         self._start = f"{hour:%Y-%m-%d %H:%M:%S}"
         self.mended = False
-        self.seconds = 0.0
 
     def is_meant(self, exchange: Exchange) -> bool:
         time.sleep(self.seconds)

@@ -76,34 +76,36 @@ def test_a_backfill_by_graphql_reaches_the_published_copy(dev: Dev) -> None:
 
 
 def test_failed_hours_are_launched_again_by_graphql(dev: Dev) -> None:
-    failed = launch(dev, dev.keys[1:4])
+    dev.refused.refuse(dev.hours[7])
+    failed = launch(dev, dev.keys[6:8])
     assert ended_backfill(dev) == "COMPLETED_FAILED"
-    assert set(dev.hours[1:4]) - set(dev.published()) == {dev.hours[2]}
+    assert set(dev.hours[6:8]) - set(dev.published()) == {dev.hours[7]}
     dev.refused.mended = True
     again = dev.ask(_LAUNCH_FAILED, of=failed)["reexecutePartitionBackfill"]
     assert again["__typename"] == "LaunchBackfillSuccess", again
     assert ended_backfill(dev) == "COMPLETED_SUCCESS"
-    dev.refused.mended = False
-    assert dev.published()[dev.hours[2]] == CALLS_AN_HOUR
+    dev.refused.refuse(dev.hours[2])
+    assert dev.published()[dev.hours[7]] == CALLS_AN_HOUR
     # The good hours were left alone.
     counts = dev.ask(_PARTITIONS_OF, id=again["backfillId"])["partitionBackfillOrError"]["partitionNames"]
-    assert counts == [dev.keys[2]]
+    assert counts == [dev.keys[7]]
 
 
 def test_a_cancelled_backfill_ends_soon_and_leaves_nothing_behind(dev: Dev) -> None:
-    dev.refused.seconds = 15
-    cancelled = launch(dev, dev.keys[4:6])
+    # The daemon takes up to half a minute to see that a backfill is to be cancelled.
+    dev.refused.seconds = 50
+    cancelled = launch(dev, dev.keys[8:10])
     dev.wait_for(lambda: dev.ask(_RUNS_UNDER_WAY)["runsOrError"]["results"] != [], "the run to start")
     told = dev.ask(_CANCEL, id=cancelled)["cancelPartitionBackfill"]
     assert told["__typename"] == "CancelBackfillSuccess", told
     assert ended_backfill(dev) == "CANCELED"
     dev.wait_for(lambda: dev.ask(_RUNS_UNDER_WAY)["runsOrError"]["results"] == [], "the run to end")
-    assert not set(dev.hours[4:6]) & set(dev.published())
+    assert not set(dev.hours[8:10]) & set(dev.published())
     # Neither the lock nor a pool's slot is still taken.
     dev.refused.seconds = 0
-    launch(dev, dev.keys[4:6])
+    launch(dev, dev.keys[8:10])
     assert ended_backfill(dev) == "COMPLETED_SUCCESS"
-    assert set(dev.hours[4:6]) <= set(dev.published())
+    assert set(dev.hours[8:10]) <= set(dev.published())
 
 
 @pytest.fixture
