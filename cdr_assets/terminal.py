@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from cdr_assets.partitions import Hour
 
 
+# Of a run whose log nobody reads on the terminal: its failure is told in one line.
+QUIET: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
 class BackfillError(Exception):
     """A backfill that did not do all it was asked for; the text is one line for the operator."""
 
@@ -177,9 +181,8 @@ def _run(
     job: "JobDefinition", instance: "DagsterInstance", *, run_config: dict[str, object] | None = None, **run: Any
 ) -> str | None:
     """Runs the job in this process; the line that says why it failed, or None."""
-    quiet: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     result = job.execute_in_process(
-        run_config=quiet | (run_config or {}), instance=instance, raise_on_error=False, **run
+        run_config=QUIET | (run_config or {}), instance=instance, raise_on_error=False, **run
     )
     return None if result.success else _reason(result.all_events)
 

@@ -2,7 +2,7 @@
 
 As it comes: one resource, a cursor in the body, nested arrays unpacked to child tables by dlt itself.
 
-Tuned: the hours are fetched side by side (`parallelized`), each page in a thread of dlt's pool; the files between the
+Tuned: the hours are fetched side by side (`parallelized`), each in a thread of dlt's pool; the files between the
 stages are parquet, which DuckDB loads without parsing text again; normalizing runs in one process a core, over files
 small enough for both to have work; columns are declared, so that types need not be inferred; hints keep dlt from
 looking for nested tables where there are none; telemetry and the progress log are off.

@@ -36,22 +36,18 @@ def backfill(start: dt.datetime, finish: dt.datetime) -> None:
 
 
 def load_tables(task: Task) -> None:
-    from dagster import DagsterInstance
-
     from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY
     from cdr_assets.definitions import build_defs
     from cdr_assets.partitions import consecutive, range_tags
     from cdr_assets.settings import read_settings
-    from cdr_assets.terminal import ended_hours, use_dagster_home
+    from cdr_assets.terminal import QUIET, ended_hours, open_instance
 
     settings = read_settings()
-    use_dagster_home(settings)
     job = build_defs(settings).resolve_job_def("hourly")
-    quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-    with DagsterInstance.get() as instance:
+    with open_instance(settings) as instance:
         for hours in consecutive(ended_hours(settings, task.start, task.finish, dt.datetime.now(dt.UTC))):
             job.execute_in_process(
-                run_config=quiet, instance=instance, tags=range_tags(hours), asset_selection=[PAGES_KEY, *CDR_KEYS]
+                run_config=QUIET, instance=instance, tags=range_tags(hours), asset_selection=[PAGES_KEY, *CDR_KEYS]
             )
 
 

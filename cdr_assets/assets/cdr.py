@@ -94,7 +94,6 @@ def _replace(
     failed |= empty
     if not good:
         raise failure(failed)
-
     for batch in _batches(good, records):
         with warehouse.connect(holder(context)) as connection:
             pages = read_pages_of(connection, [hour.start for hour in batch])

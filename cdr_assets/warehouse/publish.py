@@ -13,12 +13,13 @@ import os
 import secrets
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 from filelock import FileLock
 
-from cdr_assets.schema import CHILDREN
+from cdr_assets.schema import CALLS, CHILDREN
 from cdr_assets.settings import Callers
 from cdr_assets.warehouse.warehouse import WarehouseError, quoted, transaction
 
@@ -26,7 +27,7 @@ from cdr_assets.warehouse.warehouse import WarehouseError, quoted, transaction
 _INTERNAL = ("stale_hours", "unpublished_hours")
 
 # Large, and written by whole hours: what changed in them is noted in cdr.unpublished_hours. All else is small.
-_BY_HOUR = ("calls", *CHILDREN, "fct_calls", "fct_call_events", "fct_call_tags", "fct_contacts", "fct_csat_answers")
+_BY_HOUR = (CALLS.name, *CHILDREN, "fct_calls", "fct_call_events", "fct_call_tags", "fct_contacts", "fct_csat_answers")
 
 # Columns that hold a phone number, and those that hold text in which one may stand.
 _NUMBERS = ("callerid", "called_num", "caller_number", "called_number")
@@ -45,10 +46,12 @@ def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Cal
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
-        made_of = _made_of(connection, callers, secret_key)
-        if _is_as_left(connection, published, made_of):
+        tables = _tables(connection)
+        made_of = _made_of(tables, callers, secret_key)
+        is_as_left = _is_as_left(connection, published, made_of)
+        if is_as_left:
             shutil.copyfile(published, copy)
-        _build(connection, copy, callers, secret_key)
+        _build(connection, copy, tables, callers, secret_key, renew=is_as_left)
         # A program that opens the copy for writing would shut all others out, and its changes would be lost.
         copy.chmod(0o444)
         _sync(copy)
@@ -99,23 +102,40 @@ def _make_secret_key(path: Path) -> str:
     return key
 
 
-def _build(connection: duckdb.DuckDBPyConnection, copy: Path, callers: Callers, secret_key: str) -> None:
+@dataclass(frozen=True)
+class _Table:
+    """A table of the copy. `columns`: name, type and description of each."""
+
+    schema: str
+    name: str
+    description: str | None
+    columns: list[tuple[str, str, str | None]]
+
+    @property
+    def full_name(self) -> str:
+        return f'{self.schema}."{self.name}"'
+
+
+def _build(
+    connection: duckdb.DuckDBPyConnection,
+    copy: Path,
+    tables: list[_Table],
+    callers: Callers,
+    secret_key: str,
+    *,
+    renew: bool,
+) -> None:
+    """Writes all tables into `copy`; with `renew`, where they are already, of the large ones what changed."""
     # A variable, since the key must not stand in the text of a query.
     connection.execute("SET VARIABLE secret_key = ?", [secret_key])
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy")
     try:
         for schema in ("cdr", "marts"):
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
-        there = set(
-            connection.execute(
-                "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'copy'"
-            ).fetchall()
-        )
-        for schema, table, comment in _tables(connection):
-            columns = _columns(connection, schema, table)
-            shown = _shown([column for column, _, _ in columns], callers)
-            if table not in _BY_HOUR or (schema, table) not in there or not _renew(connection, schema, table, shown):
-                _write(connection, f'{schema}."{table}"', shown, comment, columns)
+        for table in tables:
+            shown = _shown([column for column, _, _ in table.columns], callers)
+            if not (renew and table.name in _BY_HOUR and _renew(connection, table, shown)):
+                _write(connection, table, shown)
         connection.execute("CHECKPOINT copy")
     finally:
         # After a full disk neither may work, which must not hide the reason.
@@ -124,28 +144,24 @@ def _build(connection: duckdb.DuckDBPyConnection, copy: Path, callers: Callers, 
             connection.execute("DETACH copy")
 
 
-def _write(
-    connection: duckdb.DuckDBPyConnection,
-    table: str,
-    shown: str,
-    comment: str | None,
-    columns: list[tuple[str, str, str | None]],
-) -> None:
+def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> None:
     """The whole table, and what it and its columns hold."""
-    connection.execute(f"CREATE OR REPLACE TABLE copy.{table} AS SELECT {shown} FROM {table}")
-    if comment:
-        connection.execute(f"COMMENT ON TABLE copy.{table} IS {quoted(comment)}")
-    for column, _, text in columns:
-        if text:
-            connection.execute(f'COMMENT ON COLUMN copy.{table}."{column}" IS {quoted(text)}')
+    name = table.full_name
+    connection.execute(f"CREATE OR REPLACE TABLE copy.{name} AS SELECT {shown} FROM {name}")
+    if table.description:
+        connection.execute(f"COMMENT ON TABLE copy.{name} IS {quoted(table.description)}")
+    for column, _, description in table.columns:
+        if description:
+            connection.execute(f'COMMENT ON COLUMN copy.{name}."{column}" IS {quoted(description)}')
 
 
-def _renew(connection: duckdb.DuckDBPyConnection, schema: str, table: str, shown: str) -> bool:
+def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> bool:
     """Writes the hours that changed; False if that cannot make the tables equal."""
-    changed = f"FROM cdr.unpublished_hours WHERE table_name = '{table if schema == 'marts' else 'calls'}'"
+    noted_as = table.name if table.schema == "marts" else CALLS.name
+    changed = f"FROM cdr.unpublished_hours WHERE table_name = {quoted(noted_as)}"
     if connection.execute(f"{changed} AND hour IS NULL").fetchone():
         return False
-    name = f'{schema}."{table}"'
+    name = table.full_name
     is_changed = f"partition_hour IN (SELECT hour {changed})"
     connection.execute(f"DELETE FROM copy.{name} WHERE {is_changed}")
     connection.execute(f"INSERT INTO copy.{name} SELECT {shown} FROM {name} WHERE {is_changed}")
@@ -153,12 +169,9 @@ def _renew(connection: duckdb.DuckDBPyConnection, schema: str, table: str, shown
     return counts.fetchone() == (True,)
 
 
-def _made_of(connection: duckdb.DuckDBPyConnection, callers: Callers, secret_key: str) -> str:
+def _made_of(tables: list[_Table], callers: Callers, secret_key: str) -> str:
     """The same as long as a row of the warehouse would look the same in the copy."""
-    columns = [
-        (schema, table, text, _columns(connection, schema, table)) for schema, table, text in _tables(connection)
-    ]
-    return hashlib.sha256(repr((columns, callers.value, secret_key)).encode()).hexdigest()
+    return hashlib.sha256(repr((tables, callers.value, secret_key)).encode()).hexdigest()
 
 
 def _is_as_left(connection: duckdb.DuckDBPyConnection, published: Path, made_of: str) -> bool:
@@ -179,21 +192,17 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, schema: str, table: str) -> list[tuple[str, str, str | None]]:
-    """Name, type and description."""
-    return connection.execute(
-        """SELECT column_name, data_type, comment FROM duckdb_columns() WHERE database_name = current_database()
-           AND schema_name = ? AND table_name = ? ORDER BY column_index""",
-        [schema, table],
-    ).fetchall()
-
-
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str, str | None]]:
-    return connection.execute(
-        """SELECT schema_name, table_name, comment FROM duckdb_tables() WHERE database_name = current_database()
-           AND schema_name IN ('cdr', 'marts') AND NOT contains(?, table_name) ORDER BY ALL""",
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[_Table]:
+    rows = connection.execute(
+        """SELECT schema_name, table_name, any_value(tables.comment),
+                  list((column_name, data_type, columns.comment) ORDER BY column_index)
+           FROM duckdb_tables() AS tables JOIN duckdb_columns() AS columns
+               USING (database_name, schema_name, table_name)
+           WHERE database_name = current_database() AND schema_name IN ('cdr', 'marts') AND NOT contains(?, table_name)
+           GROUP BY schema_name, table_name ORDER BY schema_name, table_name""",
         [list(_INTERNAL)],
     ).fetchall()
+    return [_Table(*row) for row in rows]
 
 
 def _shown(columns: list[str], callers: Callers) -> str:

@@ -87,8 +87,8 @@ def test_failed_hours_are_launched_again_by_graphql(dev: Dev) -> None:
     dev.refused.refuse(dev.hours[2])
     assert dev.published()[dev.hours[7]] == CALLS_AN_HOUR
     # The good hours were left alone.
-    counts = dev.ask(_PARTITIONS_OF, id=again["backfillId"])["partitionBackfillOrError"]["partitionNames"]
-    assert counts == [dev.keys[7]]
+    launched = dev.ask(_PARTITIONS_OF, id=again["backfillId"])["partitionBackfillOrError"]["partitionNames"]
+    assert launched == [dev.keys[7]]
 
 
 def test_a_cancelled_backfill_ends_soon_and_leaves_nothing_behind(dev: Dev) -> None:

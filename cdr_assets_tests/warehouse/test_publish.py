@@ -3,6 +3,7 @@
 import datetime as dt
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import duckdb
@@ -28,8 +29,13 @@ def published(tmp_path: Path) -> Path:
     return path
 
 
+def opened(published: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """The warehouse that the copy is of."""
+    return Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test")
+
+
 def republish(path: Path, reason: str) -> None:
-    with Warehouse(path.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+    with opened(path) as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
         connection.execute("DELETE FROM cdr.rejected_records")
         connection.execute("INSERT INTO cdr.rejected_records (partition_hour, reason) VALUES (?, ?)", [HOUR, reason])
@@ -56,29 +62,29 @@ def add_call(connection: duckdb.DuckDBPyConnection, key: str, hour: dt.datetime,
 
 def test_what_did_not_change_is_not_written_again(published: Path) -> None:
     def keys(callers: Callers = Callers.PSEUDONYM) -> list[str]:
-        with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+        with opened(published) as connection:
             publish(connection, published, callers, "key")
         with open_published(published) as connection:
             return [key for (key,) in connection.execute("SELECT key FROM cdr.calls ORDER BY key").fetchall()]
 
     later = HOUR + dt.timedelta(hours=1)
-    with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+    with opened(published) as connection:
         add_call(connection, "a", HOUR)
         add_call(connection, "b", later)
     assert keys() == ["a", "b"]
-    with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+    with opened(published) as connection:
         connection.execute("UPDATE cdr.calls SET key = key || '2'")
         connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [later])
     assert keys() == ["a", "b2"]
     # Made otherwise, replaced by another file, or with another number of rows: everything is written.
     assert keys(Callers.CLEAR) == ["a2", "b2"]
-    with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+    with opened(published) as connection:
         connection.execute("UPDATE cdr.calls SET key = 'c' WHERE key = 'a2'")
     other = published.with_name("other")
     other.write_bytes(published.read_bytes())
     other.replace(published)
     assert keys(Callers.CLEAR) == ["b2", "c"]
-    with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+    with opened(published) as connection:
         add_call(connection, "d", HOUR, noted=False)
     assert keys(Callers.CLEAR) == ["b2", "c", "d"]
 
@@ -86,7 +92,7 @@ def test_what_did_not_change_is_not_written_again(published: Path) -> None:
 def test_the_copy_does_not_grow_by_being_published(published: Path) -> None:
     sizes = []
     for _ in range(12):
-        with Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test") as connection:
+        with opened(published) as connection:
             connection.execute("DELETE FROM cdr.calls")
             connection.execute(
                 "INSERT INTO cdr.calls (key, partition_hour) SELECT md5(i::VARCHAR), ? FROM range(20000) AS r (i)",
