@@ -1,18 +1,21 @@
-"""Dagster's event log in SQLite, with connections that stay open.
+"""Dagster's event log in SQLite, with connections that stay open and events written many at once.
 
-Dagster's own opens and closes a database, engine and all, for every event: 11 ms each, where a run of 24 hours has more
-than a thousand events. Kept open, an event takes 1 ms. `dagster.yaml` names this class; without it all works, slower.
+Dagster's own opens and closes a database, engine and all, for every event: 11 ms each, where a run of a week has seven
+thousand. Kept open, and in one transaction for all hours of an asset, an event takes less than 1 ms. `dagster.yaml`
+names this class; without it all works, slower.
 """
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Self
 
-from dagster import Field, StringSource
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster import EventLogEntry, Field, StringSource
+from dagster._core.events import ASSET_EVENTS
+from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from dagster._serdes import ConfigurableClassData
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import Connection
@@ -25,13 +28,19 @@ _MOST_OPEN = 16
 
 _BUSY_SECONDS = 60
 
+# Events that Dagster holds back to store them together: the hours of an asset in one run.
+_BATCH_SIZE = "1000"
+
 
 class EventLog(SqliteEventLogStorage):
-    """The files and tables of Dagster's own storage; only the handling of connections differs."""
+    """The files and tables of Dagster's own storage; only the handling of connections and of batches differs."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._known_tables: set[str] = set()
         super().__init__(base_dir, inst_data)
+        # Whoever uses this storage gains by batches; Dagster reads no other setting for them.
+        os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _BATCH_SIZE)
 
     @classmethod
     def config_type(cls) -> dict[str, Any]:
@@ -43,6 +52,38 @@ class EventLog(SqliteEventLogStorage):
         home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "data" / "dagster")
         base_dir = config_value.get("base_dir") or str(home / "history" / "runs")
         return cls(base_dir, inst_data)
+
+    def has_table(self, table_name: str) -> bool:
+        # Asked for every event with a tag, through a connection of its own. Once it is there, it stays.
+        if table_name not in self._known_tables and super().has_table(table_name):
+            self._known_tables.add(table_name)
+        return table_name in self._known_tables
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """What `store_event` does with each of the events of a run, those of assets in one transaction a file."""
+        for is_of_asset, neighbours in groupby(events, lambda event: event.dagster_event_type in ASSET_EVENTS):
+            if is_of_asset:
+                self._store_asset_events(list(neighbours))
+            else:
+                for event in neighbours:
+                    self.store_event(event)
+
+    def _store_asset_events(self, events: Sequence[EventLogEntry]) -> None:
+        rows = [self._event_to_row(event) for event in events]
+        insert = SqlEventLogStorageTable.insert()
+        with self.run_connection(events[0].run_id) as connection:
+            connection.execute(insert, rows)
+        with self.index_transaction() as connection:
+            in_order = insert.returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
+            ids: Sequence[int] = connection.execute(in_order, rows).scalars().all()
+            self._store_asset_event_tags(connection, events, ids)
+            # An asset's row tells its newest event of a kind.
+            newest = {
+                (event.dagster_event_type, event.get_dagster_event().asset_key): (event, event_id)
+                for event, event_id in zip(events, ids, strict=True)
+            }
+            for event, event_id in newest.values():
+                self._store_asset_event(connection, event, event_id)
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:

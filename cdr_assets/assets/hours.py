@@ -7,6 +7,7 @@ others go on, so that each good hour is reported by itself and the last step of 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
+from uuid import uuid4
 
 import duckdb
 from dagster import (
@@ -14,6 +15,7 @@ from dagster import (
     AssetKey,
     AssetMaterialization,
     BackfillPolicy,
+    DagsterEvent,
     DagsterRun,
     Failure,
     HourlyPartitionsDefinition,
@@ -22,6 +24,7 @@ from dagster import (
 )
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+from dagster._core.events import DagsterEventBatchMetadata
 
 from cdr_assets.alotech import AlotechError
 from cdr_assets.assets.asked import PAGES_OP, asked_by
@@ -73,15 +76,18 @@ def report(
     versions: Mapping[Hour, str] | None = None,
 ) -> None:
     """Reports hours of an asset as materialized, each with its own figures and data version."""
+    # As `log_event` does for one, in a batch: stored one by one, the hours of a week took a fifth of its run.
+    step, batch_id = context.get_step_execution_context(), str(uuid4())
+    hours = list(hours)
     for hour in hours:
-        context.log_event(
-            AssetMaterialization(
-                asset_key=asset_key,
-                partition=hour.key,
-                metadata=metadata[hour] if metadata else None,
-                tags={DATA_VERSION_TAG: versions[hour]} if versions else None,
-            )
+        materialization = AssetMaterialization(
+            asset_key=asset_key,
+            partition=hour.key,
+            metadata=metadata[hour] if metadata else None,
+            tags={DATA_VERSION_TAG: versions[hour]} if versions else None,
         )
+        batch = DagsterEventBatchMetadata(batch_id, is_end=hour is hours[-1])
+        DagsterEvent.asset_materialization(step, materialization, batch)
 
 
 def ended(asset_key: AssetKey) -> MaterializeResult[None]:

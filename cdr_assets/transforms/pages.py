@@ -17,7 +17,7 @@ from cdr_assets.transforms.records import take_apart, verbatim
 from cdr_assets.transforms.values import read_values
 
 # Enough for work in bulk, few enough for what lies between pages and tables to stay in the tens of megabytes.
-_BATCH_PAGES = 200
+_BATCH_PAGES = 100
 
 # What the warehouse adds to a call.
 _ADDED = ("fetched_at", "vanished_at")
