@@ -388,8 +388,6 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> None:
-    # Hours that hold a stored call to be replaced or marked: the filter lets DuckDB skip all other row groups.
-    old_hours = "SELECT old_partition_hour FROM difference WHERE outcome IN ('changed', 'vanished')"
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE written AS
@@ -397,14 +395,20 @@ def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> Non
         FROM difference WHERE outcome IN ('new', 'changed')
         """
     )
-    # What holds on of the calls that are about to be replaced: arrays that were not asked for now.
+    # Stored calls that are about to be replaced. With their hours DuckDB skips all other row groups; with a table it
+    # sees how few they are, where it would read the keys of all of history, in most loads for nothing.
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE old AS
+        SELECT key, old_partition_hour AS partition_hour FROM written WHERE old_partition_hour IS NOT NULL
+        """
+    )
+    is_old = "partition_hour IN (SELECT partition_hour FROM old) AND key IN (SELECT key FROM old)"
+    # What holds on of them: arrays that were not asked for now.
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE replaced AS
-        SELECT key, {", ".join(f"{name}_count" for name in CHILDREN)}
-        FROM cdr.calls AS calls SEMI JOIN written
-            ON calls.key = written.key AND calls.partition_hour = written.old_partition_hour
-        WHERE partition_hour IN ({old_hours})
+        SELECT key, {", ".join(f"{name}_count" for name in CHILDREN)} FROM cdr.calls WHERE {is_old}
         """
     )
     for name in CHILDREN:
@@ -412,19 +416,17 @@ def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> Non
             f"""
             CREATE OR REPLACE TEMP TABLE kept_{name} AS
             SELECT child.* REPLACE (calls.partition_hour AS partition_hour)
-            FROM cdr.{name} AS child
+            FROM (FROM cdr.{name} WHERE {is_old}) AS child
             JOIN incoming_calls AS calls ON child.key = calls.key AND calls.{name}_count IS NULL
             SEMI JOIN written ON calls.key = written.key AND calls.partition_hour = written.partition_hour
-            WHERE child.partition_hour IN ({old_hours})
             """
         )
     for table in (CALLS, *CHILDREN.values()):
-        connection.execute(
-            f"DELETE FROM {table.full_name} WHERE partition_hour IN ({old_hours}) AND key IN (SELECT key FROM written)"
-        )
+        connection.execute(f"DELETE FROM {table.full_name} WHERE {is_old}")
+    vanished = "FROM difference WHERE outcome = 'vanished'"
     connection.execute(
-        f"""UPDATE cdr.calls SET vanished_at = $now WHERE partition_hour IN ({old_hours})
-            AND key IN (SELECT key FROM difference WHERE outcome = 'vanished')""",
+        f"""UPDATE cdr.calls SET vanished_at = $now WHERE partition_hour IN (SELECT old_partition_hour {vanished})
+            AND key IN (SELECT key {vanished})""",
         {"now": now},
     )
     counts = ", ".join(f"coalesce(calls.{name}_count, replaced.{name}_count) AS {name}_count" for name in CHILDREN)

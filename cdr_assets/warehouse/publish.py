@@ -130,12 +130,14 @@ def _build(
     connection.execute("SET VARIABLE secret_key = ?", [secret_key])
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy")
     try:
-        for schema in ("cdr", "marts"):
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
-        for table in tables:
-            shown = _shown([column for column, _, _ in table.columns], callers)
-            if not (renew and table.name in _BY_HOUR and _renew(connection, table, shown)):
-                _write(connection, table, shown)
+        # One transaction: each statement by itself would wait for the disk, and a table has a comment a column.
+        with transaction(connection):
+            for schema in ("cdr", "marts"):
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
+            for table in tables:
+                shown = _shown([column for column, _, _ in table.columns], callers)
+                if not (renew and table.name in _BY_HOUR and _renew(connection, table, shown)):
+                    _write(connection, table, shown)
         connection.execute("CHECKPOINT copy")
     finally:
         # After a full disk neither may work, which must not hide the reason.

@@ -21,6 +21,18 @@
     {%- endif -%}
 {%- endmacro %}
 
+{#
+  The stale rows of a table, as a common table expression; all of them in a build from nothing. Materialized, or DuckDB
+  may join two tables of all history and filter what comes out: 1.0 s in place of 0.01 s at 10 million calls.
+#}
+{% macro stale_rows(relation, column) -%}
+    {%- if is_incremental() -%}
+    materialized (select * from {{ relation }} where {{ is_stale(column) }})
+    {%- else -%}
+    (select * from {{ relation }})
+    {%- endif -%}
+{%- endmacro %}
+
 {# The condition that a row is stale. #}
 {% macro is_stale(column) -%} {{ column }} in {{ stale(column) }} {%- endmacro %}
 

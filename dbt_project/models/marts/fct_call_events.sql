@@ -1,5 +1,9 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
+with events as {{ stale_rows(source('cdr', 'call_history'), 'partition_hour') }},
+
+calls as {{ stale_rows(ref('fct_calls'), 'partition_hour') }}
+
 select
     call_key,
     position,
@@ -13,9 +17,6 @@ select
     events.agent as event_agent,
     events.queue as event_queue,
     calls.is_vanished
-from {{ source('cdr', 'call_history') }} as events
-join {{ ref('fct_calls') }} as calls on events.key = calls.call_key and events.partition_hour = calls.partition_hour
-{% if is_incremental() -%}
-where events.{{ is_stale('partition_hour') }} and calls.{{ is_stale('partition_hour') }}
-{%- endif %}
+from events
+join calls on events.key = calls.call_key and events.partition_hour = calls.partition_hour
 order by calls.partition_hour, call_key, position

@@ -1,5 +1,9 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
+with tags as {{ stale_rows(source('cdr', 'call_tags'), 'partition_hour') }},
+
+calls as {{ stale_rows(ref('fct_calls'), 'partition_hour') }}
+
 select
     call_key,
     position,
@@ -11,9 +15,6 @@ select
     calls.agent_id,
     coalesce(nullif(trim(tags.tag), ''), '(none)') as tag,
     calls.is_vanished
-from {{ source('cdr', 'call_tags') }} as tags
-join {{ ref('fct_calls') }} as calls on tags.key = calls.call_key and tags.partition_hour = calls.partition_hour
-{% if is_incremental() -%}
-where tags.{{ is_stale('partition_hour') }} and calls.{{ is_stale('partition_hour') }}
-{%- endif %}
+from tags
+join calls on tags.key = calls.call_key and tags.partition_hour = calls.partition_hour
 order by calls.partition_hour, call_key, position

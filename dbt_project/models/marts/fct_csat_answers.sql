@@ -1,5 +1,9 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
+with answers as {{ stale_rows(source('cdr', 'csat_answers'), 'partition_hour') }},
+
+calls as {{ stale_rows(ref('fct_calls'), 'partition_hour') }}
+
 select
     call_key,
     position,
@@ -17,9 +21,6 @@ select
     answers.score >= answers.scale - 1 as is_top_two,
     answers.date as answered_at,
     calls.is_vanished
-from {{ source('cdr', 'csat_answers') }} as answers
-join {{ ref('fct_calls') }} as calls on answers.key = calls.call_key and answers.partition_hour = calls.partition_hour
-{% if is_incremental() -%}
-where answers.{{ is_stale('partition_hour') }} and calls.{{ is_stale('partition_hour') }}
-{%- endif %}
+from answers
+join calls on answers.key = calls.call_key and answers.partition_hour = calls.partition_hour
 order by calls.partition_hour, call_key, position

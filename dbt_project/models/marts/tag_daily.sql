@@ -3,14 +3,16 @@
     post_hook="{{ align(final_days(), 'local_date', 'is_final') }}"
 ) }}
 
+with tags as {{ stale_rows(ref('fct_call_tags'), 'local_date') }},
+
+calls as {{ stale_rows(ref('fct_calls'), 'local_date') }},
+
 -- A tag that a call carries twice counts once.
-with tagged as (
+tagged as (
     select distinct tags.tag, calls.*
-    from {{ ref('fct_call_tags') }} as tags
-    join {{ ref('fct_calls') }} as calls using (call_key, partition_hour)
-    where
-        not calls.is_vanished
-        {%- if is_incremental() %} and tags.{{ is_stale('local_date') }} and calls.{{ is_stale('local_date') }} {%- endif %}
+    from tags
+    join calls using (call_key, partition_hour)
+    where not calls.is_vanished
 ),
 
 parts as (
