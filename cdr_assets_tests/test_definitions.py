@@ -1,6 +1,8 @@
 """What Dagster is told: it loads without network and secrets, and says what the public names promise."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from dagster import AssetKey, DefaultScheduleStatus, DefaultSensorStatus, Definitions
@@ -77,3 +79,24 @@ def test_lineage_names_columns_that_are_there() -> None:
 def described_columns() -> dict[str, list[str]]:
     nodes = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"].values()
     return {f"{node['schema']}.{node['name']}": list(node["columns"]) for node in nodes}
+
+
+def test_every_test_of_dbt_is_a_check(tmp_path: Path) -> None:
+    """Also one whose model is not among those that it reads, as that of silent changes of threshold."""
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    tests = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "test"}
+    graph = build_defs(Settings(cdr_data_dir=tmp_path / "data")).resolve_asset_graph()
+    checks = {
+        key.name: graph.get(key).blocking
+        for key in graph.asset_check_keys
+        if key.asset_key.path[0] in ("marts", "staging")
+    }
+    assert checks == {name: node["config"]["severity"] == "ERROR" for name, node in tests.items()}
+    assert "thresholds_agree_with_flags" in checks
+
+
+def test_the_location_loads_without_what_only_a_build_needs() -> None:
+    """dbt and its kind take longer to import than all else."""
+    code = "import sys, cdr_assets.definitions as d; d.build_defs(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"dbt", "sqlglot", "altair", "networkx"} & set(done.stdout.split())

@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dagster import (
     AssetCheckResult,
     AssetCheckSeverity,
+    AssetCheckSpec,
     AssetExecutionContext,
     AssetKey,
     AssetsDefinition,
+    AssetSpec,
     Failure,
     HourlyPartitionsDefinition,
     MaterializeResult,
@@ -17,10 +19,9 @@ from dagster import (
     ResourceParam,
     TableColumn,
     TableSchema,
+    multi_asset,
 )
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
-from dagster_dbt import DagsterDbtTranslator, DagsterDbtTranslatorSettings, dbt_assets
-from dagster_dbt.asset_utils import get_asset_check_key_for_test
 
 from cdr_assets.assets.hours import (
     BACKFILL_POLICY,
@@ -39,38 +40,67 @@ from cdr_assets.schema import CALLS
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale
 
+if TYPE_CHECKING:
+    from cdr_assets.lineage import Lineage
 
-class Translator(DagsterDbtTranslator):
-    """Keys by schema and name; the bookkeeping tables that models read are part of `cdr/calls`."""
 
-    def __init__(self) -> None:
-        super().__init__(DagsterDbtTranslatorSettings(enable_duplicate_source_asset_keys=True))
-        self._lineage = read_lineage()
+def models_in(manifest: Mapping[str, Any]) -> dict[str, AssetSpec]:
+    """The models and seeds of a parsed project as assets, by their dbt ids."""
+    lineage = read_lineage()
+    named = manifest["nodes"] | manifest["sources"]
+    return {
+        unique_id: AssetSpec(
+            _key(node),
+            deps={_key(named[upstream]) for upstream in node["depends_on"].get("nodes", ())},
+            description=node["description"],
+            # Each is built where a run has chosen it: without this, one that is left out fails the step.
+            skippable=True,
+            # The few staging tables between marts would draw arrows back and forth as a group of their own.
+            group_name="marts",
+            kinds={"dbt", "duckdb"},
+            code_version=node["checksum"]["checksum"],
+            metadata={
+                "dagster/table_name": f"{node['schema']}.{node['name']}",
+                "dagster/column_schema": _columns(node, lineage),
+            },
+        )
+        for unique_id, node in manifest["nodes"].items()
+        if node["resource_type"] in ("model", "seed")
+    }
 
-    def get_asset_key(self, dbt_resource_props: Mapping[str, Any]) -> AssetKey:
-        schema, name = dbt_resource_props["schema"], dbt_resource_props["name"]
-        if dbt_resource_props["resource_type"] == "source" and name in ("loads", "stale_hours", "unpublished_hours"):
-            return AssetKey(CALLS.asset_key)
-        return AssetKey([schema, name])
 
-    def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str | None:  # noqa: ARG002
-        # The few staging tables between marts would draw arrows back and forth as a group of their own.
-        return "marts"
+def tests_in(manifest: Mapping[str, Any], models: Mapping[str, AssetSpec]) -> dict[str, AssetCheckSpec]:
+    """The tests of a parsed project as checks of the model that they are about, by their dbt ids."""
+    keys = {manifest["nodes"][unique_id]["name"]: model.key for unique_id, model in models.items()}
+    named = manifest["nodes"] | manifest["sources"]
+    checks = {}
+    for unique_id, node in manifest["nodes"].items():
+        if node["resource_type"] == "test":
+            about = node.get("attached_node")
+            # A test in a file of its own names its model, as dagster-dbt would have it.
+            key = models[about].key if about else keys[node["config"]["meta"]["dagster"]["ref"]["name"]]
+            read = {_key(named[upstream]) for upstream in node["depends_on"]["nodes"]}
+            is_error = node["config"]["severity"].lower() == "error"
+            checks[unique_id] = AssetCheckSpec(node["name"], asset=key, additional_deps=read - {key}, blocking=is_error)
+    return checks
 
-    def get_metadata(self, dbt_resource_props: Mapping[str, Any]) -> Mapping[str, Any]:
-        metadata = super().get_metadata(dbt_resource_props)
-        made_of = self._lineage.get(f"{dbt_resource_props['schema']}.{dbt_resource_props['name']}")
-        if made_of is None:
-            return metadata
-        # Dagster draws lineage of columns in its paid edition alone; told with the column, everybody can read it.
-        columns = [
-            TableColumn(column.name, column.type, f"{column.description}{_told(made_of.get(column.name, ()))}")
-            for column in metadata["dagster/column_schema"].columns
+
+def _key(node: Mapping[str, Any]) -> AssetKey:
+    """By schema and name; the bookkeeping tables that models read are part of `cdr/calls`."""
+    if node["resource_type"] == "source" and node["name"] in ("loads", "stale_hours", "unpublished_hours"):
+        return AssetKey(CALLS.asset_key)
+    return AssetKey([node["schema"], node["name"]])
+
+
+def _columns(node: Mapping[str, Any], lineage: "Lineage") -> TableSchema:
+    # Dagster draws lineage of columns in its paid edition alone; told with the column, everybody can read it.
+    made_of = lineage.get(f"{node['schema']}.{node['name']}", {})
+    return TableSchema(
+        [
+            TableColumn(name, column["data_type"], f"{column['description']}{_told(made_of.get(name, ()))}")
+            for name, column in node["columns"].items()
         ]
-        return {**metadata, "dagster/column_schema": TableSchema(columns)}
-
-    def get_description(self, dbt_resource_props: Mapping[str, Any]) -> str:
-        return str(dbt_resource_props["description"])
+    )
 
 
 def _told(origins: Iterable[Sequence[str]]) -> str:
@@ -101,17 +131,15 @@ def build_stale(warehouse: Warehouse, settings: Settings, select: Sequence[str] 
 
 def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
     manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
-    translator = Translator()
-    keys = {
-        unique_id: translator.get_asset_key(node)
-        for unique_id, node in manifest["nodes"].items()
-        if node["resource_type"] in ("model", "seed")
-    }
+    models = models_in(manifest)
+    tests = tests_in(manifest, models)
+    keys = {unique_id: model.key for unique_id, model in models.items()}
 
-    @dbt_assets(
-        manifest=manifest,
+    @multi_asset(
         name="marts",
-        dagster_dbt_translator=translator,
+        specs=list(models.values()),
+        check_specs=list(tests.values()),
+        can_subset=True,
         partitions_def=partitions,
         backfill_policy=BACKFILL_POLICY,
     )
@@ -137,11 +165,11 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
                 report(context, key, good, {hour: {"seconds": result.seconds} for hour in good})
                 yield ended(key)
         for result in results:
-            check = get_asset_check_key_for_test(manifest, translator, result.unique_id, None)
-            if check is not None and check in context.selected_asset_check_keys:
+            test = tests.get(result.unique_id)
+            if test is not None and test.key in context.selected_asset_check_keys:
                 outcome = AssetCheckResult(
-                    asset_key=check.asset_key,
-                    check_name=check.name,
+                    asset_key=test.asset_key,
+                    check_name=test.name,
                     passed=result.status == "pass",
                     severity=AssetCheckSeverity.WARN if result.status == "warn" else AssetCheckSeverity.ERROR,
                     description=result.message or None,

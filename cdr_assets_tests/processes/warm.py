@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # What a run imports on its way.
-import dagster_dbt  # noqa: F401
 import dbt.adapters.duckdb.connections
 import dbt.cli.main  # noqa: F401
 import duckdb  # noqa: F401
