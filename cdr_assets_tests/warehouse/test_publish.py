@@ -1,6 +1,8 @@
 """The published copy: put in place whole, whatever lies beside it, and the key of its pseudonyms."""
 
 import datetime as dt
+import errno
+import os
 import subprocess
 import sys
 from contextlib import AbstractContextManager
@@ -87,6 +89,27 @@ def test_what_did_not_change_is_not_written_again(published: Path) -> None:
     with opened(published) as connection:
         add_call(connection, "d", HOUR, noted=False)
     assert keys(Callers.CLEAR) == ["b2", "c", "d"]
+
+
+@pytest.mark.parametrize("reason", ["not on this system", "not between these files"])
+def test_the_next_copy_is_made_where_no_blocks_can_be_shared(
+    published: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, reason)
+
+    with opened(published) as connection:
+        add_call(connection, "a", HOUR)
+        publish(connection, published, Callers.PSEUDONYM, "key")
+        # Not noted: only a copy that began as the file in place does without.
+        connection.execute("UPDATE cdr.calls SET key = 'b'")
+        if reason == "not on this system":
+            monkeypatch.delattr(os, "copy_file_range", raising=False)
+        else:
+            monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+        publish(connection, published, Callers.PSEUDONYM, "key")
+    with open_published(published) as connection:
+        assert connection.execute("SELECT key FROM cdr.calls").fetchall() == [("a",)]
 
 
 def test_the_copy_does_not_grow_by_being_published(published: Path) -> None:
