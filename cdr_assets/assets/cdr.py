@@ -1,7 +1,8 @@
 """`cdr/calls` and its children: the stored pages, typed and exploded, each hour replaced in one transaction."""
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import polars as pl
 from dagster import (
@@ -94,15 +95,10 @@ def _replace(
     failed |= empty
     if not good:
         raise failure(failed)
-    for batch in _batches(good, records):
-        with warehouse.connect(holder(context)) as connection:
-            pages = read_pages_of(connection, [hour.start for hour in batch])
-        ready = loaded(pages, read_pages(pages, time_zone), batch)
+    for batch, ready in _read(context, warehouse, time_zone, _batches(good, records)):
         with warehouse.connect(holder(context)) as connection:
             loads = load_hours(connection, ready, context.run.run_id)
         _report(context, batch, ready, loads)
-        # Let go before the next batch is read: one is in memory at a time, not two.
-        del pages, ready
     return failed
 
 
@@ -120,6 +116,27 @@ def merge(context: AssetExecutionContext | OpExecutionContext, warehouse: Wareho
         f"merged by key: {read.calls.height} calls, {loads['new'].sum()} of them new, {loads['changed'].sum()} "
         "changed; the hours are not marked as materialized, since they were not read whole"
     )
+
+
+def _read(
+    context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, batches: Iterable[list[Hour]]
+) -> Iterator[tuple[list[Hour], Loaded]]:
+    """The batches, typed; each is read while the one before is written, for neither keeps two cores busy."""
+
+    def begin(batch: list[Hour]) -> Future[Loaded]:
+        with warehouse.connect(holder(context)) as connection:
+            pages = read_pages_of(connection, [hour.start for hour in batch])
+        return reader.submit(lambda: loaded(pages, read_pages(pages, time_zone), batch))
+
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        before: tuple[list[Hour], Future[Loaded]] | None = None
+        for batch in batches:
+            begun = batch, begin(batch)
+            if before:
+                yield before[0], before[1].result()
+            before = begun
+        if before:
+            yield before[0], before[1].result()
 
 
 def _batches(hours: Sequence[Hour], records: dict[dt.datetime, int]) -> Iterator[list[Hour]]:
