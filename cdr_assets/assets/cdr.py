@@ -99,6 +99,8 @@ def _replace(
         with warehouse.connect(holder(context)) as connection:
             loads = load_hours(connection, ready, context.run.run_id)
         _report(context, batch, ready, loads)
+        # Let go before the next one is waited for: two are in memory at a time, not three.
+        del ready
     return failed
 
 

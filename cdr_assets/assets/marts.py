@@ -47,14 +47,11 @@ if TYPE_CHECKING:
 def models_in(manifest: Mapping[str, Any]) -> dict[str, AssetSpec]:
     """The models and seeds of a parsed project as assets, by their dbt ids."""
     lineage = read_lineage()
-    named = manifest["nodes"] | manifest["sources"]
     return {
         unique_id: AssetSpec(
             _key(node),
-            deps={_key(named[upstream]) for upstream in node["depends_on"].get("nodes", ())},
+            deps=_read_by(node, manifest),
             description=node["description"],
-            # Each is built where a run has chosen it: without this, one that is left out fails the step.
-            skippable=True,
             # The few staging tables between marts would draw arrows back and forth as a group of their own.
             group_name="marts",
             kinds={"dbt", "duckdb"},
@@ -72,17 +69,22 @@ def models_in(manifest: Mapping[str, Any]) -> dict[str, AssetSpec]:
 def tests_in(manifest: Mapping[str, Any], models: Mapping[str, AssetSpec]) -> dict[str, AssetCheckSpec]:
     """The tests of a parsed project as checks of the model that they are about, by their dbt ids."""
     keys = {manifest["nodes"][unique_id]["name"]: model.key for unique_id, model in models.items()}
-    named = manifest["nodes"] | manifest["sources"]
     checks = {}
     for unique_id, node in manifest["nodes"].items():
         if node["resource_type"] == "test":
             about = node.get("attached_node")
             # A test in a file of its own names its model, as dagster-dbt would have it.
             key = models[about].key if about else keys[node["config"]["meta"]["dagster"]["ref"]["name"]]
-            read = {_key(named[upstream]) for upstream in node["depends_on"]["nodes"]}
+            others = _read_by(node, manifest) - {key}
             is_error = node["config"]["severity"].lower() == "error"
-            checks[unique_id] = AssetCheckSpec(node["name"], asset=key, additional_deps=read - {key}, blocking=is_error)
+            checks[unique_id] = AssetCheckSpec(node["name"], asset=key, additional_deps=others, blocking=is_error)
     return checks
+
+
+def _read_by(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> set[AssetKey]:
+    """What a model or a test reads; a seed reads nothing."""
+    nodes, sources = manifest["nodes"], manifest["sources"]
+    return {_key(nodes.get(upstream) or sources[upstream]) for upstream in node["depends_on"].get("nodes", ())}
 
 
 def _key(node: Mapping[str, Any]) -> AssetKey:
