@@ -21,7 +21,7 @@ from statistics import median
 from typing import Annotated, Any
 
 import duckdb
-import orjson
+import msgspec
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -71,7 +71,7 @@ def served(
     assert server.stdout is not None
     try:
         urls = [server.stdout.readline().strip() for _ in latencies]
-        yield urls, orjson.loads(server.stdout.readline())
+        yield urls, msgspec.json.decode(server.stdout.readline())
     finally:
         server.kill()
         server.wait()

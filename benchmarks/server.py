@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
-import orjson
+import msgspec
 
 from benchmarks.contenders import TIME_ZONE, TOKEN
 from cdr_assets.sandbox import GeneratedCentre, Sandbox
@@ -62,7 +62,7 @@ def main() -> None:
         sandbox = Sandbox(calls, token=TOKEN, latency_ms=float(latency), time_zone=TIME_ZONE)
         threading.Thread(target=sandbox.serve_forever, daemon=True).start()
         print(sandbox.base_url, flush=True)
-    print(orjson.dumps(truth(calls)).decode(), flush=True)
+    print(msgspec.json.encode(truth(calls)).decode(), flush=True)
     sys.stdin.read()
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-import orjson
+import msgspec
 import polars as pl
 
 from cdr_assets.alotech import (
@@ -165,7 +165,7 @@ def pages_frame(
         )
         for fetch, pages_of_fetch in fetched.items()
         for page in pages_of_fetch
-        for body in [page.body.decode(page.charset).encode()]
+        for body in [page.body if page.charset == "utf-8" else page.body.decode(page.charset).encode()]
     ]
     return pl.DataFrame(pages, schema=CDR_PAGES.polars_schema, orient="row")
 
@@ -173,7 +173,7 @@ def pages_frame(
 def _hour_of_call(body: bytes) -> dt.datetime | None:
     """The hour of the first call in the body; None where it does not say it as usual."""
     try:
-        calldate = dt.datetime.fromisoformat(orjson.loads(body)["CallList"][0]["calldate"])
+        calldate = dt.datetime.fromisoformat(msgspec.json.decode(body)["CallList"][0]["calldate"])
     except (ValueError, TypeError, LookupError):
         return None
     return calldate.replace(minute=0, second=0, microsecond=0, tzinfo=None)

@@ -7,7 +7,7 @@ second look at a value, nothing kept of what came, nothing to take up after a cr
 from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
-import orjson
+import msgspec
 import polars as pl
 import requests
 
@@ -37,7 +37,7 @@ def main(task: Task) -> None:
             while cursor is not None:
                 body = session.get(task.base_url, params=parameters | {"cursor": cursor}).content
                 # The cursor is the last member: no need to parse the page twice.
-                cursor = orjson.loads(b"{" + body[body.rindex(b'"cursor"') :])["cursor"]
+                cursor = msgspec.json.decode(b"{" + body[body.rindex(b'"cursor"') :])["cursor"]
                 page = pl.read_json(body, schema={"CallList": pl.List(_RECORD), "cursor": pl.String})
                 frames.append(page.select(pl.col("CallList").explode().struct.unnest()))
             return pl.concat(frames)

@@ -17,7 +17,7 @@ from email.message import Message
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import orjson
+import msgspec
 
 from .errors import (
     AlotechError,
@@ -56,6 +56,22 @@ _PARAMETER = (
     r"param|argument|start_?date|finish_?date|date|tarih|format|bicim|queue|kuyruk|agent|temsilci|sorting|cursor|"
     r"function|fonksiyon|uniqueid|callkey|activecallkey"
 )
+
+
+class _Page(msgspec.Struct):
+    """The members of a page that is as it should be, and its records without a look inside.
+
+    Making objects of a hundred records, to count them, took a fifth of all that the client does for a page.
+    """
+
+    CallList: list[msgspec.Raw]
+    cursor: Any = None
+    success: Any = None
+    message: Any = None
+    error: Any = None
+
+
+_page = msgspec.json.Decoder(_Page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,12 +162,15 @@ def _status_error(reply: Reply, redact: Callable[[str], str]) -> AlotechError:
 
 
 def _parse(reply: Reply) -> tuple[str, Any]:
-    """The charset that decodes the body, and its JSON value."""
+    """The charset that decodes the body, and its JSON value: of a plain page's records, the last alone is read."""
     body = reply.body
     try:
-        # orjson takes strict UTF-8 alone, so that it is the check of the charset too.
-        return "utf-8", orjson.loads(body)
-    except orjson.JSONDecodeError:
+        page = _page.decode(body)
+        # What is skipped may hold any bytes.
+        body.decode()
+        page.CallList[-1:] = [msgspec.json.decode(last) for last in page.CallList[-1:]]
+        return "utf-8", msgspec.structs.asdict(page)
+    except (ValueError, RecursionError):
         charset, text = _decoded(body, reply.headers.get("Content-Type", ""))
     try:
         # Reads NaN, lone surrogates and raw line breaks in strings as well.

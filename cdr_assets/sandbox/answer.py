@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-import orjson
+import msgspec
 
 # Takes the socket, the head and the body; true where the connection can carry another request.
 Delivery = Callable[[socket.socket, bytes, bytes], bool]
@@ -30,7 +30,7 @@ class Answer:
     @classmethod
     def of(cls, value: Any, status: int = 200) -> "Answer":
         """The value as JSON."""
-        return cls(orjson.dumps(value), status)
+        return cls(msgspec.json.encode(value), status)
 
     def deliver(self, connection: socket.socket) -> bool:
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]

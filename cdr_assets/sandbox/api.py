@@ -14,7 +14,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any, Literal
 
-import orjson
+import msgspec
 
 from cdr_assets.sandbox.calls import ARRAYS, SIGNATURE, Call, Source
 
@@ -83,7 +83,7 @@ class Page:
                 + c.end
                 for c in self.calls
             ]
-        cursor = b',"cursor":%s}' % orjson.dumps(self.cursor) if self.has_cursor else b"}"
+        cursor = b',"cursor":%s}' % msgspec.json.encode(self.cursor) if self.has_cursor else b"}"
         return (b'{"CallList":[' + b",".join(records) + b"]" + cursor).replace(SIGNATURE, signature)
 
 
@@ -189,7 +189,7 @@ def _walk(
 
 def cursor_after(parameters: Mapping[str, str], position: tuple[str, int]) -> str:
     """Opaque to clients: the position to go on from, and a digest of the request that it belongs to."""
-    return base64.urlsafe_b64encode(orjson.dumps([digest(parameters), *position])).decode()
+    return base64.urlsafe_b64encode(msgspec.json.encode([digest(parameters), *position])).decode()
 
 
 def _position_of(parameters: Mapping[str, str]) -> tuple[str, int] | None:
@@ -197,7 +197,7 @@ def _position_of(parameters: Mapping[str, str]) -> tuple[str, int] | None:
     if not cursor:
         return None
     try:
-        belongs_to, calldate, number = orjson.loads(base64.urlsafe_b64decode(cursor))
+        belongs_to, calldate, number = msgspec.json.decode(base64.urlsafe_b64decode(cursor))
         position = str(calldate), int(number)
     except (ValueError, TypeError):
         raise RefusedError("cursor is not valid") from None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import orjson
+import msgspec
 
 ARRAYS = ("call_history", "csat_answers", "call_tags")
 
@@ -44,7 +44,7 @@ class Call:
 
     def record(self) -> Any:
         """The whole record as Python objects; arrays included."""
-        return orjson.loads(self.head + self.call_history + self.csat_answers + self.call_tags + self.end)
+        return msgspec.json.decode(self.head + self.call_history + self.csat_answers + self.call_tags + self.end)
 
 
 class Source(Protocol):
@@ -75,7 +75,7 @@ def call_of(record: Any, number: int, calldate: str | None = None) -> Call:
         if calldate is None:
             raise ValueError("a record that is not an object has no calldate: say when it is to be listed")
         moment = wall_clock(calldate)
-        head = orjson.dumps(record)
+        head = msgspec.json.encode(record)
         return Call(
             (moment, number), moment, None, None, None, None, None, None, False, False, head, b"", b"", b"", b""
         )
@@ -83,7 +83,9 @@ def call_of(record: Any, number: int, calldate: str | None = None) -> Call:
     plain = {name: value for name, value in record.items() if name not in ARRAYS and name != "activecallkey"}
     # Without the braces an object without members would leave a comma too many before the arrays.
     arrays = [
-        b"%s%s:%s" % (b"," if plain else b"", orjson.dumps(name), orjson.dumps(record[name])) if name in record else b""
+        b"%s%s:%s" % (b"," if plain else b"", msgspec.json.encode(name), msgspec.json.encode(record[name]))
+        if name in record
+        else b""
         for name in ARRAYS
     ]
     return Call(
@@ -98,7 +100,7 @@ def call_of(record: Any, number: int, calldate: str | None = None) -> Call:
         transferred=str(record.get("transferred")).strip().lower() not in ("none", "", "0", "0.0", "false"),
         has_csat=bool(record.get("csat_answers")),
         # A record of nothing but arrays has no member that a comma could follow: it is served whole, always.
-        head=orjson.dumps(plain or record)[:-1],
+        head=msgspec.json.encode(plain or record)[:-1],
         call_history=arrays[0],
         csat_answers=arrays[1],
         call_tags=arrays[2],

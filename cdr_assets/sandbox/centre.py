@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import orjson
+import msgspec
 
 from cdr_assets.sandbox.calls import SIGNATURE, Call, call_of
 from cdr_assets.sandbox.profile import (
@@ -248,10 +248,10 @@ class _MadeDay:
             queue_key=None if queue is None else queue.key,
             transferred=leg.transferred,
             has_csat=bool(answers),
-            head=orjson.dumps(record)[:-1],
-            call_history=b',"call_history":' + orjson.dumps(self._history(leg)),
-            csat_answers=b',"csat_answers":' + orjson.dumps(answers),
-            call_tags=b',"call_tags":' + orjson.dumps(tags),
+            head=msgspec.json.encode(record)[:-1],
+            call_history=b',"call_history":' + msgspec.json.encode(self._history(leg)),
+            csat_answers=b',"csat_answers":' + msgspec.json.encode(answers),
+            call_tags=b',"call_tags":' + msgspec.json.encode(tags),
         )
         return call, settled
 

@@ -10,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import orjson
+import msgspec
 
 from cdr_assets.sandbox.calls import Call, call_of
 
@@ -119,7 +119,7 @@ class RecordsFile(_SortedCalls):
     @staticmethod
     def _call(path: str | Path, number: int, line: bytes) -> Call:
         try:
-            record = orjson.loads(line)
+            record = msgspec.json.decode(line)
             if not isinstance(record, Mapping):
                 raise ValueError("not a JSON object")
             return call_of(record, number)

@@ -60,9 +60,12 @@ def error_of(body: bytes | Any, status: int = 200, **headers: Any) -> AlotechErr
         ({"success": True}, 0, None),
         ({"success": "True", "message": "no calls"}, 0, None),
         ({"CallList": ["not an object", 3, None]}, 3, None),
+        (b'{"CallList": [{"duration": 1e999}]}', 1, None),
+        (b'{"CallList": [1e999, {}], "cursor": 1e999}', 2, "inf"),
+        (b'{"cursor": "a", "CallList": [], "CallList": [{}], "cursor": "b"}', 1, "b"),
     ],
 )
-def test_envelopes(document: dict[str, Any], count: int, cursor: str | None) -> None:
+def test_envelopes(document: dict[str, Any] | bytes, count: int, cursor: str | None) -> None:
     answer = read(document)
     assert (answer.record_count, answer.cursor) == (count, cursor)
 

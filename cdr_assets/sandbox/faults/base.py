@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
-import orjson
+import msgspec
 
 from cdr_assets.sandbox.answer import Answer
 from cdr_assets.sandbox.api import digest
@@ -37,7 +37,7 @@ class Listing:
 
     def render(self, signature: bytes) -> bytes:
         answer = {"CallList": self.records} | ({"cursor": self.cursor} if self.has_cursor else {})
-        return orjson.dumps(answer).replace(SIGNATURE, signature)
+        return msgspec.json.encode(answer).replace(SIGNATURE, signature)
 
 
 @dataclass

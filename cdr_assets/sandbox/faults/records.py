@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
+import msgspec
 
 from cdr_assets.sandbox.calls import ARRAYS
 from cdr_assets.sandbox.faults.base import Exchange, Fault
@@ -147,7 +147,7 @@ class OddArrays(RecordFault):
 
     def changed(self, record: dict[str, Any], chance: random.Random) -> dict[str, Any]:
         def odd(array: Any) -> Any:
-            text = orjson.dumps(array).decode()
+            text = msgspec.json.encode(array).decode()
             return chance.choice([None, "", "görüşme", 7, {"name": "görüşme"}, {}, text])
 
         return {name: odd(value) if name in ARRAYS else value for name, value in record.items()}
