@@ -108,7 +108,7 @@ def _portions(
 
     # A few more than are fetched at once, for the threads to go on while a portion is written; not all of them, since
     # what is done waits in memory until it is handed over.
-    submit(2 * at_once)
+    submit(3 * at_once)
     portion: dict[_K, list[Page]] = {}
     size, handed_over_at = 0, time.monotonic()
     while under_way:
