@@ -24,9 +24,9 @@ _STORAGE_VERSION = "v1.5.0"
 
 # Rows that DuckDB compresses and skips together; dbt's profile names it too. A load adds hours to the last of them,
 # which is then written again whole: of its default of 122,880 rows, a week's run wrote most rows three times.
-ROW_GROUP_SIZE = 20_480
+_ROW_GROUP_SIZE = 20_480
 
-_WRITING = f"STORAGE_VERSION '{_STORAGE_VERSION}', ROW_GROUP_SIZE {ROW_GROUP_SIZE}"
+_WRITING = f"STORAGE_VERSION '{_STORAGE_VERSION}', ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
 
 _SAY_EVERY_SECONDS = 10.0
 
