@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cdr_assets import dbt
+from cdr_assets.warehouse.warehouse import _ROW_GROUP_SIZE
 
 _DIE_WHILE_PARSING = """
 import os, signal, sys
@@ -36,3 +38,9 @@ def test_half_a_manifest_of_a_killed_process_is_parsed_again(tmp_path: Path, mon
     assert not (tmp_path / "parsing").exists()
     parsed_at = parsed.stat().st_mtime_ns
     assert dbt.manifest_path().stat().st_mtime_ns == parsed_at
+
+
+def test_dbt_writes_row_groups_as_the_loads_do() -> None:
+    profiles = yaml.safe_load((dbt.PROJECT_DIR / "profiles.yml").read_text(encoding="utf-8"))
+    (warehouse,) = profiles["cdr_marts"]["outputs"]["warehouse"]["attach"]
+    assert warehouse["options"] == {"row_group_size": _ROW_GROUP_SIZE}

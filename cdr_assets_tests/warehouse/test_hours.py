@@ -106,6 +106,19 @@ def test_a_vanished_call_is_kept_marked_and_comes_back_when_it_is_listed_again(w
     assert ask(warehouse, "SELECT key, vanished_at IS NULL FROM cdr.calls ORDER BY key") == [("a", True), ("b", True)]
 
 
+def test_calls_are_stored_in_the_order_of_time_however_they_came(warehouse: Warehouse) -> None:
+    seconds = range(0, 3600, 2)
+    calls = [
+        call(f"{hour.hour}-{second}", hour, calldate=hour + dt.timedelta(seconds=second))
+        for hour in (NEXT_HOUR, HOUR)
+        for second in reversed(seconds)
+    ]
+    load(warehouse, read(*calls, hours=(HOUR, NEXT_HOUR)))
+    stored = ask(warehouse, "SELECT partition_hour, calldate FROM cdr.calls ORDER BY rowid")
+    assert len(stored) == 2 * len(seconds)
+    assert stored == sorted(stored)
+
+
 def test_an_hour_without_calls_empties_nothing_of_its_neighbour(warehouse: Warehouse) -> None:
     load(warehouse, read(call("a"), call("n", NEXT_HOUR), hours=(HOUR, NEXT_HOUR)))
     assert load(warehouse, read(hours=(HOUR,), minute=1))["vanished"] == 1
