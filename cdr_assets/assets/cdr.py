@@ -1,6 +1,7 @@
 """`cdr/calls` and its children: the stored pages, typed and exploded, each hour replaced in one transaction."""
 
 import datetime as dt
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -95,12 +96,13 @@ def _replace(
     failed |= empty
     if not good:
         raise failure(failed)
-    for batch, ready in _read(context, warehouse, time_zone, _batches(good, records)):
+    for batch, pages, read in _read(context, warehouse, time_zone, _batches(good, records)):
+        ready = loaded(pages, read, batch)
         with warehouse.connect(holder(context)) as connection:
             loads = load_hours(connection, ready, context.run.run_id)
         _report(context, batch, ready, loads)
-        # Let go before the next one is waited for: two are in memory at a time, not three.
-        del ready
+        # Let go before the next one is waited for.
+        del pages, read, ready
     return failed
 
 
@@ -122,23 +124,24 @@ def merge(context: AssetExecutionContext | OpExecutionContext, warehouse: Wareho
 
 def _read(
     context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, batches: Iterable[list[Hour]]
-) -> Iterator[tuple[list[Hour], Loaded]]:
-    """The batches, typed; each is read while the one before is written, for neither keeps two cores busy."""
-
-    def begin(batch: list[Hour]) -> Future[Loaded]:
-        with warehouse.connect(holder(context)) as connection:
-            pages = read_pages_of(connection, [hour.start for hour in batch])
-        return reader.submit(lambda: loaded(pages, read_pages(pages, time_zone), batch))
-
+) -> Iterator[tuple[list[Hour], pl.DataFrame, Tables]]:
+    """The batches with their pages, and what these hold; each is read while the one before is written."""
+    # Neither reading nor writing keeps two cores busy.
     with ThreadPoolExecutor(max_workers=1) as reader:
-        before: tuple[list[Hour], Future[Loaded]] | None = None
+        # What is handed out must not be kept here: two batches are in memory at a time, and no third.
+        begun: deque[tuple[list[Hour], pl.DataFrame, Future[Tables]]] = deque()
+
+        def finished() -> tuple[list[Hour], pl.DataFrame, Tables]:
+            batch, pages, tables = begun.popleft()
+            return batch, pages, tables.result()
+
         for batch in batches:
-            begun = batch, begin(batch)
-            if before:
-                yield before[0], before[1].result()
-            before = begun
-        if before:
-            yield before[0], before[1].result()
+            with warehouse.connect(holder(context)) as connection:
+                pages = read_pages_of(connection, [hour.start for hour in batch])
+            begun.append((batch, pages, reader.submit(read_pages, pages, time_zone)))
+            if len(begun) > 1:
+                yield finished()
+        yield finished()
 
 
 def _batches(hours: Sequence[Hour], records: dict[dt.datetime, int]) -> Iterator[list[Hour]]:

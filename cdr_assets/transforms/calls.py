@@ -6,6 +6,7 @@ import duckdb
 import polars as pl
 
 from cdr_assets.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
+from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.items import as_arrays
 from cdr_assets.transforms.values import BLANKS, Values, is_filled
 
@@ -15,6 +16,8 @@ NOT_ASKED_FOR = "-"
 
 # Hexadecimal digits of a part: one change in 2 ** 64 would go unnoticed.
 _HASH_LENGTH = 16
+
+_TEXTS_AT_A_TIME = 2048
 
 _NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
@@ -128,7 +131,7 @@ def _array_hashes(connection: duckdb.DuckDBPyConnection, arrays: pl.Series) -> p
 
 def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
     """Hashes that are the same on every machine and in every version, as polars' own are not."""
-    connection.register("texts", texts.alias("text").to_frame())
+    connection.register("texts", in_chunks(texts.alias("text").to_frame(), _TEXTS_AT_A_TIME))
     return connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
 
 

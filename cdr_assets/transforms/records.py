@@ -9,7 +9,8 @@ import re
 
 import duckdb
 import polars as pl
-import pyarrow as pa
+
+from cdr_assets.transforms.chunks import in_chunks
 
 _PAGES_AT_A_TIME = 16
 
@@ -77,10 +78,9 @@ def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted:
 
 
 def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.DataFrame:
-    bodies = pages.with_row_index("page").select("page", "body").to_arrow()
     # DuckDB takes up to 2,048 rows at a time: that many pages are 200 MB of JSON, where a few stay in the cache.
-    chunks = bodies.to_batches(max_chunksize=_PAGES_AT_A_TIME)
-    connection.register("bodies", pa.Table.from_batches(chunks, schema=bodies.schema))
+    bodies = in_chunks(pages.with_row_index("page").select("page", "body"), _PAGES_AT_A_TIME)
+    connection.register("bodies", bodies)
     return connection.execute(
         """
         SELECT page, fields, CASE

@@ -91,6 +91,57 @@ def test_what_did_not_change_is_not_written_again(published: Path) -> None:
     assert keys(Callers.CLEAR) == ["b2", "c", "d"]
 
 
+def test_columns_are_compressed_as_suits_what_they_hold(published: Path) -> None:
+    with opened(published) as connection:
+        connection.execute(
+            """INSERT INTO cdr.calls (key, partition_hour, callid, recordingurl)
+               SELECT 'k' || n, ?, 'same', 'https://centre.example/' || md5(n::VARCHAR) FROM range(5000) AS _ (n)""",
+            [HOUR],
+        )
+        connection.execute(
+            """INSERT INTO cdr.call_history (key, partition_hour, item)
+               SELECT 'k' || n, ?, '{"event": "' || md5(n::VARCHAR) || '"}' FROM range(5000) AS _ (n)""",
+            [HOUR],
+        )
+        connection.execute(
+            """INSERT INTO raw.cdr_pages (partition_hour, body)
+               SELECT ?, unhex(md5(n::VARCHAR)) FROM range(5000) AS _ (n)""",
+            [HOUR],
+        )
+        publish(connection, published, Callers.PSEUDONYM, "key")
+    with open_published(published) as copy, opened(published) as warehouse:
+        # Compressed before they were stored.
+        assert compressions(warehouse, "raw.cdr_pages", "body") == {"Uncompressed"}
+        for connection in copy, warehouse:
+            assert compressions(connection, "cdr.calls", "recordingurl") == {"ZSTD"}
+            assert compressions(connection, "cdr.call_history", "item") == {"ZSTD"}
+            assert not compressions(connection, "cdr.calls", "callid") & {"ZSTD", "Uncompressed"}
+
+
+def compressions(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> set[str]:
+    rows = connection.execute(
+        f"""SELECT DISTINCT compression FROM pragma_storage_info('{table}')
+            WHERE column_name = ? AND segment_type <> 'VALIDITY'""",
+        [column],
+    ).fetchall()
+    return {compression for (compression,) in rows}
+
+
+def test_a_copy_in_another_format_is_written_anew(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_version(version: str) -> str:
+        monkeypatch.setattr(sys.modules[publish.__module__], "_STORAGE_VERSION", version)
+        with opened(published) as connection:
+            publish(connection, published, Callers.PSEUDONYM, "key")
+        with open_published(published) as connection:
+            (tags,) = connection.execute(
+                "SELECT tags FROM duckdb_databases() WHERE database_name = 'published'"
+            ).fetchone() or ({},)
+        return str(tags["storage_version"])
+
+    assert in_version("v1.2.0").startswith("v1.2.0")
+    assert in_version("v1.3.0").startswith("v1.3.0")
+
+
 @pytest.mark.parametrize("reason", ["not on this system", "not between these files"])
 def test_the_next_copy_is_made_where_no_blocks_can_be_shared(
     published: Path, monkeypatch: pytest.MonkeyPatch, reason: str
