@@ -17,8 +17,6 @@ NOT_ASKED_FOR = "-"
 # Hexadecimal digits of a part: one change in 2 ** 64 would go unnoticed.
 _HASH_LENGTH = 16
 
-_TEXTS_AT_A_TIME = 2048
-
 _NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
 
@@ -131,7 +129,7 @@ def _array_hashes(connection: duckdb.DuckDBPyConnection, arrays: pl.Series) -> p
 
 def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
     """Hashes that are the same on every machine and in every version, as polars' own are not."""
-    connection.register("texts", in_chunks(texts.alias("text").to_frame(), _TEXTS_AT_A_TIME))
+    connection.register("texts", in_chunks(texts.alias("text").to_frame()))
     return connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
 
 

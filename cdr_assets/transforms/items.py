@@ -12,8 +12,6 @@ from cdr_assets.transforms.values import read_values, scalar_text
 # What an item that is a plain text or number says.
 _SCALARS = {"call_history": ("event",), "csat_answers": ("answer", "score"), "call_tags": ("tag",)}
 
-_ARRAYS_AT_A_TIME = 2048
-
 
 def as_arrays(connection: duckdb.DuckDBPyConnection, sent: pl.Series) -> pl.Series:
     """What the vendor sent in place of an array, as the JSON text of one.
@@ -90,7 +88,7 @@ def _items(connection: duckdb.DuckDBPyConnection, name: str, arrays: pl.DataFram
     """Of every array, its items as JSON texts (`item`) and the fields that the table knows of them (`fields`)."""
     names = dict.fromkeys(name for column in CHILDREN[name].columns for name in column.names)
     fields = json.dumps([dict.fromkeys(names, "JSON")])
-    connection.register("arrays", in_chunks(arrays, _ARRAYS_AT_A_TIME))
+    connection.register("arrays", in_chunks(arrays))
     return connection.execute(
         f"""SELECT from_json("array", '["JSON"]') AS item, from_json("array", '{fields}') AS fields FROM arrays"""
     ).pl()
