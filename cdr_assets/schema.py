@@ -366,11 +366,20 @@ UNPUBLISHED_HOURS = Table(
     key=("table_name", "hour"),
 )
 
+NEWLY_PUBLISHED_HOURS = Table(
+    "raw",
+    "newly_published_hours",
+    "What the last publishing took from cdr.unpublished_hours: the copy before it lacks these. "
+    "One row per table and hour.",
+    UNPUBLISHED_HOURS.columns,
+    key=UNPUBLISHED_HOURS.key,
+)
+
 PUBLISHED_COPY = Table(
     "raw",
     "published_copy",
-    "The published copy as the pipeline left it: to be brought up to date if it still is that, else to be made anew. "
-    "One row, or none.",
+    "The published copy, and the one before it, as the pipeline left them: to be brought up to date if they still are "
+    "that, else to be made anew. One row per file.",
     (
         Column("inode", Kind.COUNT, "Of the file."),
         Column("size", Kind.COUNT, "Of the file, in bytes."),
@@ -390,5 +399,6 @@ TABLES: tuple[Table, ...] = (
     UNKNOWN_FIELDS,
     STALE_HOURS,
     UNPUBLISHED_HOURS,
+    NEWLY_PUBLISHED_HOURS,
     PUBLISHED_COPY,
 )

@@ -96,13 +96,12 @@ def _replace(
     failed |= empty
     if not good:
         raise failure(failed)
-    for batch, pages, read in _read(context, warehouse, time_zone, _batches(good, records)):
-        ready = loaded(pages, read, batch)
+    for batch, ready in _read(context, warehouse, time_zone, _batches(good, records)):
         with warehouse.connect(holder(context)) as connection:
             loads = load_hours(connection, ready, context.run.run_id)
         _report(context, batch, ready, loads)
         # Let go before the next one is waited for.
-        del pages, read, ready
+        del ready
     return failed
 
 
@@ -124,16 +123,16 @@ def merge(context: AssetExecutionContext | OpExecutionContext, warehouse: Wareho
 
 def _read(
     context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, batches: Iterable[list[Hour]]
-) -> Iterator[tuple[list[Hour], pl.DataFrame, Tables]]:
-    """The batches with their pages, and what these hold; each is read while the one before is written."""
+) -> Iterator[tuple[list[Hour], Loaded]]:
+    """The batches, and what their pages brought; each is read while the one before is written."""
     # Neither reading nor writing keeps two cores busy.
     with ThreadPoolExecutor(max_workers=1) as reader:
         # What is handed out must not be kept here: two batches are in memory at a time, and no third.
         begun: deque[tuple[list[Hour], pl.DataFrame, Future[Tables]]] = deque()
 
-        def finished() -> tuple[list[Hour], pl.DataFrame, Tables]:
+        def finished() -> tuple[list[Hour], Loaded]:
             batch, pages, tables = begun.popleft()
-            return batch, pages, tables.result()
+            return batch, loaded(pages, tables.result(), batch)
 
         for batch in batches:
             with warehouse.connect(holder(context)) as connection:

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 # Version of the tables below `raw` and `cdr`. A change of theirs adds one, and a migration from the version before.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 # Pages of 130 kB, uncompressed in memory: a year of them is many gigabytes.
 _PAGES_AT_ONCE = 512
@@ -44,5 +44,13 @@ def _compressed_bodies(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE raw.compressed_pages RENAME TO cdr_pages")
 
 
+def _new_tables(_: duckdb.DuckDBPyConnection) -> None:
+    """Nothing: tables that are not there are made after the last step."""
+
+
 # By the version that they start from.
-MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {1: _filters, 2: _compressed_bodies}
+MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
+    1: _filters,
+    2: _compressed_bodies,
+    3: _new_tables,
+}

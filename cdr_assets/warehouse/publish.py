@@ -1,8 +1,9 @@
 """The published copy: what analysts read. Replaced whole and at once, so that nobody waits and nobody sees half.
 
-The next copy begins as a copy of the file that is in place, in which the hours that changed are written anew: writing
-all of history again took 9 s at 330,000 calls, each hour. Where the file is not the one that was left there, or it is
-made otherwise now, everything is written.
+The copy in place is never written to. The one before it, which nobody can find any more, is kept, brought forward by
+the hours that have changed since, and put in place in its turn: writing all of history took 9 s at 330,000 calls each
+hour, and copying the file 8 s at ten million. Where a program still reads it, the next begins as a copy of the file in
+place. Where neither is as it was left, or they are made otherwise now, everything is written.
 
 It holds the schemas `cdr` and `marts`, no raw pages, phone numbers as CDR_CALLERS says, and every description as a
 DuckDB comment.
@@ -12,6 +13,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import signal
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,24 +51,38 @@ def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Cal
     # One fixed name: what a killed run left is overwritten and never piles up.
     building = published.parent / f".{published.stem}.building"
     copy = building / published.name
+    before = published.parent / f".{published.stem}.before"
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
         tables = _tables(connection)
         made_of = _made_of(tables, callers, secret_key)
         is_as_left = _is_as_left(connection, published, made_of)
-        if is_as_left:
-            _copy(published, copy)
-        _build(connection, copy, tables, callers, secret_key, renew=is_as_left)
+        changed = None
+        if _is_as_left(connection, before, made_of) and not _is_in_use(before):
+            before.replace(copy)
+            copy.chmod(0o644)
+            changed = "(FROM cdr.unpublished_hours UNION FROM raw.newly_published_hours)"
+        else:
+            # Programs that read it keep it until they close it; its room is needed.
+            before.unlink(missing_ok=True)
+            if is_as_left:
+                _copy(published, copy)
+                changed = "cdr.unpublished_hours"
+        _build(connection, copy, tables, callers, secret_key, changed)
         # A program that opens the copy for writing would shut all others out, and its changes would be lost.
         copy.chmod(0o444)
         _sync(copy)
         size = copy.stat().st_size
         # Left by a program that did so all the same: DuckDB would replay it on the new copy.
         published.with_name(published.name + ".wal").unlink(missing_ok=True)
+        if is_as_left:
+            # A second name, since there must be no moment without a copy in place.
+            with suppress(OSError):
+                before.hardlink_to(published)
         copy.replace(published)
         _sync(published.parent)
-        _note(connection, published, made_of)
+        _note(connection, [published, before], made_of)
     except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
         raise WarehouseError(
             f"cannot publish to {published}: {str(error).splitlines()[0]}; mend this and run again: "
@@ -128,10 +144,9 @@ def _build(
     tables: list[_Table],
     callers: Callers,
     secret_key: str,
-    *,
-    renew: bool,
+    changed: str | None,
 ) -> None:
-    """Writes all tables into `copy`; with `renew`, where they are already, of the large ones what changed."""
+    """Writes all tables into `copy`; of the large ones what `changed` names, if they are in it already."""
     # A variable, since the key must not stand in the text of a query.
     connection.execute("SET VARIABLE secret_key = ?", [secret_key])
     # With DuckDB's own size of row groups: in the warehouse's smaller ones, the copy of ten million calls is a quarter
@@ -144,7 +159,7 @@ def _build(
                 connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
             for table in tables:
                 shown = _shown([column for column, _, _ in table.columns], callers)
-                if not (renew and table.name in _BY_HOUR and _renew(connection, table, shown)):
+                if not (changed and table.name in _BY_HOUR and _renew(connection, table, shown, changed)):
                     _write(connection, table, shown)
         connection.execute("CHECKPOINT copy")
     finally:
@@ -167,14 +182,14 @@ def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> 
             connection.execute(f'COMMENT ON COLUMN copy.{name}."{column}" IS {quoted(description)}')
 
 
-def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> bool:
+def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, changed: str) -> bool:
     """Writes the hours that changed; False if that cannot make the tables equal."""
     noted_as = table.name if table.schema == "marts" else CALLS.name
-    changed = f"FROM cdr.unpublished_hours WHERE table_name = {quoted(noted_as)}"
-    if connection.execute(f"{changed} AND hour IS NULL").fetchone():
+    hours = f"FROM {changed} WHERE table_name = {quoted(noted_as)}"
+    if connection.execute(f"{hours} AND hour IS NULL").fetchone():
         return False
     name = table.full_name
-    is_changed = f"partition_hour IN (SELECT hour {changed})"
+    is_changed = f"partition_hour IN (SELECT hour {hours})"
     connection.execute(f"DELETE FROM copy.{name} WHERE {is_changed}")
     connection.execute(f"INSERT INTO copy.{name} SELECT {shown} FROM {name} WHERE {is_changed}")
     counts = connection.execute(f"SELECT (SELECT count(*) FROM copy.{name}) = (SELECT count(*) FROM {name})")
@@ -186,16 +201,39 @@ def _made_of(tables: list[_Table], callers: Callers, secret_key: str) -> str:
     return hashlib.sha256(repr((_STORAGE_VERSION, tables, callers.value, secret_key)).encode()).hexdigest()
 
 
-def _is_as_left(connection: duckdb.DuckDBPyConnection, published: Path, made_of: str) -> bool:
-    left = connection.execute("SELECT inode, size, modified, made_of FROM raw.published_copy").fetchone()
-    return published.exists() and left == (*_identity(published), made_of)
+def _is_as_left(connection: duckdb.DuckDBPyConnection, file: Path, made_of: str) -> bool:
+    left = connection.execute("SELECT inode, size, modified, made_of FROM raw.published_copy").fetchall()
+    return file.exists() and (*_identity(file), made_of) in left
 
 
-def _note(connection: duckdb.DuckDBPyConnection, published: Path, made_of: str) -> None:
-    # After the copy is in place: a run that is killed between the two has the next one write everything.
+def _is_in_use(file: Path) -> bool:
+    """Whether a program has it open, or it has another name: what is written to it would be seen there.
+
+    The system gives a lease for writing on a file that is open nowhere else. That includes programs that take none of
+    DuckDB's locks, such as a backup that is half through. Where there are no leases, nobody can tell.
+    """
+    try:
+        import fcntl
+
+        with file.open("rb") as opened:
+            # The signal for who holds a lease on a file that is opened meanwhile; the usual one ends the process.
+            fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        return file.stat().st_nlink > 1
+    except (ImportError, AttributeError, OSError):
+        return True
+
+
+def _note(connection: duckdb.DuckDBPyConnection, files: list[Path], made_of: str) -> None:
+    # After the copy is in place. A run that is killed between the two leaves a file that is not known there: the next
+    # one brings the copy before it forward, if that was kept, or writes everything.
     with transaction(connection):
         connection.execute("DELETE FROM raw.published_copy")
-        connection.execute("INSERT INTO raw.published_copy VALUES (?, ?, ?, ?)", [*_identity(published), made_of])
+        for file in files:
+            if file.exists():
+                connection.execute("INSERT INTO raw.published_copy VALUES (?, ?, ?, ?)", [*_identity(file), made_of])
+        connection.execute("DELETE FROM raw.newly_published_hours")
+        connection.execute("INSERT INTO raw.newly_published_hours FROM cdr.unpublished_hours")
         connection.execute("DELETE FROM cdr.unpublished_hours")
 
 

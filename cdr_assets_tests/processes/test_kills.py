@@ -21,7 +21,7 @@ _HOURS = 3
 
 # All that may lie in the data folder when no run is under way, Dagster's own files aside.
 _FILES = {
-    "warehouse/cdr.duckdb", "warehouse/cdr.duckdb.lock", "published/cdr.duckdb",
+    "warehouse/cdr.duckdb", "warehouse/cdr.duckdb.lock", "published/cdr.duckdb", "published/.cdr.before",
     "secret_key", "secret_key.lock", "limits/requests", *(f"limits/request-{n}.lock" for n in range(4)),
 }  # fmt: skip
 

@@ -5,7 +5,7 @@ import errno
 import os
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import duckdb
@@ -20,6 +20,14 @@ import os, sys, duckdb
 connection = duckdb.connect(sys.argv[1])
 connection.execute("UPDATE cdr.cdr.rejected_records SET reason = 'scribbled'")
 os._exit(9)
+"""
+
+_READ_TWICE = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+for _ in range(2):
+    print(connection.execute("SELECT reason FROM cdr.cdr.rejected_records").fetchone()[0], flush=True)
+    sys.stdin.readline()
 """
 
 
@@ -56,6 +64,95 @@ def test_a_reader_keeps_what_it_opened_and_the_next_sees_the_newest(published: P
         assert reasons(published) == [("second",)]
 
 
+@pytest.fixture
+def leases(tmp_path: Path) -> None:
+    """For tests of what only a system with leases can do."""
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "leased"
+    path.touch()
+    try:
+        with path.open("rb") as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except (AttributeError, OSError):
+        pytest.skip("no leases on this file system")
+
+
+@pytest.mark.usefixtures("leases")
+def test_two_files_are_brought_forward_in_turn(published: Path) -> None:
+    files = []
+    for n in range(6):
+        republish(published, str(n))
+        assert reasons(published) == [(str(n),)]
+        assert published.stat().st_mode & 0o777 == 0o444
+        files.append(published.stat().st_ino)
+    assert len(set(files)) == 2
+    assert files[0] == files[2] == files[4]
+
+
+@pytest.mark.parametrize("how", ["a reader of DuckDB", "bytes alone", "another name"])
+def test_a_copy_that_is_in_use_is_not_written_to(published: Path, how: str) -> None:
+    with ExitStack() as stack:
+        kept = published.with_name("kept")
+        if how == "another name":
+            kept.hardlink_to(published)
+        elif how == "bytes alone":
+            # As a backup reads: half of it now, half of it later.
+            backup = stack.enter_context(published.open("rb", buffering=0))
+            whole = published.read_bytes()
+            kept.write_bytes(backup.read(len(whole) // 2))
+        else:
+            reader = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _READ_TWICE, str(published)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            assert reader.stdout
+            assert reader.stdout.readline() == "first\n"
+        for n in range(3):
+            republish(published, str(n))
+            assert reasons(published) == [(str(n),)]
+        if how == "a reader of DuckDB":
+            assert reader.communicate("\n")[0] == "first\n"
+        elif how == "bytes alone":
+            kept.write_bytes(kept.read_bytes() + backup.read())
+            assert kept.read_bytes() == whole
+    if kept.exists():
+        assert reasons(kept) == [("first",)]
+
+
+@pytest.mark.parametrize("deadly", [(), (4,), (2, 3, 5)], ids=["none dies", "one dies", "three die"])
+def test_what_the_copies_took_in_by_turns_is_in_both(
+    published: Path, monkeypatch: pytest.MonkeyPatch, deadly: tuple[int, ...]
+) -> None:
+    """Also where a run dies after the copy is in place, and before that is noted."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def queues() -> list[tuple[str, str | None]]:
+        with open_published(published) as connection:
+            return connection.execute("SELECT key, queue FROM cdr.calls ORDER BY key").fetchall()
+
+    hours = {f"{n}": HOUR + dt.timedelta(hours=n) for n in range(8)}
+    expected: dict[str, str | None] = dict.fromkeys(hours)
+    with opened(published) as connection:
+        for key, hour in hours.items():
+            add_call(connection, key, hour)
+        publish(connection, published, Callers.PSEUDONYM, "key")
+        for turn, (key, hour) in enumerate(hours.items()):
+            expected[key] = f"in turn {turn}"
+            connection.execute("UPDATE cdr.calls SET queue = ? WHERE key = ?", [expected[key], key])
+            connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [hour])
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) if turn in deadly else nullcontext():
+                if turn in deadly:
+                    patch.setattr(sys.modules[publish.__module__], "_note", die)
+                publish(connection, published, Callers.PSEUDONYM, "key")
+            assert queues() == list(expected.items())
+
+
 def add_call(connection: duckdb.DuckDBPyConnection, key: str, hour: dt.datetime, *, noted: bool = True) -> None:
     connection.execute("INSERT INTO cdr.calls (key, partition_hour) VALUES (?, ?)", [key, hour])
     if noted:
@@ -73,6 +170,8 @@ def test_what_did_not_change_is_not_written_again(published: Path) -> None:
     with opened(published) as connection:
         add_call(connection, "a", HOUR)
         add_call(connection, "b", later)
+    assert keys() == ["a", "b"]
+    # The copy before this one lacks both hours: it takes them in with the next publishing.
     assert keys() == ["a", "b"]
     with opened(published) as connection:
         connection.execute("UPDATE cdr.calls SET key = key || '2'")
@@ -149,7 +248,8 @@ def test_the_next_copy_is_made_where_no_blocks_can_be_shared(
     def refuse(*_: object) -> int:
         raise OSError(errno.EOPNOTSUPP, reason)
 
-    with opened(published) as connection:
+    # The file is read, which keeps it from being brought forward.
+    with published.open("rb"), opened(published) as connection:
         add_call(connection, "a", HOUR)
         publish(connection, published, Callers.PSEUDONYM, "key")
         # Not noted: only a copy that began as the file in place does without.
@@ -184,7 +284,7 @@ def test_what_a_program_wrote_into_the_copy_never_reaches_the_next_one(published
     assert published.with_name("cdr.duckdb.wal").exists()
     republish(published, "second")
     assert reasons(published) == [("second",)]
-    assert list(published.parent.iterdir()) == [published]
+    assert not published.with_name("cdr.duckdb.wal").exists()
 
 
 def test_nobody_may_write_into_the_copy(published: Path) -> None:
@@ -199,7 +299,7 @@ def test_what_a_killed_run_left_is_cleared_away(published: Path) -> None:
         (building / name).write_bytes(b"half")
     republish(published, "second")
     assert reasons(published) == [("second",)]
-    assert list(published.parent.iterdir()) == [published]
+    assert not building.exists()
 
 
 def test_a_copy_that_cannot_be_built_is_told_and_the_one_before_stays(published: Path) -> None:
