@@ -1,14 +1,17 @@
 """Parsing the dbt project: once, and never half."""
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from cdr_assets import dbt
+from cdr_assets.settings import Settings
 from cdr_assets.warehouse.warehouse import _ROW_GROUP_SIZE
 
 _DIE_WHILE_PARSING = """
@@ -44,3 +47,56 @@ def test_dbt_writes_row_groups_as_the_loads_do() -> None:
     profiles = yaml.safe_load((dbt.PROJECT_DIR / "profiles.yml").read_text(encoding="utf-8"))
     (warehouse,) = profiles["cdr_marts"]["outputs"]["warehouse"]["attach"]
     assert warehouse["options"] == {"row_group_size": _ROW_GROUP_SIZE}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, tuple[str, str]]]:
+    """Builds the given models, each by the ones before it, in place of ours; returns status and message of each."""
+    folder = tmp_path / "project"
+    (folder / "models").mkdir(parents=True)
+    shutil.copy(dbt.PROJECT_DIR / "profiles.yml", folder)
+    (folder / "dbt_project.yml").write_text("name: cdr_marts\nprofile: cdr_marts\nmodels: {+materialized: table}\n")
+    monkeypatch.setattr(dbt, "PROJECT_DIR", folder)
+    monkeypatch.setattr(dbt, "_PARSED", folder / "target")
+    settings = Settings(cdr_data_dir=tmp_path, cdr_warehouse=tmp_path / "cdr.duckdb")
+
+    def build(**models: str) -> dict[str, tuple[str, str]]:
+        before = ""
+        for name, query in models.items():
+            (folder / "models" / f"{name}.sql").write_text(f"{before}\n{query}")
+            before = f"-- depends_on: {{{{ ref('{name}') }}}}"
+        return {result.unique_id.split(".")[-1]: (result.status, result.message) for result in dbt.build(settings)}
+
+    return build
+
+
+_SORTS = "select max(place) as last from (select row_number() over (order by hash(n)) as place from range({}) as _ (n))"
+
+
+def test_a_model_that_needs_more_than_its_memory_goes_on_from_disk(
+    project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbt, "_MEMORY_PER_THREAD", 120)
+    monkeypatch.setattr(dbt, "_defaults", lambda: (1, "120MB"))
+    assert project(first=_SORTS.format(10_000_000), second="select 1 as one") == {
+        "first": ("success", "OK"),
+        "second": ("success", "OK"),
+    }
+
+
+def test_a_model_that_cannot_do_with_its_memory_is_given_all(
+    project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbt, "_MEMORY_PER_THREAD", 60)
+    _, all_memory = dbt._defaults()
+    # A list has to be in memory.
+    one_list = "select len(list(n)) as long from range(20_000_000) as _ (n)"
+    monkeypatch.setattr(dbt, "_defaults", lambda: (1, "60MB"))
+    status, message = project(first=one_list)["first"]
+    assert status == "error"
+    assert "Out of Memory Error" in message
+    monkeypatch.setattr(dbt, "_defaults", lambda: (1, all_memory))
+    assert project(first=one_list, second="select 1 as one") == {
+        "first": ("success", "OK"),
+        "second": ("success", "OK"),
+    }
