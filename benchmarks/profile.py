@@ -29,8 +29,8 @@ _PARTS = {
     "pages_frame": "fetch: compressing pages",
     "replace_pages": "write: pages",
     "read_pages_of": "parse: stored pages",
-    "read_pages": "parse: pages to tables",
-    "loaded": "parse: counts, unknown fields",
+    # Pages are typed beside the main thread, which waits for what writing the batch before does not hide.
+    "finished": "parse: waiting for tables, counting them",
     "load_hours": "write: calls and their arrays",
     "opened": "write: opening and closing the warehouse",
     "_log_asset_planned_events": "hours planned and reported to Dagster",

@@ -150,7 +150,7 @@ def _build(
     # A variable, since the key must not stand in the text of a query.
     connection.execute("SET VARIABLE secret_key = ?", [secret_key])
     # With DuckDB's own size of row groups: in the warehouse's smaller ones, the copy of ten million calls is a quarter
-    # larger, and has to be copied every hour.
+    # larger.
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy (STORAGE_VERSION '{_STORAGE_VERSION}')")
     try:
         # One transaction: each statement by itself would wait for the disk, and a table has a comment a column.
