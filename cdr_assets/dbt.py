@@ -17,6 +17,7 @@ import duckdb
 from filelock import FileLock
 
 from cdr_assets.settings import ROOT, Settings
+from cdr_assets.warehouse import MEMORY_PER_THREAD
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -29,9 +30,6 @@ _PARSED = PROJECT_DIR / "target"
 _LINEAGE = "lineage.json"
 # The manifest as dbt reads it itself, beside manifest.json.
 _MANIFEST = "partial_parse.msgpack"
-# What DuckDB may hold for each of its threads, in MB; what is more lies on disk. By default it may take four fifths of
-# the machine, and keeps what it has read: at ten million calls a week's marts took 1.6 GB, and as long.
-_MEMORY_PER_THREAD = 300
 
 
 class DbtError(Exception):
@@ -102,7 +100,7 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
     if full_refresh:
         args.append("--full-refresh")
     threads, default_memory = _defaults()
-    results = _build(settings, args, f"{threads * _MEMORY_PER_THREAD}MB")
+    results = _build(settings, args, f"{threads * MEMORY_PER_THREAD}MB")
     if any("Out of Memory Error" in result.message for result in results):
         results = _build(settings, args, default_memory)
     return results

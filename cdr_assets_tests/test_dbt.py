@@ -76,7 +76,7 @@ _SORTS = "select max(place) as last from (select row_number() over (order by has
 def test_a_model_that_needs_more_than_its_memory_goes_on_from_disk(
     project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dbt, "_MEMORY_PER_THREAD", 120)
+    monkeypatch.setattr(dbt, "MEMORY_PER_THREAD", 120)
     monkeypatch.setattr(dbt, "_defaults", lambda: (1, "120MB"))
     assert project(first=_SORTS.format(10_000_000), second="select 1 as one") == {
         "first": ("success", "OK"),
@@ -87,7 +87,7 @@ def test_a_model_that_needs_more_than_its_memory_goes_on_from_disk(
 def test_a_model_that_cannot_do_with_its_memory_is_given_all(
     project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dbt, "_MEMORY_PER_THREAD", 60)
+    monkeypatch.setattr(dbt, "MEMORY_PER_THREAD", 60)
     _, all_memory = dbt._defaults()
     # A list has to be in memory.
     one_list = "select len(list(n)) as long from range(20_000_000) as _ (n)"

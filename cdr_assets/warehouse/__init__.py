@@ -21,10 +21,18 @@ from cdr_assets.warehouse.hours import (
     stored_calls,
 )
 from cdr_assets.warehouse.publish import publish, read_or_make_secret_key
-from cdr_assets.warehouse.warehouse import Warehouse, WarehouseError, check_source, claim, open_published
+from cdr_assets.warehouse.warehouse import (
+    MEMORY_PER_THREAD,
+    Warehouse,
+    WarehouseError,
+    check_source,
+    claim,
+    open_published,
+)
 
 __all__ = [
     "LATE",
+    "MEMORY_PER_THREAD",
     "Loaded",
     "Warehouse",
     "WarehouseError",

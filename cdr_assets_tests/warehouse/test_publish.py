@@ -12,7 +12,14 @@ import duckdb
 import pytest
 
 from cdr_assets.settings import Callers
-from cdr_assets.warehouse import Warehouse, WarehouseError, open_published, publish, read_or_make_secret_key
+from cdr_assets.warehouse import (
+    MEMORY_PER_THREAD,
+    Warehouse,
+    WarehouseError,
+    open_published,
+    publish,
+    read_or_make_secret_key,
+)
 from cdr_assets_tests.conftest import HOUR
 
 _WRITE_AND_DIE = """
@@ -29,6 +36,8 @@ for _ in range(2):
     print(connection.execute("SELECT reason FROM cdr.cdr.rejected_records").fetchone()[0], flush=True)
     sys.stdin.readline()
 """
+
+_LIMIT = "SELECT current_setting('threads'), current_setting('memory_limit')"
 
 
 @pytest.fixture
@@ -239,6 +248,17 @@ def test_a_copy_in_another_format_is_written_anew(published: Path, monkeypatch: 
 
     assert in_version("v1.2.0").startswith("v1.2.0")
     assert in_version("v1.3.0").startswith("v1.3.0")
+
+
+def test_bringing_a_copy_forward_keeps_to_the_memory_of_a_run(published: Path) -> None:
+    with opened(published) as connection:
+        threads, default = connection.execute(_LIMIT).fetchone() or (0, "")
+        publish(connection, published, Callers.PSEUDONYM, "key")
+        assert connection.execute(_LIMIT).fetchone() != (threads, default)
+        connection.execute(f"SET memory_limit = '{threads * MEMORY_PER_THREAD}MB'")
+        limit = connection.execute(_LIMIT).fetchone()
+        publish(connection, published, Callers.PSEUDONYM, "key")
+        assert connection.execute(_LIMIT).fetchone() == limit
 
 
 @pytest.mark.parametrize("reason", ["not on this system", "not between these files"])
