@@ -9,7 +9,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cdr_assets.alotech import (
@@ -148,9 +148,11 @@ def test_any_json_is_an_answer_or_an_alotech_error(document: Any) -> None:
 
 
 @given(st.binary())
+# Hypothesis also tries bytes that it finds in the code: an empty page is among them.
+@example(b'{"CallList":null}')
 def test_any_bytes_are_an_answer_or_an_alotech_error(body: bytes) -> None:
-    with pytest.raises(AlotechError):
-        read(body)
+    with contextlib.suppress(AlotechError):
+        assert read(body).record_count == len(json.loads(body)["CallList"] or [])
 
 
 @pytest.mark.parametrize("success", [False, "false", "False", " FALSE ", 0, "0", "no"])
