@@ -17,7 +17,7 @@ import duckdb
 from filelock import FileLock
 
 from cdr_assets.settings import ROOT, Settings
-from cdr_assets.warehouse import MEMORY_PER_THREAD
+from cdr_assets.warehouse import memory_limit
 
 if TYPE_CHECKING:
     from dbt.contracts.graph.manifest import Manifest
@@ -99,10 +99,10 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
         args += ["--select", *select]
     if full_refresh:
         args.append("--full-refresh")
-    threads, default_memory = _defaults()
-    results = _build(settings, args, f"{threads * MEMORY_PER_THREAD}MB")
+    limit, default = _memory_limits()
+    results = _build(settings, args, limit)
     if any("Out of Memory Error" in result.message for result in results):
-        results = _build(settings, args, default_memory)
+        results = _build(settings, args, default)
     return results
 
 
@@ -128,12 +128,11 @@ def _build(settings: Settings, args: list[str], memory: str) -> list[NodeResult]
     ]
 
 
-def _defaults() -> tuple[int, str]:
-    """The threads that DuckDB starts and the memory that it takes where it is not told: it knows of containers."""
+def _memory_limits() -> tuple[str, str]:
+    """What DuckDB may hold in a run, and what it takes where it is not told."""
     with duckdb.connect() as connection:
-        row = connection.execute("SELECT current_setting('threads'), current_setting('memory_limit')").fetchone()
-    assert row
-    return row
+        (default,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
+        return memory_limit(connection), default
 
 
 def _is_fresh(manifest: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Parsing the dbt project: once, and never half."""
+"""dbt: the project parsed once, and never half; built in the memory of a run, or from disk."""
 
 import json
 import shutil
@@ -70,15 +70,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
     return build
 
 
-_SORTS = "select max(place) as last from (select row_number() over (order by hash(n)) as place from range({}) as _ (n))"
-
-
 def test_a_model_that_needs_more_than_its_memory_goes_on_from_disk(
     project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dbt, "MEMORY_PER_THREAD", 120)
-    monkeypatch.setattr(dbt, "_defaults", lambda: (1, "120MB"))
-    assert project(first=_SORTS.format(10_000_000), second="select 1 as one") == {
+    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("120MB", "120MB"))
+    sort = "select row_number() over (order by hash(n)) as place from range(10_000_000) as _ (n)"
+    assert project(first=f"select max(place) as last from ({sort})", second="select 1 as one") == {
         "first": ("success", "OK"),
         "second": ("success", "OK"),
     }
@@ -87,15 +84,14 @@ def test_a_model_that_needs_more_than_its_memory_goes_on_from_disk(
 def test_a_model_that_cannot_do_with_its_memory_is_given_all(
     project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dbt, "MEMORY_PER_THREAD", 60)
-    _, all_memory = dbt._defaults()
+    _, default = dbt._memory_limits()
     # A list has to be in memory.
     one_list = "select len(list(n)) as long from range(20_000_000) as _ (n)"
-    monkeypatch.setattr(dbt, "_defaults", lambda: (1, "60MB"))
+    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("60MB", "60MB"))
     status, message = project(first=one_list)["first"]
     assert status == "error"
     assert "Out of Memory Error" in message
-    monkeypatch.setattr(dbt, "_defaults", lambda: (1, all_memory))
+    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("60MB", default))
     assert project(first=one_list, second="select 1 as one") == {
         "first": ("success", "OK"),
         "second": ("success", "OK"),

@@ -22,17 +22,16 @@ from cdr_assets.warehouse.hours import (
 )
 from cdr_assets.warehouse.publish import publish, read_or_make_secret_key
 from cdr_assets.warehouse.warehouse import (
-    MEMORY_PER_THREAD,
     Warehouse,
     WarehouseError,
     check_source,
     claim,
+    memory_limit,
     open_published,
 )
 
 __all__ = [
     "LATE",
-    "MEMORY_PER_THREAD",
     "Loaded",
     "Warehouse",
     "WarehouseError",
@@ -49,6 +48,7 @@ __all__ = [
     "hours_never_loaded",
     "load_hours",
     "mark_stale",
+    "memory_limit",
     "open_calls",
     "open_published",
     "publish",

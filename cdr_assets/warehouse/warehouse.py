@@ -28,9 +28,9 @@ _ROW_GROUP_SIZE = 20_480
 
 _WRITING = f"STORAGE_VERSION '{_STORAGE_VERSION}', ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
 
-#: What DuckDB may hold for each of its threads, in MB, where history would count; what is more lies on disk. By default
-#: it may take four fifths of the machine, and keeps what it has read: the longer the history, the more a run took.
-MEMORY_PER_THREAD = 300
+# What DuckDB may hold for each of its threads, in MB, where history would count; what is more lies on disk. By default
+# it may take four fifths of the machine, and keeps what it has read: the longer the history, the more a run took.
+_MEMORY_PER_THREAD = 300
 
 _SAY_EVERY_SECONDS = 10.0
 
@@ -166,10 +166,10 @@ class Warehouse:
         return f"{told['holder']} (process {told['pid']})"
 
 
-def limit_memory(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keeps what the connection's DuckDB holds to what a run may take."""
+def memory_limit(connection: duckdb.DuckDBPyConnection) -> str:
+    """What DuckDB may hold where history would count; by the threads that it starts, since it knows of containers."""
     (threads,) = connection.execute("SELECT current_setting('threads')").fetchone() or (1,)
-    connection.execute(f"SET memory_limit = '{threads * MEMORY_PER_THREAD}MB'")
+    return f"{threads * _MEMORY_PER_THREAD}MB"
 
 
 def open_as(name: str, path: Path, options: str) -> duckdb.DuckDBPyConnection:
