@@ -132,7 +132,7 @@ def _memory_limits() -> tuple[str, str]:
     """What DuckDB may hold in a run, and what it takes where it is not told."""
     with duckdb.connect() as connection:
         (default,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
-        return memory_limit(connection), default
+    return memory_limit(), default
 
 
 def _is_fresh(manifest: Path) -> bool:

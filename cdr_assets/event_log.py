@@ -18,9 +18,10 @@ from dagster import EventLogEntry, Field, StringSource
 from dagster._core.events import ASSET_EVENTS
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
 from dagster._serdes import ConfigurableClassData, serialize_value
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.dialects.sqlite import insert as insert_or_update
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
@@ -87,6 +88,16 @@ class EventLog(SqliteEventLogStorage):
             }
             for event, event_id in newest.values():
                 self._store_asset_event(connection, event, event_id)
+
+    def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
+        # Dagster's own inserts the asset's row, and updates it where that fails. The failure's traceback goes round in
+        # a circle through all callers: what the step held then, a batch of calls say, stayed in memory until Python
+        # looked for such circles, which it does seldom in a process as large as this one.
+        asset_key = event.get_dagster_event().asset_key
+        values = self._get_asset_entry_values(event, event_id, has_asset_key_index_cols=True)
+        if asset_key and values:
+            row = insert_or_update(AssetKeyTable).values(asset_key=asset_key.to_string(), **values)
+            conn.execute(row.on_conflict_do_update(index_elements=[AssetKeyTable.c.asset_key], set_=values))
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
         # Dagster's own serializes the event, which holds all hours of the run, once for each of them.

@@ -1,7 +1,9 @@
 """Our event log holds what Dagster's own holds, however many events are stored at once."""
 
+import gc
 import os
 import sqlite3
+import weakref
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from dagster import (
     asset,
     materialize,
 )
-from dagster._core.events import BATCH_WRITABLE_EVENTS
+from dagster._core.events import ASSET_EVENTS, BATCH_WRITABLE_EVENTS
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
 from cdr_assets.event_log import EventLog
@@ -85,3 +87,24 @@ def test_a_batch_is_stored_as_its_events_would_be(
         assert found[table] == rows, table
     assert len(expected["index.db", "event_logs"]) == len(batch)
     assert expected["index.db", "asset_event_tags"]
+
+
+def test_nothing_of_the_caller_stays_in_memory(batch: list[EventLogEntry], tmp_path: Path) -> None:
+    log = EventLog(str(tmp_path / "ours"))
+    of_assets = [event for event in batch if event.dagster_event_type in ASSET_EVENTS]
+    # From the second time on, the asset's row is there.
+    log.store_event_batch(of_assets)
+
+    class Frame:
+        """A batch of calls, say, that a step has in its hands when it reports its hours."""
+
+    def step() -> "weakref.ref[Frame]":
+        frame = Frame()
+        log.store_event_batch(of_assets)
+        return weakref.ref(frame)
+
+    gc.disable()
+    try:
+        assert step()() is None
+    finally:
+        gc.enable()

@@ -45,7 +45,7 @@ from cdr_assets.warehouse import (
 )
 
 # Records turned into calls at once: enough to keep both polars and DuckDB busy, little enough for a small machine.
-_BATCH_RECORDS = 40_000
+_BATCH_RECORDS = 32_000
 
 
 def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsDefinition:

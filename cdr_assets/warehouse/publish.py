@@ -14,7 +14,9 @@ import os
 import secrets
 import shutil
 import signal
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from filelock import FileLock
 
 from cdr_assets.schema import CALLS, CHILDREN, declaration
 from cdr_assets.settings import Callers
-from cdr_assets.warehouse.warehouse import WarehouseError, memory_limit, quoted, transaction
+from cdr_assets.warehouse.warehouse import WarehouseError, memory_limit, processors, quoted, transaction
 
 # Read by DuckDB 1.3 of May 2025 and later. In the oldest format the copy is a fifth larger, and takes a third longer.
 _STORAGE_VERSION = "v1.3.0"
@@ -152,29 +154,43 @@ def _build(
     changed: str | None,
 ) -> None:
     """Writes all tables into `copy`; of the large ones what `changed` names, if they are in it already."""
-    if changed:
-        # A first copy takes a quarter longer with it; those that follow take no longer.
-        connection.execute(f"SET memory_limit = '{memory_limit(connection)}'")
-    # A variable, since the key must not stand in the text of a query.
-    connection.execute("SET VARIABLE secret_key = ?", [secret_key])
+    connection.execute(f"SET memory_limit = '{memory_limit()}'")
     # With DuckDB's own size of row groups: in the warehouse's smaller ones, the copy of ten million calls is a quarter
     # larger.
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy (STORAGE_VERSION '{_STORAGE_VERSION}')")
+    (in_use,) = connection.execute("SELECT current_database()").fetchone() or ("",)
     try:
-        # One transaction: each statement by itself would wait for the disk, and a table has a comment a column.
-        with transaction(connection):
-            for schema in ("cdr", "marts"):
-                connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
-            for table in tables:
-                shown = _shown([column for column, _, _ in table.columns], callers)
-                if not (changed and table.name in _BY_HOUR and _renew(connection, table, shown, changed)):
-                    _write(connection, table, shown)
+        for schema in ("cdr", "marts"):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
+
+        def build(some: Sequence[_Table]) -> None:
+            with _cursor(connection, in_use, secret_key) as cursor, transaction(cursor):
+                for table in some:
+                    shown = _shown([column for column, _, _ in table.columns], callers)
+                    if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
+                        _write(cursor, table, shown)
+
+        # A transaction for each of the large, and one for all others: each would wait for the disk, and each statement
+        # by itself would, of which a table has one a column.
+        large = [[table] for table in tables if table.name in _BY_HOUR]
+        small = [table for table in tables if table.name not in _BY_HOUR]
+        with ThreadPoolExecutor(processors()) as threads:
+            list(threads.map(build, [*large, small]))
         connection.execute("CHECKPOINT copy")
     finally:
-        # After a full disk neither may work, which must not hide the reason.
+        # After a full disk this may not work, which must not hide the reason.
         with suppress(duckdb.Error):
-            connection.execute("RESET VARIABLE secret_key")
             connection.execute("DETACH copy")
+
+
+@contextmanager
+def _cursor(connection: duckdb.DuckDBPyConnection, in_use: str, secret_key: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for a thread of its own, to the databases of `connection`, with `in_use` in use."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"USE {in_use}")
+        # A variable, since the key must not stand in the text of a query. It ends with the cursor.
+        cursor.execute("SET VARIABLE secret_key = ?", [secret_key])
+        yield cursor
 
 
 def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> None:

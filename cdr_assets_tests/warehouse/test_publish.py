@@ -256,7 +256,7 @@ def test_bringing_a_copy_forward_keeps_to_the_memory_of_a_run(published: Path) -
         publish(connection, published, Callers.PSEUDONYM, "key")
         kept_to = connection.execute(_LIMIT).fetchone()
         assert kept_to != default
-        connection.execute(f"SET memory_limit = '{memory_limit(connection)}'")
+        connection.execute(f"SET memory_limit = '{memory_limit()}'")
         assert connection.execute(_LIMIT).fetchone() == kept_to
 
 
