@@ -14,9 +14,9 @@ import os
 import secrets
 import shutil
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,14 +164,19 @@ def _build(
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
 
         def build(some: Sequence[_Table]) -> None:
-            with _cursor(connection, in_use, secret_key) as cursor, transaction(cursor):
-                for table in some:
-                    shown = _shown([column for column, _, _ in table.columns], callers)
-                    if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
-                        _write(cursor, table, shown)
+            # A connection of the thread's own, to the same databases.
+            with connection.cursor() as cursor:
+                cursor.execute(f"USE {in_use}")
+                # A variable, since the key must not stand in the text of a query. It ends with the cursor.
+                cursor.execute("SET VARIABLE secret_key = ?", [secret_key])
+                with transaction(cursor):
+                    for table in some:
+                        shown = _shown([column for column, _, _ in table.columns], callers)
+                        if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
+                            _write(cursor, table, shown)
 
-        # A transaction for each of the large, and one for all others: each would wait for the disk, and each statement
-        # by itself would, of which a table has one a column.
+        # The large tables side by side, and all others in one transaction: each of its own would wait for the disk, as
+        # each statement by itself would, and a table has a comment a column.
         large = [[table] for table in tables if table.name in _BY_HOUR]
         small = [table for table in tables if table.name not in _BY_HOUR]
         with ThreadPoolExecutor(processors()) as threads:
@@ -181,16 +186,6 @@ def _build(
         # After a full disk this may not work, which must not hide the reason.
         with suppress(duckdb.Error):
             connection.execute("DETACH copy")
-
-
-@contextmanager
-def _cursor(connection: duckdb.DuckDBPyConnection, in_use: str, secret_key: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection for a thread of its own, to the databases of `connection`, with `in_use` in use."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"USE {in_use}")
-        # A variable, since the key must not stand in the text of a query. It ends with the cursor.
-        cursor.execute("SET VARIABLE secret_key = ?", [secret_key])
-        yield cursor
 
 
 def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> None:
