@@ -20,7 +20,7 @@ _QUEUES = """
     SELECT queue_name, sum(offered) AS offered, sum(answered) AS answered, sum(abandoned) AS abandoned,
            round(100 * sum(answered_within_threshold) / nullif(sum(answered + abandoned - short_abandoned), 0), 1)
                AS "service level %",
-           round(sum(wait_seconds_answered) / nullif(sum(answered), 0), 1) AS "speed of answer s"
+           round(sum(wait_seconds_answered) / nullif(sum(wait_known_answered), 0), 1) AS "speed of answer s"
     FROM marts.queue_daily WHERE local_date >= $start AND local_date < $finish
     GROUP BY queue_name ORDER BY offered DESC
 """

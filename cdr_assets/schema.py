@@ -150,6 +150,7 @@ VENDOR_COLUMNS: tuple[Column, ...] = (
 )
 
 CALL_DATES = ("queuedate", "calldate", "talkdate", "hangupdate")
+DURATIONS = ("waitduration", "duration", "holdduration")
 
 # Fields that may differ at every reading without the call having changed: they don't count as a change.
 VOLATILE_FIELDS = ("recordingurl",)
@@ -178,8 +179,15 @@ CALLS = Table(
         Column(
             "extra",
             Kind.JSON,
-            "Fields that the vendor's page does not name, and values that could not be read as their column's type.",
+            "Fields that the vendor's page does not name, and values that could not be read as their column's type, or "
+            "cannot be true.",
             Source.VENDOR,
+        ),
+        Column(
+            "set_aside",
+            Kind.JSON,
+            "Why columns are NULL although a value was sent, which extra keeps: an object of field names and reasons.",
+            Source.DERIVED,
         ),
         Column(
             "content_hash",
@@ -354,6 +362,27 @@ STALE_HOURS = Table(
     key=("hour", "reason"),
 )
 
+HOURS_WITHOUT_PAGES = Table(
+    "cdr",
+    "hours_without_pages",
+    "Hours with calls that an older version of cdr_assets typed, and whose pages were gone when its rules changed: "
+    "values that cannot be true were set aside, those that could not be read were not read again. An hour that is read "
+    "again leaves this table. One row per hour.",
+    (
+        PARTITION_HOUR,
+        Column("calls", Kind.COUNT, "Calls of the hour whose pages were gone."),
+        Column("marked_at", Kind.INSTANT, "When that was found."),
+    ),
+)
+
+HOURS_TO_RETYPE = Table(
+    "raw",
+    "hours_to_retype",
+    "Hours that an older version of cdr_assets typed; the next run types them again from their stored pages. "
+    "One row per hour.",
+    (PARTITION_HOUR,),
+)
+
 UNPUBLISHED_HOURS = Table(
     "cdr",
     "unpublished_hours",
@@ -397,6 +426,8 @@ TABLES: tuple[Table, ...] = (
     REJECTED_RECORDS,
     LOADS,
     UNKNOWN_FIELDS,
+    HOURS_WITHOUT_PAGES,
+    HOURS_TO_RETYPE,
     STALE_HOURS,
     UNPUBLISHED_HOURS,
     NEWLY_PUBLISHED_HOURS,

@@ -115,8 +115,8 @@ def refresh(settings: Settings, name: str, key: str) -> list[tuple[str, dt.datet
     """
     from dagster._core.utils import make_new_run_id
 
-    from cdr_assets.assets.cdr import merging
     from cdr_assets.definitions import build_defs
+    from cdr_assets.loading import merging
     from cdr_assets.ops import config_of
     from cdr_assets.transforms import read_pages
     from cdr_assets.warehouse import Warehouse, calls_of, read_narrowed_pages

@@ -31,9 +31,10 @@ from cdr_assets.assets.hours import (
     split,
 )
 from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY, table_metadata
+from cdr_assets.loading import loaded, merged, merging
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import CALLS, CHILDREN
-from cdr_assets.transforms import Tables, read_pages, unknown_fields
+from cdr_assets.transforms import Tables, read_pages
 from cdr_assets.warehouse import (
     Loaded,
     Warehouse,
@@ -153,56 +154,6 @@ def _batches(hours: Sequence[Hour], records: dict[dt.datetime, int]) -> Iterator
         batch.append(hour)
         size += records[hour.start]
     yield batch
-
-
-def merging(pages: pl.DataFrame) -> pl.DataFrame:
-    """Narrowed pages as `read_pages` takes them: calls are of the hours of their dates, and the last fetched counts."""
-    return pages.sort("fetched_at", maintain_order=True).with_columns(
-        partition_hour=pl.lit(None, pl.Datetime("us")), page_number=pl.int_range(pl.len())
-    )
-
-
-def merged(pages: pl.DataFrame, read: Tables) -> Loaded:
-    """What narrowed pages brought: of each hour the calls that were asked for."""
-    loads = (
-        read.calls.group_by("partition_hour")
-        .agg(loaded=pl.len().cast(pl.Int64))
-        .with_columns(
-            pl.lit(pages["filters"].first(), pl.String).alias("filters"),
-            pl.lit(pages["fetched_at"].max(), pl.Datetime("us", "UTC")).alias("fetched_at"),
-            pl.lit(None, pl.Datetime("us", "UTC")).alias("ends_at"),
-            *(pl.lit(None, pl.Int64).alias(name) for name in ("requests", "retries", "pages")),
-            *(pl.lit(0, pl.Int64).alias(name) for name in ("repeated", "outside_window", "rejected")),
-            served="loaded",
-        )
-    )
-    return _with_loads(read, loads)
-
-
-def loaded(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> Loaded:
-    """What the pages of whole hours brought."""
-    fetches = pages.group_by("partition_hour").agg(
-        pl.col("filters").first(),
-        pl.col("fetched_at").max(),
-        pl.col("requests").sum().cast(pl.Int64),
-        (pl.col("requests").sum() - pl.len()).cast(pl.Int64).alias("retries"),
-        pl.len().cast(pl.Int64).alias("pages"),
-    )
-    ends = pl.DataFrame(
-        {"partition_hour": [hour.start for hour in hours], "ends_at": [hour.ends_at for hour in hours]},
-        schema={"partition_hour": pl.Datetime("us"), "ends_at": pl.Datetime("us", "UTC")},
-    ).unique("partition_hour", keep="last", maintain_order=True)
-    return _with_loads(read, fetches.join(read.counts, on="partition_hour").join(ends, on="partition_hour"))
-
-
-def _with_loads(read: Tables, loads: pl.DataFrame) -> Loaded:
-    return Loaded(
-        calls=read.calls,
-        children={name: getattr(read, name) for name in CHILDREN},
-        rejected_records=read.rejected_records,
-        unknown_fields=unknown_fields(read),
-        loads=loads,
-    )
 
 
 def _report(context: AssetExecutionContext, hours: Sequence[Hour], load: Loaded, loads: pl.DataFrame) -> None:

@@ -36,6 +36,7 @@ from cdr_assets.assets.hours import (
 )
 from cdr_assets.checks.evaluation import evaluated
 from cdr_assets.dbt import NodeResult, build, manifest_path, read_lineage
+from cdr_assets.loading import retype
 from cdr_assets.schema import CALLS
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale
@@ -117,9 +118,12 @@ def _told(origins: Iterable[Sequence[str]]) -> str:
 def build_stale(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
     """Builds the marts of the hours that have changed, or some models of them, and tests them.
 
+    Hours that an older version of this code typed are typed again before: no mart is made of what it let pass.
     The caller holds the warehouse: hours that another run loads between the building and the clearing would be cleared
     without being built. Raises Failure where a model could not be built. What tests found is in the results.
     """
+    with warehouse.opened() as connection:
+        retype(connection, settings.alotech_timezone, warehouse.log)
     results = build(settings, select)
     broken = [result for result in results if result.status == "error"]
     if broken:

@@ -23,20 +23,21 @@ _Ask = Callable[[str], pl.DataFrame]
 _PARTS = (
     "offered", "answered", "abandoned", "short_abandoned", "voicemail", "other_exits", "assigned", "missed", "held",
     "transferred", "outbound", "outbound_answered", "answered_within_threshold", "wait_seconds_answered",
-    "talk_seconds",
+    "wait_known_answered", "talk_seconds", "talk_known", "holds_known", "transfers_known",
 )  # fmt: skip
-_QUEUE_PARTS = (*_PARTS, "abandoned_within_threshold", "wait_seconds_offered")
+_QUEUE_PARTS = (*_PARTS, "abandoned_within_threshold")
 _AGENT_PARTS = (*_PARTS, "all_talk_seconds", "span_seconds")
 
-# Numerator and denominator, of summed parts. Nothing to divide by gives NULL, as in the marts.
+# Numerator and denominator, of summed parts. Nothing to divide by gives NULL, as in the marts; a mean divides by the
+# calls whose value is known.
 _RATES = {
     "service_level": ("answered_within_threshold", "answered + abandoned - short_abandoned"),
     "service_level_strict": ("answered_within_threshold", "answered + abandoned"),
     "abandonment_rate": ("abandoned", "offered"),
-    "asa_seconds": ("wait_seconds_answered", "answered"),
-    "aht_ex_acw_seconds": ("talk_seconds", "answered"),
-    "hold_rate": ("held", "answered"),
-    "transfer_rate": ("transferred", "answered"),
+    "asa_seconds": ("wait_seconds_answered", "wait_known_answered"),
+    "aht_ex_acw_seconds": ("talk_seconds", "talk_known"),
+    "hold_rate": ("held", "holds_known"),
+    "transfer_rate": ("transferred", "transfers_known"),
     "missed_rate": ("missed", "assigned"),
 }
 _QUEUE_RATES = _RATES | {
@@ -60,7 +61,7 @@ class Figures:
     queues, agents: one row each, the busiest first: parts and rates
     scores: by `question`, `scale` and `score`: `answers`
     csat: by `question`, `scale` and `queue_name` (NULL for all of them): `answers`, `mean_score`, `top_two_share`
-    contacts: inbound contacts answered, and those among them `with_an_answer` to a survey
+    contacts: inbound contacts answered whose surveys were asked for, and those among them `with_an_answer` to a survey
     loads: hours `expected`, `loaded`, `final`; calls still `open`; records `rejected`; `newest_fetch` (an instant);
       `failed` hours, the newest fetch of which failed
     missing: hours that are not loaded, as (first, last) of each row of them
@@ -148,7 +149,7 @@ def read_figures(connection: duckdb.DuckDBPyConnection, start: dt.date, finish: 
                 ORDER BY question, scale, queue_name NULLS FIRST"""
         ),
         contacts=ask(
-            f"""SELECT count(*) AS answered, count(*) FILTER (WHERE csat_answers > 0) AS with_an_answer
+            f"""SELECT count(csat_answers) AS answered, count(*) FILTER (WHERE csat_answers > 0) AS with_an_answer
                 FROM marts.fct_contacts WHERE {_IN_DAYS} AND is_answered"""
         ).row(0, named=True),
         loads=_loads(ask),

@@ -4,6 +4,16 @@ from cdr_assets.transforms.bodies import compress
 from cdr_assets.transforms.comparison import DIFFERENCES, differences
 from cdr_assets.transforms.drift import unknown_fields
 from cdr_assets.transforms.pages import Tables, read_pages
+from cdr_assets.transforms.plausibility import set_aside_in
 from cdr_assets.transforms.records import PageError
 
-__all__ = ["DIFFERENCES", "PageError", "Tables", "compress", "differences", "read_pages", "unknown_fields"]
+__all__ = [
+    "DIFFERENCES",
+    "PageError",
+    "Tables",
+    "compress",
+    "differences",
+    "read_pages",
+    "set_aside_in",
+    "unknown_fields",
+]

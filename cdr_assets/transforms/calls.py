@@ -5,10 +5,11 @@ import json
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
+from cdr_assets.schema import ARRAYS, CALL_DATES, DURATIONS, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
 from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.items import as_arrays
-from cdr_assets.transforms.values import BLANKS, Values, is_filled
+from cdr_assets.transforms.plausibility import no_call_date
+from cdr_assets.transforms.values import BLANKS, Values, clock_as_seconds, is_filled
 
 # Parts of a call's content hash that are no hashes.
 NO_ITEMS = "0"
@@ -19,10 +20,18 @@ _HASH_LENGTH = 16
 
 _NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
+# What programs write where they have nothing: an agent or a chain of calls of that name would be everybody's.
+_NOTHING = ['"none"', '"None"', '"NONE"', '"null"', '"Null"', '"NULL"', '"undefined"']
+
 
 def sent_fields(records: pl.DataFrame) -> pl.DataFrame:
-    """The JSON text of each field of the vendor's page, a column each; NULL where null or absent."""
-    return records.select(pl.col("fields").map.get(name).alias(name) for name in _NAMES)
+    """The JSON text of each field of the vendor's page, a column each; NULL where null, spelled null or absent.
+
+    Durations that came as a clock are in seconds.
+    """
+    sent = records.select(pl.col("fields").map.get(name).alias(name) for name in _NAMES)
+    sent = sent.with_columns(pl.when(~pl.col(name).is_in(_NOTHING)).then(name).alias(name) for name in _NAMES)
+    return sent.with_columns(clock_as_seconds(sent[name]) for name in DURATIONS)
 
 
 def typed_fields(values: Values) -> pl.DataFrame:
@@ -53,35 +62,41 @@ def status(calldate: pl.Series) -> list[pl.Expr]:
         .then(pl.lit("calldate cannot be read"))
         .when(pl.col("calldate").is_null())
         .then(pl.lit("no calldate"))
+        .otherwise(no_call_date())
         .alias("reason"),
     ]
 
 
 def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
-    """`extra` of the records that have any: record, extra, lasting_extra (without volatile fields).
+    """`extra` of the records that have any: record, extra, lasting_extra (without volatile fields), set_aside.
 
-    The fields that the vendor's page does not name, and what was `kept` of the others (row, name, value); by name, so
-    that the order in which they were sent does not matter.
+    The fields that the vendor's page does not name, and what was `kept` of the others (`values.KEPT`); by name, so
+    that the order in which they were sent does not matter. `set_aside` tells those that have a reason.
     """
     fields = records.select("record", pl.col("fields").map.entries()).explode(
         "fields", empty_as_null=False, keep_nulls=False
     )
     is_unknown = pl.col("key").cast(pl.Enum(_NAMES), strict=False).is_null()
-    unknown = fields.unnest("fields").filter(is_unknown).select("record", name="key", value="value")
-    entries = pl.concat([unknown, kept.select(records["record"].gather(kept["row"]), "name", "value")])
+    unknown = fields.unnest("fields").filter(is_unknown)
+    unknown = unknown.select("record", name="key", value="value", reason=pl.lit(None, pl.String))
+    entries = pl.concat([unknown, kept.select(records["record"].gather(kept["row"]), "name", "value", "reason")])
     names = entries["name"].unique()
     quoted = pl.Series([json.dumps(name, ensure_ascii=False) for name in names], dtype=pl.String)
     name = pl.col("name").replace_strict(names, quoted, return_dtype=pl.String)
     field = pl.concat_str(name, pl.col("value").fill_null("null"), separator=":")
     is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
+    has_reason = pl.col("reason").is_not_null()
+    why = pl.concat_str(name, pl.concat_str(pl.lit('"'), "reason", pl.lit('"')), separator=":")
     return (
-        entries.unique(["record", "name"], keep="first", maintain_order=True)
-        .sort("record", "name")
-        .with_columns(field=field)
+        # A value that was rounded, and set aside then, is kept twice.
+        entries.sort("record", "name", "reason", nulls_last=True)
+        .unique(["record", "name"], keep="first", maintain_order=True)
+        .with_columns(field=field, why=why)
         .group_by("record", maintain_order=True)
         .agg(
             extra=_object(pl.col("field")),
             lasting_extra=pl.when(is_lasting.any()).then(_object(pl.col("field").filter(is_lasting))),
+            set_aside=pl.when(has_reason.any()).then(_object(pl.col("why").filter(has_reason))),
         )
     )
 

@@ -23,12 +23,13 @@ from cdr_assets.schema import CALL_DATES
 
 _USUAL = "%Y-%m-%d %H:%M:%S"
 
-# Year first or day first; then perhaps a time, with seconds, fraction and offset where they were sent.
+# Year first, or day first with dots; then perhaps a time, with seconds, fraction and offset where they were sent. With
+# slashes and the year last, nobody knows whether the day or the month comes first.
 _SPELLING = (
-    r"^(?:(?<year>[0-9]{4})-(?<month>[0-9]{1,2})-(?<day>[0-9]{1,2})"
+    r"^(?:(?<year>[0-9]{4})[-/.](?<month>[0-9]{1,2})[-/.](?<day>[0-9]{1,2})"
     r"|(?<day_first>[0-9]{1,2})\.(?<month_second>[0-9]{1,2})\.(?<year_last>[0-9]{4}))"
-    r"(?:(?:[Tt]|\s+)(?<hour>[0-9]{1,2}):(?<minute>[0-9]{2})"
-    r"(?::(?<second>[0-9]{2})(?:[.,](?<fraction>[0-9]+))?)?"
+    r"(?:(?:[Tt]|\s+)(?<hour>[0-9]{1,2}):(?<minute>[0-9]{1,2})"
+    r"(?::(?<second>[0-9]{1,2})(?:[.,](?<fraction>[0-9]+))?)?"
     r"\s*(?:(?<utc>[Zz])|(?<sign>[+-])(?<offset_hours>[01][0-9]|2[0-3])(?::?(?<offset_minutes>[0-5][0-9]))?)?)?$"
 )
 

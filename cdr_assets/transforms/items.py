@@ -7,6 +7,7 @@ import polars as pl
 
 from cdr_assets.schema import CHILDREN, POLARS
 from cdr_assets.transforms.chunks import in_chunks
+from cdr_assets.transforms.plausibility import plausible_items
 from cdr_assets.transforms.values import read_values, scalar_text
 
 # What an item that is a plain text or number says.
@@ -41,11 +42,12 @@ def as_arrays(connection: duckdb.DuckDBPyConnection, sent: pl.Series) -> pl.Seri
 def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
     """The rows of the child table `name`, with `record`.
 
-    `calls` has `record`, `key`, `partition_hour` and the array as JSON text in the column `name`. `position` counts
-    from 0 as in the vendor's array; a null in it has a row too, so that rows and items are as many.
+    `calls` has `record`, `key`, `partition_hour`, `calldate`, `fetched_at` and the array as JSON text in the column
+    `name`. `position` counts from 0 as in the vendor's array; a null in it has a row too, so that rows and items are as
+    many.
     """
     table = CHILDREN[name]
-    full = calls.select("record", "key", "partition_hour", name).filter(pl.col(name) != "[]")
+    full = calls.select("record", "key", "partition_hour", "calldate", "fetched_at", name).filter(pl.col(name) != "[]")
     if not full.height:
         return full.select("record").hstack(table.polars_schema.to_frame())
     rows = (
@@ -69,11 +71,13 @@ def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFram
     kinds = {column.name: column.kind for column in table.columns}
     filled = [place.name for place in sent if place.null_count() < sent.height]
     typed = read_values(sent, {place: kinds[place.split()[0]] for place in filled}, time_zone).typed
-    return rows.hstack(typed).select(
+    read = rows.hstack(typed).select(
         "record",
         "key",
         "partition_hour",
         "position",
+        "calldate",
+        "fetched_at",
         *(
             pl.coalesce(
                 *(place for place in filled if place.split()[0] == column), pl.lit(None, POLARS[kinds[column]])
@@ -82,6 +86,7 @@ def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFram
         ),
         pl.col("item").fill_null("null"),
     )
+    return plausible_items(read).drop("calldate", "fetched_at")
 
 
 def _items(connection: duckdb.DuckDBPyConnection, name: str, arrays: pl.DataFrame) -> pl.DataFrame:

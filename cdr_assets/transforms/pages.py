@@ -13,8 +13,9 @@ from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
+from cdr_assets.transforms.plausibility import plausible, plausible_ends
 from cdr_assets.transforms.records import take_apart, verbatim
-from cdr_assets.transforms.values import read_values
+from cdr_assets.transforms.values import KEPT, read_values
 
 # Enough for work in bulk, since each batch costs a tenth of a second whatever is in it; few enough for what lies
 # between pages and tables to stay in the tens of megabytes.
@@ -47,7 +48,7 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     """The tables of the pages of one or many hours.
 
     `pages`: partition_hour, page_number, window_start and window_finish (naive wall clock of `time_zone`, NULL for no
-    bound), arrays (the names of those that were asked for), body and body_size; other columns are left aside. A
+    bound), fetched_at, arrays (the names of those that were asked for), body and body_size; others are left aside. A
     record belongs to its page's hour when window_start <= calldate < window_finish. Of records with one key in the
     pages of one partition_hour the last counts; one key in two hours makes two calls. Where the page is of no hour
     (partition_hour is NULL), each call is of the hour of its calldate.
@@ -55,13 +56,15 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     An array that was asked for and is not there has no items; one that was not asked for is not known.
 
     A record that is no object, or without a key or a readable calldate, is rejected; everything else is a call, and
-    what cannot be read as its column's kind is NULL there and kept in `extra`. Raises PageError where a body is no JSON
-    object or its CallList no array; no other content raises.
+    what cannot be read as its column's kind, or cannot be true (`plausibility`), is NULL there, kept in `extra` and
+    named in `set_aside`. Raises PageError where a body is no JSON object or its CallList no array; no other content
+    raises.
     """
     pages = pages.select(
         pl.col("partition_hour", "window_start", "window_finish").cast(pl.Datetime("us")),
         pl.col("page_number").cast(pl.Int32),
         pl.col("arrays").cast(pl.String),
+        pl.col("fetched_at").cast(pl.Datetime("us", "UTC")),
         pl.col("body", "body_size"),
     ).sort("partition_hour", "page_number", maintain_order=True)
     with duckdb.connect() as connection:
@@ -94,20 +97,23 @@ def _read_batch(
     pages, records = take_apart(connection, pages)
     sent = call.sent_fields(records)
     read = read_values(sent, {column.name: column.kind for column in VENDOR_COLUMNS}, time_zone)
+    typed, aside = plausible(call.typed_fields(read))
     records = (
         records.with_row_index("record", offset=first_record)
         .hstack(pages.drop("body").rename({"partition_hour": "page_hour"})[records["page"]])
-        .hstack(call.typed_fields(read))
+        .hstack(typed)
+        .hstack(instants(typed, time_zone))
         .with_columns(call.status(sent["calldate"]))
     )
+    records, aside_ends = plausible_ends(records)
+    kept = pl.concat([read.kept, *(_sent_values(sent, rows) for rows in (aside, aside_ends))])
     calls = (
         records.hstack(call.arrays(connection, records, sent))
         .drop("fields")
         .filter(~pl.col("is_outside") & pl.col("reason").is_null())
-        .join(call.extra(records, read.kept), on="record", how="left", maintain_order="left")
+        .join(call.extra(records, kept), on="record", how="left", maintain_order="left")
         .with_columns(partition_hour=pl.coalesce("page_hour", hour_of_partition(pl.col("calldate"), time_zone)))
     )
-    calls = calls.hstack(instants(calls, time_zone))
     calls = calls.with_columns(content_hash=call.content_hashes(connection, calls))
     children = {name: items.explode(connection, name, calls, time_zone) for name in ARRAYS}
     for name, rows in children.items():
@@ -124,6 +130,16 @@ def _read_batch(
             partition_hour="page_hour", record=verbatim(connection, pages, rejected.select("page", "position"))
         ).select(REJECTED_RECORDS.polars_schema.names()),
     )
+
+
+def _sent_values(sent: pl.DataFrame, aside: pl.DataFrame) -> pl.DataFrame:
+    """What was sent of the values that were set aside (row, name, reason), as `Values.kept` has it."""
+    values = [
+        rows.with_columns(value=sent[name].gather(rows["row"])).select(KEPT.names())
+        for (name,), rows in aside.group_by("name", maintain_order=True)
+        if isinstance(name, str)
+    ]
+    return pl.concat([KEPT.to_frame(), *values])
 
 
 def _put_together(hours: pl.Series, batches: list[_Batch]) -> Tables:

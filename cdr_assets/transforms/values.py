@@ -21,7 +21,14 @@ BLANKS = " \t\r\n\f\v"
 
 _INSTANT = pl.Datetime("us", "UTC")
 _INSTANTS = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "instant": _INSTANT})
-_KEPT = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "value": pl.String()})
+#: The columns of `Values.kept`.
+KEPT = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "value": pl.String(), "reason": pl.String()})
+
+# A text that may be a decimal or, with a mark for thousands, a number a thousand times as large: "1.234", "12,500".
+_DECIMAL_OR_THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(?:[.,][0-9]{3})+$"
+_DECIMAL_COMMA = r"^([+-]?[0-9]*),([0-9]+)$"
+
+_CLOCK = r'^"\s*(?<hours>[0-9]{1,3}):(?<minutes>[0-5][0-9]):(?<seconds>[0-5][0-9])(?:[.,](?<fraction>[0-9]+))?\s*"$'
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Values:
     """Columns read. A value that is null, blank, nested or unreadable is NULL in `typed`.
 
     `instants`: the instants of those dates that came as one, with an offset or as an epoch (row, name, instant).
-    `kept`: the originals that `typed` does not tell, for they could not be read or were rounded (row, name, value).
+    `kept`: the originals that `typed` does not tell: they could not be read (`reason` says so), or were rounded (NULL).
     """
 
     typed: pl.DataFrame
@@ -41,14 +48,15 @@ def read_values(sent: pl.DataFrame, kinds: Mapping[str, Kind], time_zone: str) -
     """The columns of `sent` that `kinds` names, each as its kind; times as the wall clock of `time_zone`.
 
     Text is verbatim, and a number or boolean sent for it is its JSON text. Booleans may be 1 and 0 or words, English or
-    Turkish, in any case. A whole number may come as a fraction, and is rounded half up; true is 1 and false is 0. No
-    content raises.
+    Turkish, in any case. A whole number may come as a fraction, and is rounded half up; true is 1 and false is 0. A
+    text may have a decimal comma; one that may be a decimal or have a mark for thousands is unreadable. No content
+    raises.
     """
     typed = sent.select(_usual(pl.col(name), kind).alias(name) for name, kind in kinds.items()).with_columns(
         pl.when(is_held(pl.col(name))).then(name).alias(name) for name, kind in kinds.items() if kind is Kind.LOCAL
     )
     instants = [_INSTANTS.to_frame()]
-    kept = [_KEPT.to_frame()]
+    kept = [KEPT.to_frame()]
     for name, kind in kinds.items():
         if typed[name].null_count() == sent[name].null_count():
             continue
@@ -57,10 +65,22 @@ def read_values(sent: pl.DataFrame, kinds: Mapping[str, Kind], time_zone: str) -
         value, instant, is_told = _thorough(json, kind, time_zone)
         typed = typed.with_columns(typed[name].scatter(rows, value))
         read = pl.DataFrame({"row": rows, "value": json, "instant": instant, "is_kept": is_filled(json) & ~is_told})
-        read = read.with_columns(name=pl.lit(name))
+        unreadable = pl.when(value.is_null()).then(pl.lit("cannot be read"))
+        read = read.with_columns(name=pl.lit(name), reason=unreadable)
         instants.append(read.filter(pl.col("instant").is_not_null()).select(_INSTANTS.names()))
-        kept.append(read.filter("is_kept").select(_KEPT.names()))
+        kept.append(read.filter("is_kept").select(KEPT.names()))
     return Values(typed, pl.concat(instants), pl.concat(kept))
+
+
+def clock_as_seconds(json: pl.Series) -> pl.Series:
+    """Durations with those spelled as a clock (`"00:02:30"`) as the JSON number of their seconds."""
+    if not json.str.contains(":", literal=True).any():
+        return json
+    clock = pl.col("json").str.extract_groups(_CLOCK).struct
+    hours, minutes, seconds = (clock.field(part).cast(pl.Int64) for part in ("hours", "minutes", "seconds"))
+    whole = (hours * 3600 + minutes * 60 + seconds).cast(pl.String)
+    told = pl.concat_str(whole, pl.concat_str(pl.lit("."), clock.field("fraction")).fill_null(""))
+    return json.alias("json").to_frame().select(pl.coalesce(told, "json").alias(json.name)).to_series()
 
 
 def scalar_text(json: pl.Series) -> pl.Series:
@@ -115,15 +135,21 @@ def _thorough(json: pl.Series, kind: Kind, time_zone: str) -> tuple[pl.Series, p
         case Kind.BOOLEAN:
             value = word.replace_strict(_WORDS, default=None, return_dtype=pl.Boolean)
         case Kind.INTEGER:
-            number = word.replace({"true": "1", "false": "0"}).cast(pl.Float64, strict=False)
+            number = _number(word.replace({"true": "1", "false": "0"}), json)
             rounded = number.floor() + (number - number.floor() >= 0.5).cast(pl.Float64)
             value = rounded.cast(pl.Int32, strict=False)
             return value, instant, value.is_not_null() & (rounded == number)
         case Kind.NUMBER:
-            number = trimmed.cast(pl.Float64, strict=False)
+            number = _number(trimmed, json)
             value = number.set(~number.is_finite(), None)
         case Kind.LOCAL:
             value, instant = wall_clock(trimmed, time_zone)
         case _:
             raise ValueError(f"no value of the vendor's is read as {kind}")
     return value, instant, value.is_not_null()
+
+
+def _number(text: pl.Series, json: pl.Series) -> pl.Series:
+    """Texts as numbers. Of a JSON number the point is plain; in a text, `1.234` may be 1 or 1,234 and is neither."""
+    is_doubtful = (json.str.starts_with('"') & text.str.contains(_DECIMAL_OR_THOUSANDS)).fill_null(False)
+    return text.str.replace(_DECIMAL_COMMA, "${1}.${2}").cast(pl.Float64, strict=False).set(is_doubtful, None)

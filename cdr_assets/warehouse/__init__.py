@@ -12,12 +12,15 @@ from cdr_assets.warehouse.hours import (
     has_stale_hours,
     hours_loaded_by,
     hours_never_loaded,
+    hours_to_retype,
     load_hours,
     mark_stale,
     open_calls,
     read_narrowed_pages,
     read_pages_of,
+    read_pages_to_retype,
     replace_pages,
+    retype_hours,
     stored_calls,
 )
 from cdr_assets.warehouse.publish import publish, read_or_make_secret_key
@@ -46,6 +49,7 @@ __all__ = [
     "has_stale_hours",
     "hours_loaded_by",
     "hours_never_loaded",
+    "hours_to_retype",
     "load_hours",
     "mark_stale",
     "memory_limit",
@@ -55,6 +59,8 @@ __all__ = [
     "read_narrowed_pages",
     "read_or_make_secret_key",
     "read_pages_of",
+    "read_pages_to_retype",
     "replace_pages",
+    "retype_hours",
     "stored_calls",
 ]

@@ -4,7 +4,8 @@ Frames in, SQL here. What did not change is not written again, so that nothing d
 """
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -16,6 +17,10 @@ from cdr_assets.warehouse.warehouse import transaction
 # An hour is final once it was read this long after its end. The nightly look-back reads the last three days, so that
 # its last reading of an hour comes two to three days after the hour's end.
 LATE = dt.timedelta(days=2)
+
+
+# Records of hours that are typed again at once.
+_RETYPED_AT_ONCE = 32_000
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,18 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: st
     cdr.stale_hours.
     """
     now = dt.datetime.now(dt.UTC)
+    with _registered(connection, loaded), transaction(connection):
+        _compare(connection)
+        _note_stale_hours(connection)
+        _write_calls(connection, now)
+        _write_rejected(connection)
+        _write_unknown_fields(connection, now)
+        return _write_loads(connection, now, run_id)
+
+
+@contextmanager
+def _registered(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> Iterator[None]:
+    """The frames under the names that the statements below know them by."""
     frames = {
         # Stored in this order, a condition on time skips most of an hour; DuckDB takes much longer to sort wide rows.
         "incoming_calls": loaded.calls.sort("partition_hour", "calldate", "key"),
@@ -155,16 +172,142 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: st
     for name, frame in frames.items():
         connection.register(name, frame)
     try:
-        with transaction(connection):
-            _compare(connection)
-            _note_stale_hours(connection)
-            _write_calls(connection, now)
-            _write_rejected(connection)
-            _write_unknown_fields(connection, now)
-            return _write_loads(connection, now, run_id)
+        yield
     finally:
         for name in frames:
             connection.unregister(name)
+
+
+def hours_to_retype(connection: duckdb.DuckDBPyConnection) -> tuple[list[dt.datetime], int]:
+    """Some of the hours that an older version typed, and how many others there are."""
+    rows = connection.execute(
+        """
+        WITH counted AS (
+            SELECT partition_hour, count(calls.key) AS records
+            FROM raw.hours_to_retype LEFT JOIN cdr.calls AS calls USING (partition_hour) GROUP BY ALL
+        )
+        SELECT partition_hour, sum(records) OVER (ORDER BY partition_hour) - records < ? FROM counted ORDER BY ALL
+        """,
+        [_RETYPED_AT_ONCE],
+    ).fetchall()
+    some = [hour for hour, is_next in rows if is_next]
+    return some, len(rows) - len(some)
+
+
+def read_pages_to_retype(
+    connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The stored pages of the hours (columns of raw.cdr_pages): of whole hours that were loaded, and the narrowed ones.
+
+    Both are in the order in which they were fetched.
+    """
+    whole, narrowed = (
+        connection.execute(
+            f"""SELECT * FROM raw.cdr_pages AS pages WHERE partition_hour IN (SELECT unnest($hours)) AND {which}
+                ORDER BY fetched_at""",
+            {"hours": list(hours)},
+        ).pl()
+        for which in (
+            """filters IS NULL AND fetched_at <= (
+                SELECT max(fetched_at) FROM cdr.loads
+                WHERE loads.partition_hour = pages.partition_hour AND error IS NULL AND filters IS NULL
+            )""",
+            "filters IS NOT NULL",
+        )
+    )
+    return whole, narrowed
+
+
+def retype_hours(
+    connection: duckdb.DuckDBPyConnection,
+    parts: Sequence[Loaded],
+    hours: Sequence[dt.datetime],
+    set_aside: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]],
+) -> int:
+    """Writes what the hours' pages say by other rules than before; returns the hours with calls whose pages are gone.
+
+    All or nothing. `parts` are the whole hours and then the narrowed fetches in their order. Of calls that are in none
+    of them, `set_aside` takes away what cannot be true (see `transforms`), and their hours are marked. What a fetch
+    brought stays as cdr.loads tells it, but for the records that could not become calls before. The marts are made from
+    nothing after this, so that no hour is noted as stale.
+    """
+    now = dt.datetime.now(dt.UTC)
+    with transaction(connection):
+        connection.execute("CREATE OR REPLACE TEMP TABLE retyped (key VARCHAR)")
+        for part in parts:
+            with _registered(connection, part):
+                _compare(connection)
+                _write_calls(connection, now)
+                _write_rejected(connection)
+                _correct_loads(connection)
+                connection.execute(
+                    "INSERT INTO retyped SELECT key FROM difference WHERE outcome IN ('new', 'changed', 'same')"
+                )
+        without_pages = _set_aside_stored(connection, hours, set_aside)
+        connection.execute(
+            """INSERT INTO cdr.hours_without_pages
+               SELECT partition_hour, count(*), $now FROM left_over GROUP BY ALL""",
+            {"now": now},
+        )
+        connection.execute(
+            "DELETE FROM raw.hours_to_retype WHERE partition_hour IN (SELECT unnest($hours))", {"hours": list(hours)}
+        )
+    return without_pages
+
+
+def _set_aside_stored(
+    connection: duckdb.DuckDBPyConnection,
+    hours: Sequence[dt.datetime],
+    set_aside: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]],
+) -> int:
+    """Judges the calls that were not typed again (temporary table `left_over`) by what is stored of them."""
+    connection.execute(
+        """CREATE OR REPLACE TEMP TABLE left_over AS
+           FROM cdr.calls WHERE partition_hour IN (SELECT unnest($hours)) ANTI JOIN retyped USING (key)""",
+        {"hours": list(hours)},
+    )
+    calls = connection.execute("FROM left_over").pl()
+    judged, aside = set_aside(calls)
+    columns = aside["name"].unique().to_list()
+    if columns:
+        connection.register("judged", judged)
+        connection.register("aside", aside.join(calls.with_row_index("row").select("row", "key"), on="row"))
+        instants = [f"{name}_utc" for name in columns if f"{name}_utc" in calls.columns]
+        originals = " ".join(f"WHEN '{name}' THEN to_json(calls.{name})" for name in columns)
+        connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE judged_again AS
+            SELECT judged.* REPLACE (
+                json_merge_patch(coalesce(extra, '{{}}'), told.originals) AS extra, told.reasons AS set_aside
+            )
+            FROM judged JOIN (
+                SELECT key, json_group_object(name, CASE name {originals} END) AS originals,
+                       json_group_object(name, reason) AS reasons
+                FROM aside JOIN left_over AS calls USING (key) GROUP BY key
+            ) AS told USING (key)
+            """
+        )
+        connection.execute(
+            f"""UPDATE cdr.calls SET {", ".join(f"{name} = better.{name}" for name in [*columns, *instants])},
+                    extra = better.extra, set_aside = better.set_aside
+                FROM judged_again AS better
+                WHERE calls.partition_hour = better.partition_hour AND calls.key = better.key"""
+        )
+        connection.unregister("judged")
+        connection.unregister("aside")
+    return calls["partition_hour"].n_unique()
+
+
+def _correct_loads(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(
+        f"""
+        UPDATE cdr.loads SET loaded = incoming.loaded, rejected = incoming.rejected, repeated = incoming.repeated,
+            outside_window = incoming.outside_window, content_hash = hashes.content_hash
+        FROM incoming JOIN ({_HASHES}) AS hashes USING (partition_hour)
+        WHERE loads.partition_hour = incoming.partition_hour AND loads.fetched_at = incoming.fetched_at
+          AND loads.error IS NULL AND loads.filters IS NULL AND incoming.filters IS NULL
+        """
+    )
 
 
 def add_failed_fetches(
@@ -362,6 +505,16 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
             UNION SELECT date_trunc('hour', ended) FROM spans
             UNION SELECT date_trunc('hour', queuedate) FROM spans
         ),
+        -- A call without an end is open for a day; the reading that comes after it finds that it is not any more.
+        expired AS (
+            SELECT DISTINCT partition_hour FROM cdr.calls AS calls JOIN incoming USING (partition_hour)
+            WHERE filters IS NULL AND hangupdate IS NULL AND vanished_at IS NULL
+              AND incoming.fetched_at >= calldate_utc + INTERVAL 1 DAY AND NOT EXISTS (
+                FROM cdr.loads AS before
+                WHERE before.partition_hour = calls.partition_hour AND before.error IS NULL
+                  AND before.filters IS NULL AND before.fetched_at >= calls.calldate_utc + INTERVAL 1 DAY
+            )
+        ),
         -- An hour's marts say whether it is final, so that they are stale on the load that makes it so.
         finalised AS (
             SELECT partition_hour AS hour FROM incoming_loads AS incoming
@@ -377,6 +530,8 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
         WHERE outcome IN ('new', 'changed', 'vanished')
         UNION
         SELECT hour, 'partition' FROM finalised
+        UNION
+        SELECT partition_hour, 'partition' FROM expired
         """,
         {"late": LATE},
     )
@@ -474,6 +629,14 @@ def _write_unknown_fields(connection: duckdb.DuckDBPyConnection, now: dt.datetim
     )
 
 
+# Over all that the hours of `incoming` hold now: the same hash means the same hour, however it came about.
+_HASHES = """
+    SELECT partition_hour, md5(string_agg(content_hash, ' ' ORDER BY content_hash)) AS content_hash
+    FROM cdr.calls WHERE partition_hour IN (SELECT partition_hour FROM incoming) AND vanished_at IS NULL
+    GROUP BY ALL
+"""
+
+
 def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id: str) -> pl.DataFrame:
     # A call that moved is missing in its old hour from now on, which that hour's newest load has to account for.
     connection.execute(
@@ -493,7 +656,7 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
         "(SELECT (partition_hour, fetched_at) FROM incoming)"
     )
     connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TEMP TABLE written_loads AS
         WITH outcomes AS (
             SELECT partition_hour,
@@ -503,12 +666,7 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
                    count(*) FILTER (listed_hour = partition_hour) AS listed
             FROM difference GROUP BY ALL
         ),
-        -- Over all that the hour holds now, so that the same hash means the same hour, however it came about.
-        hashes AS (
-            SELECT partition_hour, md5(string_agg(content_hash, ' ' ORDER BY content_hash)) AS content_hash
-            FROM cdr.calls WHERE partition_hour IN (SELECT partition_hour FROM incoming) AND vanished_at IS NULL
-            GROUP BY ALL
-        )
+        hashes AS ({_HASHES})
         SELECT incoming.* EXCLUDE (ends_at, is_overtaken), $now::TIMESTAMPTZ AS loaded_at, $run_id AS run_id,
                coalesce(new, 0) AS new, coalesce(changed, 0) AS changed, coalesce(vanished, 0) AS vanished,
                -- Calls that live in another hour: of the same key in this very load, or of a later fetch.
@@ -520,6 +678,10 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
         {"now": now, "run_id": run_id},
     )
     connection.execute("INSERT INTO cdr.loads BY NAME FROM written_loads")
+    connection.execute(
+        """DELETE FROM cdr.hours_without_pages
+           WHERE partition_hour IN (SELECT partition_hour FROM incoming WHERE filters IS NULL AND NOT is_overtaken)"""
+    )
     columns = ", ".join(column.name for column in LOADS.columns if column.name != "error")
     return connection.execute(f"SELECT {columns} FROM written_loads ORDER BY partition_hour").pl()
 

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 
 # Version of the tables below `raw` and `cdr`. A change of theirs adds one, and a migration from the version before.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 # Pages of 130 kB, uncompressed in memory: a year of them is many gigabytes.
 _PAGES_AT_ONCE = 512
@@ -48,9 +48,25 @@ def _new_tables(_: duckdb.DuckDBPyConnection) -> None:
     """Nothing: tables that are not there are made after the last step."""
 
 
+def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
+    """Has all hours typed again, and the marts, which have other columns now, made from nothing."""
+    connection.execute("ALTER TABLE cdr.calls ADD COLUMN set_aside JSON")
+    connection.execute("CREATE TABLE raw.hours_to_retype (partition_hour TIMESTAMP)")
+    connection.execute(
+        """INSERT INTO raw.hours_to_retype
+           SELECT partition_hour FROM cdr.calls UNION SELECT partition_hour FROM cdr.rejected_records"""
+    )
+    for schema in ("marts", "staging"):
+        connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    # One hour is enough for whoever publishes next to build the marts first.
+    connection.execute("CREATE TABLE IF NOT EXISTS cdr.stale_hours (hour TIMESTAMP, reason VARCHAR)")
+    connection.execute("INSERT INTO cdr.stale_hours SELECT max(partition_hour), 'partition' FROM raw.hours_to_retype")
+
+
 # By the version that they start from.
 MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     1: _filters,
     2: _compressed_bodies,
     3: _new_tables,
+    4: _set_aside,
 }

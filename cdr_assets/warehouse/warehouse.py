@@ -61,7 +61,7 @@ class Warehouse:
         longest_wait_seconds: float = 6 * 3600,
     ) -> None:
         self.path = path
-        self._log = log or logging.getLogger(__name__).warning
+        self.log = log or logging.getLogger(__name__).warning
         self._patience_seconds = patience_seconds
         self._longest_wait_seconds = longest_wait_seconds
         self._lock_path = path.with_name(path.name + ".lock")
@@ -131,7 +131,7 @@ class Warehouse:
                 return
             except Timeout:
                 waited = time.monotonic() - began
-                self._log(f"waiting for the warehouse, held by {self._read_holder()}, for {waited:.0f} s")
+                self.log(f"waiting for the warehouse, held by {self._read_holder()}, for {waited:.0f} s")
                 if waited > self._longest_wait_seconds:
                     raise WarehouseError(
                         f"the warehouse was held by {self._read_holder()} for {waited:.0f} s; end it, then try again"
@@ -152,7 +152,7 @@ class Warehouse:
                         f"{self.path} is held open by another program{_program_in(text)}; close it there "
                         "(analysts read the published copy instead) and try again"
                     ) from None
-                self._log(f"waiting for the warehouse, open in another program{_program_in(text)}, for {waited:.0f} s")
+                self.log(f"waiting for the warehouse, open in another program{_program_in(text)}, for {waited:.0f} s")
                 time.sleep(min(2.0, self._patience_seconds))
             except duckdb.Error as error:
                 raise WarehouseError(f"cannot open {self.path}: {str(error).splitlines()[0]}") from None

@@ -17,8 +17,8 @@ import polars as pl
 from dagster import HourlyPartitionsDefinition
 
 from cdr_assets.alotech import AlotechClient, Filters, Page
-from cdr_assets.assets.cdr import loaded
 from cdr_assets.fetching import fetch_all, fetch_of, pages_frame
+from cdr_assets.loading import loaded
 from cdr_assets.partitions import Hour, hours_between
 from cdr_assets.transforms import read_pages
 from cdr_assets.warehouse import add_failed_fetches, load_hours, read_pages_of, replace_pages
@@ -78,6 +78,7 @@ def stored_calls(connection: duckdb.DuckDBPyConnection) -> dict[str, Stored]:
         assert row["key"] not in calls
         hour, vanished_at = row.pop("partition_hour"), row.pop("vanished_at")
         row["extra"] = None if row["extra"] is None else json.loads(row["extra"])
+        row["set_aside"] = json.loads(row["set_aside"] or "{}")
         calls[row["key"]] = Stored(hour, row, {name: [] for name in ARRAYS}, vanished_at is not None)
     for name in ARRAYS:
         for row in connection.execute(f"SELECT * FROM cdr.{name} ORDER BY key, position").pl().to_dicts():
@@ -101,7 +102,7 @@ def reload(
         return next((start for start, finish in windows if start <= calldate < finish), None)
 
     listed = {}
-    for read in (read_record(record, time_zone, ARRAYS) for record in records):
+    for read in (read_record(record, time_zone, True, ARRAYS) for record in records):
         hour = hour_of(read.call["calldate"])
         if hour is not None:
             listed[read.call["key"]] = Stored(hour, read.call, read.items)

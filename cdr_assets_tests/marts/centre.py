@@ -31,7 +31,7 @@ _COLUMNS = {
 # Key, name, service level threshold. The sl flags of the second say 30 seconds, which nobody has configured.
 _QUEUES = [("Q1", "Satış", 20), ("Q2", "Destek", 30), (None, "Faturalama", 20), (None, None, 20)]
 _AGENTS = [("A1", "ayşe@example"), ("A2", "berk@example"), ("A3", "can@example"), (None, "derya@example"), ("A5", None)]
-_CALLERS = [f"9053211122{i:02}" for i in range(25)] + ["anonymous", None, "123"]
+_CALLERS = [f"9053211122{i:02}" for i in range(25)] + ["anonymous", None, "123", "0000000000"]
 
 Call = dict[str, Any]
 
@@ -122,6 +122,10 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
             made |= {"assigned": True, "agent": agent, "agentid": agent_id}
     if chance.random() < 0.03:
         made["hangupdate"] = None
+    if chance.random() < 0.1:
+        # What could not be read, or cannot be true, is NULL once it is loaded; a clock that runs behind stays.
+        unknown = chance.choice(["waitduration", "hold", "holdduration", "transferred", "talkdate", "sl", "behind"])
+        made |= {"talkdate": begin - dt.timedelta(seconds=60)} if unknown == "behind" else {unknown: None}
     return made
 
 

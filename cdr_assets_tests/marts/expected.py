@@ -6,6 +6,7 @@ walked where these use windows.
 
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -25,18 +26,26 @@ _COUNTS = {
 }  # fmt: skip
 
 
-def fct_calls(calls: pl.DataFrame) -> pl.DataFrame:
+def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
     """The calls with their sets, vanished ones too (columns that the other functions need)."""
+    whole = loads.filter(pl.col("error").is_null() & pl.col("filters").is_null())
+    read = whole.group_by("partition_hour").agg(read_at=pl.col("fetched_at").max())
+    calls = calls.join(read, on="partition_hour", how="left", maintain_order="left")
+    says_late = pl.col("sl").not_().fill_null(False)
+    calls = calls.with_columns(
+        is_late=says_late, holdduration=pl.coalesce("holdduration", pl.when(pl.col("hold") == 0).then(0))
+    )
     flags = ("inbound", "queued", "answered", "abandon", "voicemail", "shortcall", "assigned", "sl", "localrelease")
     calls = calls.with_columns(pl.col(flags).fill_null(False), listed=pl.col("vanished_at").is_null())
-    in_time = (pl.col("queuedate") - pl.col("calldate")).abs() <= DAY
-    counted_at = pl.when(pl.col("queued") & in_time).then("queuedate").otherwise("calldate")
+    counted_at = pl.when(pl.col("queued") & pl.col("queuedate").is_not_null()).then("queuedate").otherwise("calldate")
     offered = pl.col("listed") & pl.col("inbound") & pl.col("queued")
     answered = offered & pl.col("answered")
     abandoned = offered & ~pl.col("answered") & pl.col("abandon") & ~pl.col("voicemail")
     missed_queue = pl.col("listed") & pl.col("inbound") & ~pl.col("queued")
     outbound = pl.col("listed") & ~pl.col("inbound")
-    seconds = (pl.col("hangupdate_utc") - pl.col("talkdate_utc")).dt.total_seconds()
+    talk = pl.col("hangupdate_utc") - pl.col("talkdate_utc")
+    is_plausible = (talk >= dt.timedelta()) & (talk <= DAY) & (pl.col("talkdate_utc") >= pl.col("calldate_utc"))
+    seconds = pl.when(is_plausible).then(talk.dt.total_seconds())
     facts = calls.select(
         "partition_hour", "callerid", "calldate", "queuedate", "talkdate", "hangupdate", "calldate_utc",
         "queuedate_utc", "talkdate_utc", "hangupdate_utc", "listed",
@@ -51,6 +60,7 @@ def fct_calls(calls: pl.DataFrame) -> pl.DataFrame:
         wait_seconds="waitduration",
         talk_seconds=pl.when("answered").then(seconds),
         hold_seconds="holdduration",
+        holds="hold",
         transfers="transferred",
         csat_answers="csat_answers_count",
         is_offered=offered,
@@ -69,16 +79,19 @@ def fct_calls(calls: pl.DataFrame) -> pl.DataFrame:
         is_held=answered & (pl.col("hold") > 0).fill_null(False),
         is_transferred=answered & (pl.col("transferred") > 0).fill_null(False),
         is_agent_hung_up=answered & pl.col("localrelease"),
-        is_open=pl.col("listed") & pl.col("hangupdate").is_null(),
+        is_open=pl.col("listed") & pl.col("hangupdate").is_null()
+        & (pl.max_horizontal("fetched_at", "read_at") - pl.col("calldate_utc") < DAY),
+        is_late="is_late",
     )  # fmt: skip
-    beyond = pl.col("is_answered") & ~pl.col("is_answered_within_threshold")
+    beyond = pl.col("is_answered") & pl.col("is_late")
     thresholds = facts.group_by("queue_key", "local_date").agg(
         low=pl.col("wait_seconds").filter("is_answered_within_threshold").max().fill_null(0),
         high=pl.col("wait_seconds").filter(beyond).min().fill_null(10**6) - 1,
     )
     thresholds = thresholds.select(
-        "queue_key", "local_date", threshold_seconds=pl.max_horizontal("low", pl.min_horizontal(pl.lit(20), "high"))
+        "queue_key", "local_date", threshold_seconds=pl.max_horizontal("low", pl.min_horizontal(pl.lit(20), "high"), 0)
     )
+    facts = facts.drop("is_late")
     within = (pl.col("wait_seconds") <= pl.col("threshold_seconds")).fill_null(False)
     return facts.join(thresholds, on=["queue_key", "local_date"]).with_columns(
         is_abandoned_within_threshold=pl.col("is_abandoned") & within
@@ -114,7 +127,9 @@ def queue_mart(facts: pl.DataFrame, period: str) -> pl.DataFrame:
         *_parts(),
         abandoned_within_threshold=pl.col("is_abandoned_within_threshold").sum(),
         wait_seconds_offered=pl.col("wait_seconds").filter("is_offered").sum(),
+        wait_known_offered=pl.col("wait_seconds").filter("is_offered").count(),
         wait_seconds_abandoned=pl.col("wait_seconds").filter("is_abandoned").sum(),
+        wait_known_abandoned=pl.col("wait_seconds").filter("is_abandoned").count(),
         wait_seconds_max=pl.col("wait_seconds").filter("is_offered").max(),
         wait_seconds_p50=answered.quantile(0.5, "linear"),
         wait_seconds_p90=answered.quantile(0.9, "linear"),
@@ -134,8 +149,8 @@ def queue_mart(facts: pl.DataFrame, period: str) -> pl.DataFrame:
         abandonment_rate=_over(lost, o),
         abandonment_rate_long=_over(lost - short, o - short),
         voicemail_rate=_over(pl.col("voicemail"), o),
-        wait_seconds_per_offered=_over(pl.col("wait_seconds_offered"), o),
-        wait_seconds_per_abandoned=_over(pl.col("wait_seconds_abandoned"), lost),
+        wait_seconds_per_offered=_over(pl.col("wait_seconds_offered"), pl.col("wait_known_offered")),
+        wait_seconds_per_abandoned=_over(pl.col("wait_seconds_abandoned"), pl.col("wait_known_abandoned")),
     )
 
 
@@ -153,6 +168,7 @@ def agent_daily(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
     parts = facts.filter("listed").group_by("local_date", "agent_id").agg(
         *_parts(),
         all_talk_seconds=pl.col("talk_seconds").sum(),
+        all_talk_known=pl.col("talk_seconds").count(),
         span_seconds=(
             pl.col("hangupdate_utc").filter(talked).max() - pl.col("talkdate_utc").filter(talked).min()
         ).dt.total_seconds(),
@@ -165,7 +181,7 @@ def agent_daily(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
         .agg(busy_seconds=pl.col("seconds").sum())
     )
     rows = parts.join(busy, on=["local_date", "agent_id"], how="full", coalesce=True)
-    rows = rows.with_columns(pl.selectors.numeric().fill_null(0))
+    rows = rows.with_columns(pl.selectors.numeric().exclude("span_seconds").fill_null(0))
     return rows.with_columns(*_rates(), occupancy=_over(pl.col("all_talk_seconds"), pl.col("span_seconds")))
 
 
@@ -179,7 +195,8 @@ def tag_daily(facts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """Time in the system, waiting and talking, cut by the hour: kind, queue_key, agent_id, local_hour, start, end."""
     rows = []
-    ended = facts.filter(pl.col("listed") & pl.col("hangupdate").is_not_null())
+    length = pl.col("hangupdate_utc") - pl.col("calldate_utc")
+    ended = facts.filter(pl.col("listed") & (length <= DAY))
     for call in ended.iter_rows(named=True):
         left = call["talkdate_utc"] or call["hangupdate_utc"]
         spans = [("system", call["calldate_utc"], call["hangupdate_utc"]), ("waiting", call["queuedate_utc"], left)]
@@ -259,48 +276,63 @@ def _contact(callid: str, legs: list[dict[str, Any]]) -> dict[str, Any]:
     taken = [leg for leg in legs if leg["is_answered"] or leg["is_direct"]]
     inbound = not first["is_outbound"]
     digits = sum(character.isascii() and character.isdigit() for character in first["callerid"] or "")
+    usable = digits >= 5 and any(character in "123456789" for character in first["callerid"])
+    with_agent = [leg for leg in legs if leg["is_answered"] or leg["is_direct"] or leg["is_outbound_answered"]]
     known = [leg["csat_answers"] for leg in legs if leg["csat_answers"] is not None]
     return {
         "first_call_key": first["call_key"],
         "callid": callid,
         "started_at": first["calldate"],
         "started_at_utc": first["calldate_utc"],
-        "ended_at": None if any(leg["is_open"] for leg in legs) else max(leg["hangupdate"] for leg in legs),
+        "ended_at": _whole(max, [leg["hangupdate"] for leg in legs]),
         "callerid": first["callerid"],
         "queue_key": next((leg["queue_key"] for leg in legs if leg["is_offered"]), first["queue_key"]),
         "agent_id": (taken or legs)[0]["agent_id"],
         "legs": len(legs),
-        "transfers": sum(leg["transfers"] or 0 for leg in legs),
-        "wait_seconds": sum(leg["wait_seconds"] or 0 for leg in legs if leg["is_offered"]),
-        "talk_seconds": sum(leg["talk_seconds"] or 0 for leg in legs),
-        "hold_seconds": sum(leg["hold_seconds"] or 0 for leg in legs),
+        "transfers": _whole(sum, [leg["transfers"] for leg in with_agent]),
+        "wait_seconds": _whole(sum, [leg["wait_seconds"] for leg in legs if leg["is_offered"]]),
+        "talk_seconds": _whole(sum, [leg["talk_seconds"] for leg in with_agent]),
+        "hold_seconds": _whole(sum, [leg["hold_seconds"] for leg in with_agent]),
         "csat_answers": sum(known) if known else None,
         "is_inbound": inbound,
         "is_answered": inbound and bool(taken),
-        "has_usable_callerid": inbound and digits >= 5,
-        "is_repeat_candidate": inbound and bool(taken) and digits >= 5,
+        "has_usable_callerid": inbound and usable,
+        "is_repeat_candidate": inbound and bool(taken) and usable,
     }
+
+
+def _whole(total: Callable[[list[Any]], Any], values: list[Any]) -> Any:
+    """The total of all values; None where one of them is not known."""
+    return None if any(value is None for value in values) else total(values)
 
 
 def _parts() -> list[pl.Expr]:
     return [
         pl.len().alias("calls"),
         *(pl.col(flag).sum().alias(name) for name, flag in _COUNTS.items()),
-        pl.col("wait_seconds").filter("is_answered").sum().alias("wait_seconds_answered"),
-        pl.col("talk_seconds").filter("is_answered").sum(),
-        pl.col("hold_seconds").filter("is_answered").sum(),
-        pl.col("talk_seconds").filter("is_outbound_answered").sum().alias("outbound_talk_seconds"),
+        pl.col("holds").filter("is_answered").count().alias("holds_known"),
+        pl.col("transfers").filter("is_answered").count().alias("transfers_known"),
+        *_sum_and_count("wait_seconds", "is_answered", "wait_seconds_answered", "wait_known_answered"),
+        *_sum_and_count("talk_seconds", "is_answered", "talk_seconds", "talk_known"),
+        *_sum_and_count("hold_seconds", "is_answered", "hold_seconds", "hold_known"),
+        *_sum_and_count("hold_seconds", "is_held", "hold_seconds_held", "hold_known_held"),
+        *_sum_and_count("talk_seconds", "is_outbound_answered", "outbound_talk_seconds", "outbound_talk_known"),
     ]
+
+
+def _sum_and_count(value: str, among: str, total: str, known: str) -> list[pl.Expr]:
+    values = pl.col(value).filter(among)
+    return [values.sum().alias(total), values.count().alias(known)]
 
 
 def _rates() -> list[pl.Expr]:
     formulas = {
-        "asa_seconds": ("wait_seconds_answered", "answered"),
-        "aht_ex_acw_seconds": ("talk_seconds", "answered"),
-        "hold_rate": ("held", "answered"),
-        "hold_seconds_per_held": ("hold_seconds", "held"),
-        "hold_seconds_per_answered": ("hold_seconds", "answered"),
-        "transfer_rate": ("transferred", "answered"),
+        "asa_seconds": ("wait_seconds_answered", "wait_known_answered"),
+        "aht_ex_acw_seconds": ("talk_seconds", "talk_known"),
+        "hold_rate": ("held", "holds_known"),
+        "hold_seconds_per_held": ("hold_seconds_held", "hold_known_held"),
+        "hold_seconds_per_answered": ("hold_seconds", "hold_known"),
+        "transfer_rate": ("transferred", "transfers_known"),
         "missed_rate": ("missed", "assigned"),
         "outbound_connect_rate": ("outbound_answered", "outbound"),
         "agent_hung_up_rate": ("agent_hung_up", "answered"),

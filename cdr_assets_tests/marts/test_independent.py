@@ -24,7 +24,7 @@ class Expected:
         self.calls = marts.frame("FROM cdr.calls")
         self.tags = marts.frame("FROM cdr.call_tags")
         self.loads = marts.frame("FROM cdr.loads")
-        self.facts = expected.fct_calls(self.calls)
+        self.facts = expected.fct_calls(self.calls, self.loads)
         self.pieces = expected.call_hours(self.facts, self.zone)
         self.final = expected.final_hours(self.facts, self.loads, self.zone)
 

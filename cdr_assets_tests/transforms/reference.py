@@ -43,6 +43,13 @@ ITEM_COLUMNS: dict[str, list[tuple[str, str, list[str], bool]]] = {
 
 BLANKS = " \t\r\n\f\v"
 
+# What stands for nothing in a field of a record, and is no name.
+NOTHING = ["none", "None", "NONE", "null", "Null", "NULL", "undefined"]
+
+# When the pages of the tests were fetched.
+FETCHED_AT = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+
 
 @dataclass
 class Read:
@@ -71,10 +78,24 @@ def boolean_of(value: Any) -> bool | None:
 
 def decimal_of(value: Any) -> Decimal | None:
     word = (text_of(value) or "").strip()
+    if isinstance(value, str):
+        if re.fullmatch(r"[+-]?[1-9][0-9]{0,2}([.,][0-9]{3})+", word):
+            return None
+        word = re.sub(r"^([+-]?[0-9]*),([0-9]+)$", r"\1.\2", word)
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", word):
         return None
     # Through a double, which is all that a JSON number promises.
     return Decimal(float(word)) if abs(float(word)) < math.inf else None
+
+
+def seconds_of(value: Any) -> Any:
+    """A clock as its seconds, anything else as it is."""
+    text = value if isinstance(value, str) else ""
+    clock = re.fullmatch(r"\s*([0-9]{1,3}):([0-5][0-9]):([0-5][0-9])([.,][0-9]+)?\s*", text)
+    if not clock:
+        return value
+    whole = int(clock[1]) * 3600 + int(clock[2]) * 60 + int(clock[3])
+    return whole + float(clock[4].replace(",", ".")) if clock[4] else whole
 
 
 def integer_of(value: Any) -> tuple[int | None, bool]:
@@ -97,8 +118,8 @@ def date_of(value: Any, zone: ZoneInfo) -> tuple[dt.datetime | None, dt.datetime
         instant = dt.datetime.fromtimestamp(int(text[:10]), dt.UTC).replace(microsecond=microseconds)
         return instant.astimezone(zone).replace(tzinfo=None), instant
     match = re.fullmatch(
-        r"(?:(?P<y>[0-9]{4})-(?P<m>[0-9]{1,2})-(?P<d>[0-9]{1,2})|(?P<D>[0-9]{1,2})\.(?P<M>[0-9]{1,2})\.(?P<Y>[0-9]{4}))"
-        r"(?P<time>[Tt\s]\s*(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<part>[0-9]+))?)?"
+        r"(?:(?P<y>[0-9]{4})[-/.](?P<m>[0-9]{1,2})[-/.](?P<d>[0-9]{1,2})|(?P<D>[0-9]{1,2})\.(?P<M>[0-9]{1,2})\.(?P<Y>[0-9]{4}))"
+        r"(?P<time>[Tt\s]\s*(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{1,2})(?::(?P<second>[0-9]{1,2})(?:[.,](?P<part>[0-9]+))?)?"
         r"\s*(?P<offset>[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?",
         text,
     )
@@ -181,7 +202,7 @@ def items_of(value: Any) -> list[Any]:
     return [value]
 
 
-def item_row(table: str, item: Any, zone: ZoneInfo) -> dict[str, Any]:
+def item_row(table: str, item: Any, calldate: dt.datetime, zone: ZoneInfo) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for column, kind, names, is_plain in ITEM_COLUMNS[table]:
         sent = [item.get(name) for name in names] if isinstance(item, dict) else [item] if is_plain else []
@@ -192,18 +213,29 @@ def item_row(table: str, item: Any, zone: ZoneInfo) -> dict[str, Any]:
         else:
             read = [date_of(value, zone)[0] for value in sent]
         row[column] = next((value for value in read if value is not None), None)
+    latest = FETCHED_AT.replace(tzinfo=None) + 2 * DAY
+    if row.get("date") is not None and not calldate - DAY <= row["date"] <= latest:
+        row["date"] = None
+    if row.get("scale") is not None and not 1 <= row["scale"] <= 1000:
+        row["scale"] = None
+    if row.get("score") is not None and not 0 <= row["score"] <= (row["scale"] or 1000):
+        row["score"] = None
     return row | {"item": item}
 
 
-def read_record(record: Any, zone_name: str, asked_for: Sequence[str] = ASKED_FOR) -> Read:
+def read_record(record: Any, zone_name: str, is_windowed: bool, asked_for: Sequence[str] = ASKED_FOR) -> Read:
     zone = ZoneInfo(zone_name)
     if not isinstance(record, dict):
         return Read(reason="not an object")
     call: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     exact: dict[str, dt.datetime | None] = {}
+    aside: dict[str, str] = {}
+    given = {name: value for name, value in record.items() if not (isinstance(value, str) and value in NOTHING)}
     for name in TEXTS + BOOLEANS + INTEGERS + DATES:
-        sent = record.get(name)
+        sent = given.get(name)
+        if name in ("waitduration", "duration", "holdduration"):
+            sent = seconds_of(sent)
         told = True
         if name in TEXTS:
             call[name] = text_of(sent)
@@ -216,26 +248,47 @@ def read_record(record: Any, zone_name: str, asked_for: Sequence[str] = ASKED_FO
         is_filled = isinstance(sent, dict | list) or text_of(sent) is not None
         if is_filled and (call[name] is None or not told):
             extra[name] = sent
+            if call[name] is None:
+                aside[name] = "cannot be read"
+        if name in INTEGERS and call[name] is not None and not 0 <= call[name] <= 86400:
+            call[name], extra[name], aside[name] = None, sent, "not from 0 to 86400"
     if call["key"] is not None:
         call["key"] = call["key"].strip(BLANKS)
     extra |= {
         name: value for name, value in record.items() if name not in [*TEXTS, *BOOLEANS, *INTEGERS, *DATES, *ARRAYS]
     }
-    call["extra"] = extra or None
+    for date in ("queuedate", "talkdate"):
+        if call[date] is not None and call["calldate"] is not None and abs(call[date] - call["calldate"]) > DAY:
+            extra[date], aside[date] = record[date], "more than a day away from calldate"
+            call[date] = exact[date] = None
     call |= {
         f"{date}_utc": instant
         for date, instant in instants_of({date: call[date] for date in DATES}, exact, call["duration"], zone).items()
     }
-    items = {}
-    for name in ARRAYS:
-        sent_items = items_of(record.get(name))
-        call[f"{name}_count"] = len(sent_items) if name in record or name in asked_for else None
-        items[name] = [item_row(name, item, zone) | {"position": n} for n, item in enumerate(sent_items)]
+    start, end = call["calldate_utc"], call["hangupdate_utc"]
+    if end is not None and end > FETCHED_AT + DAY:
+        aside["hangupdate"] = "more than a day after it was fetched"
+    elif end is not None and start is not None and end < start:
+        aside["hangupdate"] = "before calldate"
+    if "hangupdate" in aside and call["hangupdate"] is not None:
+        extra["hangupdate"] = record["hangupdate"]
+        call["hangupdate"] = call["hangupdate_utc"] = None
+    call |= {"extra": extra or None, "set_aside": aside}
+    calldate = call["calldate"]
     reason = None
     if call["key"] is None:
         reason = "no key"
-    elif call["calldate"] is None:
+    elif calldate is None:
         reason = "calldate cannot be read" if "calldate" in extra else "no calldate"
+    elif not is_windowed and not dt.datetime(1990, 1, 1) <= calldate <= FETCHED_AT.replace(tzinfo=None) + 2 * DAY:
+        reason = "calldate cannot be true"
+    if calldate is None or reason is not None:
+        return Read(call, {}, reason)
+    items = {}
+    for name in ARRAYS:
+        sent_items = items_of(given.get(name))
+        call[f"{name}_count"] = len(sent_items) if name in record or name in asked_for else None
+        items[name] = [item_row(name, item, calldate, zone) | {"position": n} for n, item in enumerate(sent_items)]
     return Read(call, items, reason)
 
 
@@ -253,7 +306,7 @@ def read_hour(pages: list[list[Any]], start: dt.datetime | None, finish: dt.date
     hour = Hour()
     for number, page in enumerate(pages):
         for position, record in enumerate(page):
-            read = read_record(record, zone_name)
+            read = read_record(record, zone_name, start is not None)
             hour.served += 1
             calldate = read.call.get("calldate")
             if start and finish and calldate is not None and not start <= calldate < finish:

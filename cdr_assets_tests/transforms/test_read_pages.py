@@ -32,6 +32,9 @@ def with_bodies(pages: pl.DataFrame, bodies: Iterable[str | None]) -> pl.DataFra
     )
 
 
+FETCHED_AT = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
+
+
 def pages(
     *bodies: list[Any], hour: dt.datetime = HOUR, windowed: bool = True, arrays: str = ",".join(ARRAYS)
 ) -> pl.DataFrame:
@@ -42,6 +45,7 @@ def pages(
             "page_number": range(len(bodies)),
             "window_start": [hour if windowed else None] * len(bodies),
             "window_finish": [finish if windowed else None] * len(bodies),
+            "fetched_at": [FETCHED_AT] * len(bodies),
             "arrays": [arrays] * len(bodies),
         },
         schema_overrides={
@@ -82,8 +86,13 @@ def test_booleans_in_every_spelling(sent: Any, read_as: bool | None) -> None:
     ("sent", "read_as", "kept"),
     [
         (12, 12, None), ("12", 12, None), ("12.0", 12, None), (12.0, 12, None), (" 12 ", 12, None), ("", None, None),
-        (None, None, None), (-3, -3, None), (12.5, 13, {"duration": 12.5}), ("soon", None, {"duration": "soon"}),
-        (99999999999, None, {"duration": 99999999999}),
+        (None, None, None), (-3, None, {"duration": -3}), (12.5, 13, {"duration": 12.5}),
+        ("soon", None, {"duration": "soon"}), (99999999999, None, {"duration": 99999999999}), ("null", None, None),
+        (86400, 86400, None), (86401, None, {"duration": 86401}), (-(2**31), None, {"duration": -(2**31)}),
+        ("00:00:30", 30, None), ("1:00:00", 3600, None), ("00:00:30,5", 31, {"duration": 30.5}),
+        ("00:30", None, {"duration": "00:30"}), ("-00:00:30", None, {"duration": "-00:00:30"}),
+        ("12,5", 13, {"duration": "12,5"}), ("12,0", 12, None), ("1.234", None, {"duration": "1.234"}),
+        ("1,234", None, {"duration": "1,234"}), (1.234, 1, {"duration": 1.234}), ("0,125", 0, {"duration": "0,125"}),
     ],
 )  # fmt: skip
 def test_whole_numbers_in_every_spelling(sent: Any, read_as: int | None, kept: Any) -> None:

@@ -15,8 +15,10 @@ from cdr_assets_tests.transforms.reference import (
     ARRAYS,
     BOOLEANS,
     DATES,
+    FETCHED_AT,
     INTEGERS,
     ITEM_COLUMNS,
+    NOTHING,
     TEXTS,
     Hour,
     read_hour,
@@ -38,7 +40,8 @@ HOURS = [
 # Control characters that Python takes for blanks and Unicode does not are left out: they are no one's spelling.
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x1c\x1d\x1e\x1f"), max_size=8)
 _numbers = st.integers(-(10**30), 10**30) | st.integers(-9, 9999).map(lambda quarters: quarters / 4)
-_scalars = st.none() | st.booleans() | _numbers | _texts | st.sampled_from(["", " ", "\t\n", "null", "[", '["a"]'])
+_blanks = st.sampled_from(["", " ", "\t\n", "[", '["a"]', *NOTHING])
+_scalars = st.none() | st.booleans() | _numbers | _texts | _blanks
 _anything = st.recursive(
     _scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
@@ -63,14 +66,16 @@ _integers = _spelled(
     | st.integers(-9, 9999).map(lambda quarters: quarters / 4)
     | st.integers(-9, 9999).map(lambda quarters: str(quarters / 4))
     | st.sampled_from([" 12 ", "1e2", "1E+2", "12.", ".5", "+7", "true", "FALSE", "1_0", "0x1", "nan", "inf", "-inf"])
-    | st.sampled_from(["1e999", "12,5", "٣", "00:02:20", "1e-400"]),
+    | st.sampled_from(["1e999", "12,5", "٣", "00:02:20", "1e-400", "1.234", "1,234", "0,125", ",5", "12,50", "1.2345"])
+    | st.sampled_from(["00:00:30", "1:00:00", "24:00:01", "00:61:00", "00:00:30,5", "-00:00:30", "00:30", "86400"])
+    | st.just(86401),
 )
 _FORMATS = [
     "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%d %H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S,%f7",
     "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%d.%m.%Y", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S.%fZ",
     " %Y-%m-%d %H:%M ",
     "%Y-%m-%dT%H:%M:%S+03:00", "%Y-%m-%d %H:%M:%S-0530", "%Y-%m-%d %H:%M:%S +02", "%d.%m.%Y %H:%M:%S+01:00",
-    "%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S+24:00",
+    "%Y-%m-%d %H:%M:%S UTC", "%Y/%m/%d %H:%M:%S", "%Y.%m.%d %H:%M", "%d/%m/%Y %H:%M:%S", "%Y-%m-%dT%H:%M:%S+24:00",
 ]  # fmt: skip
 _ODD_DATES = [
     "0001-01-01 00:00:00", "0001-01-01T00:00:00+14:00", "9999-12-31 23:59:59", "9999-12-31T23:59:59-12:00",
@@ -151,6 +156,7 @@ def _pages(hours: list[tuple[dt.datetime | None, list[list[Any]]]]) -> pl.DataFr
             "page_number": number,
             "window_start": start,
             "window_finish": start and start + dt.timedelta(hours=1),
+            "fetched_at": FETCHED_AT,
             "arrays": "call_history,call_tags",
             "body": json.dumps({"CallList": page}, ensure_ascii=number % 2 == 0),
         }
@@ -159,6 +165,7 @@ def _pages(hours: list[tuple[dt.datetime | None, list[list[Any]]]]) -> pl.DataFr
     ]
     times = ("partition_hour", "window_start", "window_finish")
     schema = {name: pl.Datetime("us") for name in times} | {
+        "fetched_at": pl.Datetime("us", "UTC"),
         "page_number": pl.Int64,
         "arrays": pl.String,
         "body": pl.String,
@@ -192,6 +199,8 @@ def _check_hour(tables: Tables, start: dt.datetime | None, pages: list[list[Any]
     )
     of_calls = of_hour if start else pl.lit(True)
     calls = {row["key"]: row for row in _rows(tables.calls.filter(of_calls), "extra")}
+    for row in calls.values():
+        row["set_aside"] = json.loads(row["set_aside"] or "{}")
     assert calls.keys() == expected.calls.keys()
     for key, read in expected.calls.items():
         assert {name: calls[key][name] for name in read.call} == read.call

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cdr_assets.assets.cdr import loaded
+from cdr_assets.loading import loaded
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import TABLES
 from cdr_assets.transforms import read_pages

@@ -2,9 +2,9 @@
   Each call's time in the system, waiting and talking, cut at the borders of local hours: what workload is summed from.
   One row per call, kind and local hour: kind, queue_key, agent_id, local_hour, from_second, to_second (seconds since 1970).
 
-  A call that has not ended does not count yet; one that claims to last more than a day counts for its first 24 hours;
-  time that claims to begin before the hour that came before the call's own does not count. So a stale hour is made of
-  calls that started in it, in the 24 hours before or in the next one. A macro and no view: DuckDB does not push the
+  A call whose end is not known does not count, nor does one that claims to last more than a day, nor time that claims
+  to begin before the hour that came before the call's own. So a stale hour is made of calls that started in it, in the
+  24 hours before or in the next one. A macro and no view: DuckDB does not push the
   condition on them below the unnesting, and would cut all of history for one hour.
 #}
 {% macro call_hours(kinds) -%}
@@ -31,7 +31,7 @@
         from {{ ref('fct_calls') }}
         where
             not is_vanished
-            and ended_at is not null
+            and ended_at_utc <= started_at_utc + interval 24 hours
             {%- if is_incremental() %}
             and partition_hour in {{ partitions_around('local_hour', 25, 1) }}
             {%- endif %}
@@ -41,9 +41,7 @@
         select
             *,
             unnest(generate_series(
-                date_trunc('hour', from_local),
-                date_trunc('hour', least(to_local, started_at + interval 24 hours)),
-                interval 1 hour
+                date_trunc('hour', from_local), date_trunc('hour', to_local), interval 1 hour
             )) as local_hour
         from spans
         where from_local >= date_trunc('hour', started_at) - interval 1 hour
@@ -55,7 +53,7 @@
         agent_id,
         local_hour,
         epoch_us(greatest(from_utc, starts_at_utc)) // 1000000 as from_second,
-        epoch_us(least(to_utc, started_at_utc + interval 24 hours, ends_at_utc)) // 1000000 as to_second
+        epoch_us(least(to_utc, ends_at_utc)) // 1000000 as to_second
     from pieces
     join {{ ref('dim_hours') }} using (local_hour)
     where

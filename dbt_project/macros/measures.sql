@@ -5,6 +5,17 @@
     ({{ numerator }}) / nullif({{ denominator }}, 0)
 {%- endmacro %}
 
+{# A sum over the calls whose value is known, and how many these are: what a mean of it divides by, never by all calls. #}
+{% macro known_sum(value, among, total, known) -%}
+    coalesce(sum({{ value }}) filter (where {{ among }}), 0)::bigint as {{ total }},
+    count({{ value }}) filter (where {{ among }}) as {{ known }}
+{%- endmacro %}
+
+{# A sum over few rows, the legs of a contact: NULL where the value of one of them is unknown, 0 where there is none. #}
+{% macro sum_if_known(value, among) -%}
+    if(bool_or({{ among }} and {{ value }} is null), null, coalesce(sum({{ value }}) filter (where {{ among }}), 0))::bigint
+{%- endmacro %}
+
 {# Longest waits of answered calls, in seconds, up to which the marts count: percentiles roll up from these counts. #}
 {% macro wait_edges() -%} {{ return([5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200]) }} {%- endmacro %}
 
@@ -24,20 +35,23 @@
     count(*) filter (where is_assigned) as assigned,
     count(*) filter (where is_missed) as missed,
     count(*) filter (where is_held) as held,
+    count(holds) filter (where is_answered) as holds_known,
     count(*) filter (where is_transferred) as transferred,
+    count(transfers) filter (where is_answered) as transfers_known,
     count(*) filter (where is_agent_hung_up) as agent_hung_up,
     count(*) filter (where is_answered_within_threshold) as answered_within_threshold,
-    coalesce(sum(wait_seconds) filter (where is_answered), 0)::bigint as wait_seconds_answered,
-    coalesce(sum(talk_seconds) filter (where is_answered), 0)::bigint as talk_seconds,
-    coalesce(sum(hold_seconds) filter (where is_answered), 0)::bigint as hold_seconds,
-    coalesce(sum(talk_seconds) filter (where is_outbound_answered), 0)::bigint as outbound_talk_seconds
+    {{ known_sum('wait_seconds', 'is_answered', 'wait_seconds_answered', 'wait_known_answered') }},
+    {{ known_sum('talk_seconds', 'is_answered', 'talk_seconds', 'talk_known') }},
+    {{ known_sum('hold_seconds', 'is_answered', 'hold_seconds', 'hold_known') }},
+    {{ known_sum('hold_seconds', 'is_held', 'hold_seconds_held', 'hold_known_held') }},
+    {{ known_sum('talk_seconds', 'is_outbound_answered', 'outbound_talk_seconds', 'outbound_talk_known') }}
 {%- endmacro %}
 
 {# The queues' further parts: thresholds, abandons' waits and the counts that percentiles roll up from. #}
 {% macro queue_parts() -%}
     count(*) filter (where is_abandoned_within_threshold) as abandoned_within_threshold,
-    coalesce(sum(wait_seconds) filter (where is_offered), 0)::bigint as wait_seconds_offered,
-    coalesce(sum(wait_seconds) filter (where is_abandoned), 0)::bigint as wait_seconds_abandoned,
+    {{ known_sum('wait_seconds', 'is_offered', 'wait_seconds_offered', 'wait_known_offered') }},
+    {{ known_sum('wait_seconds', 'is_abandoned', 'wait_seconds_abandoned', 'wait_known_abandoned') }},
     {% for edge in wait_edges() -%}
     count(*) filter (where is_answered and wait_seconds <= {{ edge }}) as answered_within_{{ edge }}s,
     {% endfor -%}
@@ -47,12 +61,12 @@
 
 {# Rates of agents and queues, from the columns of call_parts. #}
 {% macro call_rates() -%}
-    {{ rate('wait_seconds_answered', 'answered') }} as asa_seconds,
-    {{ rate('talk_seconds', 'answered') }} as aht_ex_acw_seconds,
-    {{ rate('held', 'answered') }} as hold_rate,
-    {{ rate('hold_seconds', 'held') }} as hold_seconds_per_held,
-    {{ rate('hold_seconds', 'answered') }} as hold_seconds_per_answered,
-    {{ rate('transferred', 'answered') }} as transfer_rate,
+    {{ rate('wait_seconds_answered', 'wait_known_answered') }} as asa_seconds,
+    {{ rate('talk_seconds', 'talk_known') }} as aht_ex_acw_seconds,
+    {{ rate('held', 'holds_known') }} as hold_rate,
+    {{ rate('hold_seconds_held', 'hold_known_held') }} as hold_seconds_per_held,
+    {{ rate('hold_seconds', 'hold_known') }} as hold_seconds_per_answered,
+    {{ rate('transferred', 'transfers_known') }} as transfer_rate,
     {{ rate('missed', 'assigned') }} as missed_rate,
     {{ rate('outbound_answered', 'outbound') }} as outbound_connect_rate,
     {{ rate('agent_hung_up', 'answered') }} as agent_hung_up_rate
@@ -68,6 +82,6 @@
     {{ rate('abandoned', 'offered') }} as abandonment_rate,
     {{ rate('abandoned - short_abandoned', 'offered - short_abandoned') }} as abandonment_rate_long,
     {{ rate('voicemail', 'offered') }} as voicemail_rate,
-    {{ rate('wait_seconds_offered', 'offered') }} as wait_seconds_per_offered,
-    {{ rate('wait_seconds_abandoned', 'abandoned') }} as wait_seconds_per_abandoned
+    {{ rate('wait_seconds_offered', 'wait_known_offered') }} as wait_seconds_per_offered,
+    {{ rate('wait_seconds_abandoned', 'wait_known_abandoned') }} as wait_seconds_per_abandoned
 {%- endmacro %}

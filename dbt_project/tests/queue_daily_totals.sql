@@ -5,7 +5,9 @@
     'calls', 'offered', 'answered', 'abandoned', 'short_abandoned', 'voicemail', 'other_exits', 'left_in_menu', 'direct',
     'outbound', 'outbound_answered', 'assigned', 'missed', 'held', 'transferred', 'agent_hung_up',
     'answered_within_threshold', 'abandoned_within_threshold', 'wait_seconds_answered', 'wait_seconds_offered',
-    'wait_seconds_abandoned', 'talk_seconds', 'hold_seconds', 'outbound_talk_seconds'
+    'wait_seconds_abandoned', 'talk_seconds', 'hold_seconds', 'hold_seconds_held', 'outbound_talk_seconds', 'holds_known',
+    'transfers_known', 'wait_known_answered', 'wait_known_offered', 'wait_known_abandoned', 'talk_known', 'hold_known',
+    'hold_known_held', 'outbound_talk_known'
 ] %}
 
 with summed as (

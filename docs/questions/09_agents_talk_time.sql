@@ -5,7 +5,7 @@ SELECT
     sum(answered) AS answered,
     sum(outbound_answered) AS outbound_answered,
     sum(all_talk_seconds) / 3600 AS talk_hours,
-    sum(talk_seconds) / nullif(sum(answered), 0) AS aht_ex_acw_seconds,
+    sum(talk_seconds) / nullif(sum(talk_known), 0) AS aht_ex_acw_seconds,
     sum(all_talk_seconds) / nullif(sum(span_seconds), 0) AS occupancy
 FROM marts.agent_daily
 WHERE agent_id <> '(none)'

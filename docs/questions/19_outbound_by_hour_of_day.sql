@@ -4,7 +4,7 @@ SELECT
     sum(outbound) AS outbound,
     sum(outbound_answered) AS outbound_answered,
     sum(outbound_answered) / nullif(sum(outbound), 0) AS outbound_connect_rate,
-    sum(outbound_talk_seconds) / nullif(sum(outbound_answered), 0) AS talk_seconds_per_answered
+    sum(outbound_talk_seconds) / nullif(sum(outbound_talk_known), 0) AS talk_seconds_per_answered
 FROM marts.queue_hourly
 GROUP BY ALL
 ORDER BY hour_of_day;

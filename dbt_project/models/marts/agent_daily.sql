@@ -11,14 +11,11 @@ with parts as (
         local_date,
         agent_id,
         {{ call_parts() }},
-        coalesce(sum(talk_seconds), 0)::bigint as all_talk_seconds,
-        coalesce(
-            (
-                max(epoch_us(ended_at_utc)) filter (where talk_seconds is not null)
-                - min(epoch_us(talk_started_at_utc)) filter (where talk_seconds is not null)
-            ) // 1000000,
-            0
-        ) as span_seconds,
+        {{ known_sum('talk_seconds', 'true', 'all_talk_seconds', 'all_talk_known') }},
+        (
+            max(epoch_us(ended_at_utc)) filter (where talk_seconds is not null)
+            - min(epoch_us(talk_started_at_utc)) filter (where talk_seconds is not null)
+        ) // 1000000 as span_seconds,
         min(talk_started_at) filter (where talk_seconds is not null) as first_talk_at,
         max(ended_at) filter (where talk_seconds is not null) as last_hangup_at
     from {{ ref('fct_calls') }}
@@ -39,7 +36,8 @@ select
     local_date,
     agent_id,
     agent_username,
-    coalesce(columns(parts.* exclude (local_date, agent_id, first_talk_at, last_hangup_at)), 0),
+    coalesce(columns(parts.* exclude (local_date, agent_id, span_seconds, first_talk_at, last_hangup_at)), 0),
+    span_seconds,
     coalesce(busy_seconds, 0) as busy_seconds,
     first_talk_at,
     last_hangup_at,

@@ -1,7 +1,9 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
 select
-    calls.* exclude (is_held, is_transferred, is_agent_hung_up, is_open, is_vanished),
+    calls.* exclude (
+        is_answered_beyond_threshold, is_held, is_transferred, is_agent_hung_up, is_open, is_vanished
+    ),
     is_abandoned and coalesce(wait_seconds <= threshold_seconds, false) as is_abandoned_within_threshold,
     is_held,
     is_transferred,

@@ -8,6 +8,7 @@
 with legs as (
     select
         *,
+        is_answered or is_direct or is_outbound_answered as has_agent,
         row_number() over (partition by callid order by started_at_utc, call_key) as leg,
         min(started_at_utc) over one_day as contact_started_at_utc,
         min(partition_hour) over one_day as contact_partition_hour
@@ -34,17 +35,17 @@ joined as (
             },
             leg
         )),
-        if(bool_or(is_open), null, max(ended_at)) as ended_at,
+        if(bool_or(ended_at is null), null, max(ended_at)) as ended_at,
         -- Those who took it first, else those it came to first.
         coalesce(arg_min(queue_key, leg) filter (where is_offered), arg_min(queue_key, leg)) as queue_key,
         coalesce(
             arg_min(agent_id, leg) filter (where is_answered or is_direct), arg_min(agent_id, leg)
         ) as agent_id,
         count(*) as legs,
-        coalesce(sum(transfers), 0)::bigint as transfers,
-        coalesce(sum(wait_seconds) filter (where is_offered), 0)::bigint as wait_seconds,
-        coalesce(sum(talk_seconds), 0)::bigint as talk_seconds,
-        coalesce(sum(hold_seconds), 0)::bigint as hold_seconds,
+        {{ sum_if_known('transfers', 'has_agent') }} as transfers,
+        {{ sum_if_known('wait_seconds', 'is_offered') }} as wait_seconds,
+        {{ sum_if_known('talk_seconds', 'has_agent') }} as talk_seconds,
+        {{ sum_if_known('hold_seconds', 'has_agent') }} as hold_seconds,
         sum(csat_answers)::bigint as csat_answers,
         bool_or(is_answered or is_direct) as has_answered_leg
     from legs
@@ -58,7 +59,10 @@ contacts as (
     select
         * exclude (has_answered_leg),
         is_inbound and has_answered_leg as is_answered,
-        is_inbound and regexp_matches(coalesce(callerid, ''), '([0-9][^0-9]*){5}') as has_usable_callerid
+        -- Five digits and more, and not zeros alone: neither "anonymous" nor 0000000000 is a caller.
+        is_inbound
+        and regexp_matches(coalesce(callerid, ''), '([0-9][^0-9]*){5}')
+        and regexp_matches(coalesce(callerid, ''), '[1-9]') as has_usable_callerid
     from joined
 ),
 

@@ -7,7 +7,7 @@ with observed as (
         local_date,
         arg_max(queue_name, (started_at, call_key)) as queue_name,
         max(wait_seconds) filter (where is_answered_within_threshold) as longest_wait_within,
-        min(wait_seconds) filter (where is_answered and not is_answered_within_threshold) as shortest_wait_beyond
+        min(wait_seconds) filter (where is_answered_beyond_threshold) as shortest_wait_beyond
     from {{ ref('stg_calls') }}
     {% if is_incremental() -%}
     where
@@ -22,8 +22,8 @@ select
     observed.*,
     coalesce(
         configured.threshold_seconds,
-        -- The value nearest to the default that the sl flags of the day allow.
-        greatest(longest_wait_within, least({{ var('threshold_seconds') }}, shortest_wait_beyond - 1))
+        -- The value nearest to the default that the sl flags of the day allow, and none below 0.
+        greatest(longest_wait_within, least({{ var('threshold_seconds') }}, shortest_wait_beyond - 1), 0)
     )::integer as threshold_seconds,
     coalesce(configured.short_threshold_seconds, {{ var('short_threshold_seconds') }})::integer as short_threshold_seconds,
     configured.queue_key is not null as is_configured

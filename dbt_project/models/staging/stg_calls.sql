@@ -1,6 +1,13 @@
 -- cdr.calls under the analysts' names, with every set of calls decided once. A call that the vendor no longer lists
 -- is in no set.
-with named as (
+with readings as (
+    select partition_hour, max(fetched_at) as read_at
+    from {{ source('cdr', 'loads') }}
+    where error is null and filters is null
+    group by all
+),
+
+named as (
     select
         key as call_key,
         partition_hour,
@@ -19,19 +26,19 @@ with named as (
         queuedate_utc as queued_at_utc,
         talkdate_utc as talk_started_at_utc,
         hangupdate_utc as ended_at_utc,
-        -- A queue date that is a day and more off is no date to count by.
+        if(queued, coalesce(queuedate, calldate), calldate) as counted_at,
+        waitduration::bigint as wait_seconds,
+        duration::bigint as duration_seconds,
+        -- A talk that began before its call, or lasts more than a day, has a length that nobody knows.
         case
-            when coalesce(queued, false)
-                and queuedate between calldate - interval 1 day and calldate + interval 1 day
-                then queuedate
-            else calldate
-        end as counted_at,
-        waitduration as wait_seconds,
-        duration as duration_seconds,
-        case
-            when coalesce(answered, false) then (epoch_us(hangupdate_utc) - epoch_us(talkdate_utc)) // 1000000
+            when
+                coalesce(answered, false)
+                and talkdate_utc >= calldate_utc
+                and epoch_us(hangupdate_utc) - epoch_us(talkdate_utc) between 0 and 86400 * 1000000::bigint
+                then (epoch_us(hangupdate_utc) - epoch_us(talkdate_utc)) // 1000000
         end as talk_seconds,
-        holdduration as hold_seconds,
+        -- Without a hold there is no time on hold, whether it was sent or not.
+        coalesce(holdduration, if(hold = 0, 0, null))::bigint as hold_seconds,
         hold as holds,
         transferred as transfers,
         call_history_count as events,
@@ -41,6 +48,9 @@ with named as (
         recordingurl,
         answeredby as answered_by,
         channel,
+        -- For a day, a call without an end goes on; after that its end is unknown and will hardly come.
+        hangupdate is null
+        and greatest(fetched_at, coalesce(read_at, fetched_at)) < calldate_utc + interval 1 day as goes_on,
         vanished_at is not null as is_vanished,
         vanished_at is null as is_listed,
         coalesce(inbound, false) as inbound,
@@ -51,8 +61,11 @@ with named as (
         coalesce(shortcall, false) as shortcall,
         coalesce(assigned, false) as assigned,
         coalesce(sl, false) as sl,
+        -- A flag that was not sent is no evidence of a threshold.
+        coalesce(not sl, false) as is_late,
         coalesce(localrelease, false) as localrelease
     from {{ source('cdr', 'calls') }}
+    left join readings using (partition_hour)
 ),
 
 sets as (
@@ -68,13 +81,14 @@ sets as (
         is_offered and not answered and voicemail as is_voicemail,
         is_offered and not answered and not voicemail and not abandon as is_other_exit,
         is_answered and sl as is_answered_within_threshold,
+        is_answered and is_late as is_answered_beyond_threshold,
         is_outbound and answered as is_outbound_answered,
         is_listed and assigned as is_assigned,
         is_assigned and not answered as is_missed,
         is_answered and coalesce(holds, 0) > 0 as is_held,
         is_answered and coalesce(transfers, 0) > 0 as is_transferred,
         is_answered and localrelease as is_agent_hung_up,
-        is_listed and ended_at is null as is_open
+        is_listed and goes_on as is_open
     from named
 )
 
@@ -125,6 +139,7 @@ select
     is_assigned,
     is_missed,
     is_answered_within_threshold,
+    is_answered_beyond_threshold,
     is_held,
     is_transferred,
     is_agent_hung_up,
