@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -153,18 +154,24 @@ def calls() -> ListedCalls:
     return ListedCalls()
 
 
-@pytest.fixture
-def make_pipeline(tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
+@contextmanager
+def pipelines_in(folder: Path) -> Iterator[Callable[..., Pipeline]]:
     """Makes a pipeline against a server, with an instance on disk as in real life."""
-    home = tmp_path / "home"
+    home = folder / "home"
     home.mkdir()
     # The event log of dagster.yaml: Dagster's own takes most of a test's time.
     events = {"module": "cdr_assets.event_log", "class": "EventLog", "config": {"base_dir": str(home / "history")}}
     with DagsterInstance.local_temp(str(home), overrides={"event_log_storage": events}) as instance:
 
         def make(base_url: str, **settings: Any) -> Pipeline:
-            return Pipeline(settings_for(base_url, tmp_path / "data", **settings), instance)
+            return Pipeline(settings_for(base_url, folder / "data", **settings), instance)
 
+        yield make
+
+
+@pytest.fixture
+def make_pipeline(tmp_path: Path) -> Iterator[Callable[..., Pipeline]]:
+    with pipelines_in(tmp_path) as make:
         yield make
 
 

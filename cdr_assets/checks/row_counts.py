@@ -190,9 +190,7 @@ def find_wrong_children(
     return _rows(connection, CHILD_ROWS.replace("{child}", child), hours)
 
 
-def find_set_aside(
-    connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None
-) -> list[dict[str, Any]]:
+def find_set_aside(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> list[dict[str, Any]]:
     """What was set aside of the hours' calls (None: of all): field, reason, calls, samples (key and hour)."""
     return _rows(connection, SET_ASIDE, hours)
 

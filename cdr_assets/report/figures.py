@@ -26,7 +26,7 @@ _PARTS = (
     "wait_known_answered", "talk_seconds", "talk_known", "holds_known", "transfers_known",
 )  # fmt: skip
 _QUEUE_PARTS = (*_PARTS, "abandoned_within_threshold")
-_AGENT_PARTS = (*_PARTS, "all_talk_seconds", "span_seconds")
+_AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known", "span_seconds")
 
 # Numerator and denominator, of summed parts. Nothing to divide by gives NULL, as in the marts; a mean divides by the
 # calls whose value is known.

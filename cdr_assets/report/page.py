@@ -106,5 +106,5 @@ def _seconds(value: float | None) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02} min"
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:,.1f}"
+def _hours(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds / 3600:,.1f}"

@@ -263,7 +263,7 @@ def _set_aside_stored(
     """Judges the calls that were not typed again (temporary table `left_over`) by what is stored of them."""
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE left_over AS
-           FROM cdr.calls WHERE partition_hour IN (SELECT unnest($hours)) ANTI JOIN retyped USING (key)""",
+           FROM cdr.calls ANTI JOIN retyped USING (key) WHERE partition_hour IN (SELECT unnest($hours))""",
         {"hours": list(hours)},
     )
     calls = connection.execute("FROM left_over").pl()

@@ -12,14 +12,15 @@ import pytest
 from cdr_assets.dbt import NodeResult, build
 from cdr_assets.settings import Callers, Settings
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, publish
+from cdr_assets_tests.dirty import live_through_dirty_calls
 from cdr_assets_tests.marts import centre, real_calls
 
 
 class Marts:
     """A warehouse, and the marts that dbt builds in it."""
 
-    def __init__(self, folder: Path, zone: str) -> None:
-        self.settings = Settings(cdr_data_dir=folder, cdr_warehouse=folder / "warehouse.duckdb", alotech_timezone=zone)
+    def __init__(self, folder: Path, zone: str, warehouse: str = "warehouse.duckdb") -> None:
+        self.settings = Settings(cdr_data_dir=folder, cdr_warehouse=folder / warehouse, alotech_timezone=zone)
         self.warehouse = Warehouse(self.settings.warehouse_path)
         self.warnings: dict[str, NodeResult] = {}
 
@@ -128,3 +129,11 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Marts:
     marts = Marts(tmp_path_factory.mktemp("generated"), centre.ZONE.key)
     live_through(marts, seed=7, pieces=2, changes=2)
     return marts
+
+
+@pytest.fixture(scope="session")
+def dirty(tmp_path_factory: pytest.TempPathFactory) -> Marts:
+    """Calls in which any field may say anything, as runs of the real job have loaded and built them."""
+    folder = tmp_path_factory.mktemp("dirty")
+    live_through_dirty_calls(folder, seed=0)
+    return Marts(folder / "data", "Europe/Istanbul", "warehouse/cdr.duckdb")

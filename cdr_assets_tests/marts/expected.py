@@ -195,15 +195,16 @@ def tag_daily(facts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """Time in the system, waiting and talking, cut by the hour: kind, queue_key, agent_id, local_hour, start, end."""
     rows = []
-    length = pl.col("hangupdate_utc") - pl.col("calldate_utc")
-    ended = facts.filter(pl.col("listed") & (length <= DAY))
-    for call in ended.iter_rows(named=True):
+    for call in facts.filter("listed").iter_rows(named=True):
         left = call["talkdate_utc"] or call["hangupdate_utc"]
         spans = [("system", call["calldate_utc"], call["hangupdate_utc"]), ("waiting", call["queuedate_utc"], left)]
         if call["talk_seconds"] is not None:
             spans.append(("talking", call["talkdate_utc"], call["hangupdate_utc"]))
         for kind, start, end in spans:
-            if start is None:
+            # Time without an end, or a day and an hour off, does not count.
+            if start is None or end is None or end > call["calldate_utc"] + DAY:
+                continue
+            if start < call["calldate_utc"].replace(minute=0, second=0, microsecond=0) - HOUR:
                 continue
             cut = start
             # Zones of whole hours: the wall clock's hours start when those of UTC do.

@@ -1,5 +1,6 @@
 """What is built hour by hour, in any order and after any change, is what a full rebuild gives."""
 
+import datetime as dt
 from pathlib import Path
 
 import polars as pl
@@ -50,3 +51,22 @@ def test_any_life_equals_a_full_rebuild(tmp_path: Path, seed: int) -> None:
     built = marts.tables()
     marts.build(full_refresh=True)
     agree(built, marts.tables())
+
+
+def test_a_call_without_an_end_is_open_for_a_day(tmp_path: Path) -> None:
+    """The hang-up may still come; a day later nobody waits for it, and the hour becomes final without it."""
+    marts = Marts(tmp_path, centre.ZONE.key)
+    start = centre.START
+    made = centre.call("k", start, inbound=True, answered=True, queuedate=start, talkdate=start)
+    hour = centre.local_hour(start)
+    found = []
+    for later in (dt.timedelta(hours=2), dt.timedelta(hours=25), dt.timedelta(days=3)):
+        centre.load(marts.warehouse, [made], [hour], start + later)
+        marts.build()
+        found.append(
+            marts.frame(
+                """SELECT is_open, open_calls, is_final, ended_at, talk_seconds FROM marts.fct_calls
+                   JOIN marts.dim_hours USING (local_hour)"""
+            ).row(0)
+        )
+    assert found == [(True, 1, False, None, None), (False, 0, False, None, None), (False, 0, True, None, None)]

@@ -1,4 +1,4 @@
-"""A second computation of every mart, in polars, equals what dbt builds: on made-up calls and on the real month."""
+"""A second computation of every mart, in polars, equals what dbt builds: on made-up, dirty and real calls."""
 
 import datetime as dt
 from zoneinfo import ZoneInfo
@@ -41,9 +41,9 @@ class Expected:
         return frame.join(days, on="local_date", how="left").with_columns(pl.col("is_final").fill_null(False))
 
 
-@pytest.fixture(scope="module", params=["generated", "real"])
+@pytest.fixture(scope="module", params=["generated", "dirty", "real_month"])
 def both(request: pytest.FixtureRequest) -> tuple[Marts, Expected]:
-    marts = request.getfixturevalue("generated" if request.param == "generated" else "real_month")
+    marts = request.getfixturevalue(request.param)
     return marts, Expected(marts)
 
 

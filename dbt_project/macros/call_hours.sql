@@ -2,7 +2,7 @@
   Each call's time in the system, waiting and talking, cut at the borders of local hours: what workload is summed from.
   One row per call, kind and local hour: kind, queue_key, agent_id, local_hour, from_second, to_second (seconds since 1970).
 
-  A call whose end is not known does not count, nor does one that claims to last more than a day, nor time that claims
+  Time whose end is not known does not count, nor does time that claims to end more than a day after the call's start, or
   to begin before the hour that came before the call's own. So a stale hour is made of calls that started in it, in the
   24 hours before or in the next one. A macro and no view: DuckDB does not push the
   condition on them below the unnesting, and would cut all of history for one hour.
@@ -31,7 +31,6 @@
         from {{ ref('fct_calls') }}
         where
             not is_vanished
-            and ended_at_utc <= started_at_utc + interval 24 hours
             {%- if is_incremental() %}
             and partition_hour in {{ partitions_around('local_hour', 25, 1) }}
             {%- endif %}
@@ -44,7 +43,9 @@
                 date_trunc('hour', from_local), date_trunc('hour', to_local), interval 1 hour
             )) as local_hour
         from spans
-        where from_local >= date_trunc('hour', started_at) - interval 1 hour
+        where
+            from_local >= date_trunc('hour', started_at) - interval 1 hour
+            and to_utc <= started_at_utc + interval 24 hours
     )
 
     select
