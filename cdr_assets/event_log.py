@@ -9,7 +9,7 @@ import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -130,7 +130,9 @@ class EventLog(SqliteEventLogStorage):
                 if database.total_changes > before:
                     # A page of a run under way waits for its database file to change, in another process; with the
                     # connection kept open, a commit changes the file beside it alone, and the page would stand still.
-                    os.utime(self.path_for_shard(shard))
+                    # A courtesy: no run may fail for it, for instance where its file was wiped meanwhile.
+                    with suppress(OSError):
+                        os.utime(self.path_for_shard(shard))
             while len(self._engines) > _MOST_OPEN:
                 _, oldest = self._engines.popitem(last=False)
                 oldest.dispose()
