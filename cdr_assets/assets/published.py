@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetExecutionContext,
     AssetKey,
     AssetsDefinition,
@@ -11,7 +12,6 @@ from dagster import (
     ResourceParam,
     asset,
 )
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from cdr_assets.assets.hours import (
     BACKFILL_POLICY,

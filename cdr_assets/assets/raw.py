@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetExecutionContext,
     AssetsDefinition,
     HourlyPartitionsDefinition,
@@ -11,7 +12,6 @@ from dagster import (
     ResourceParam,
     asset,
 )
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from cdr_assets.alotech import Page
 from cdr_assets.assets.asked import Asked

@@ -2,8 +2,14 @@
 
 from collections.abc import Iterator
 
-from dagster import AssetCheckKey, AssetCheckResult, AssetChecksDefinition, AssetsDefinition, Output
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetsDefinition,
+    Output,
+)
 
 
 def evaluated(

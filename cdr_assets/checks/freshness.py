@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 from dagster import (
+    AssetCheckEvaluation,
     AssetCheckResult,
     AssetChecksDefinition,
     AssetCheckSeverity,
@@ -20,7 +21,6 @@ from dagster import (
     Output,
     multi_asset_check,
 )
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from cdr_assets.assets.keys import PUBLISHED_KEY
 from cdr_assets.checks.evaluation import evaluated, evaluation
