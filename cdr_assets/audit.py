@@ -62,7 +62,7 @@ def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt
     found = [pl.DataFrame(schema=DIFFERENCES)]
     asked = {fetch: partial(fetch, filters=filters, sorting="asc") for fetch in map(fetch_of, hours)}
     with alotech.client() as client:
-        for fetched in fetch_all(client, asked, failed, at_once=alotech.settings.alotech_max_concurrency):
+        for fetched in fetch_all(client, asked, failed.__setitem__, at_once=alotech.settings.alotech_max_concurrency):
             listed = read_pages(pages_frame(fetched, filters.arrays()), alotech.settings.alotech_timezone)
             with warehouse.connect("cdr audit", read_only=True) as connection:
                 stored = stored_calls(

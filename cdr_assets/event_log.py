@@ -6,9 +6,10 @@ names this class; without it all works, slower.
 """
 
 import os
+import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -120,8 +121,18 @@ class EventLog(SqliteEventLogStorage):
     def _connect(self, shard: str) -> Iterator[Connection]:
         # The lock is Dagster's own: one thread at a time uses a connection.
         with self._db_lock:
-            with self._engine(shard).connect() as connection, connection.begin():
-                yield connection
+            with self._engine(shard).connect() as connection:
+                database = connection.connection.driver_connection
+                assert isinstance(database, sqlite3.Connection)
+                before = database.total_changes
+                with connection.begin():
+                    yield connection
+                if database.total_changes > before:
+                    # A page of a run under way waits for its database file to change, in another process; with the
+                    # connection kept open, a commit changes the file beside it alone, and the page would stand still.
+                    # A courtesy: no run may fail for it, for instance where its file was wiped meanwhile.
+                    with suppress(OSError):
+                        os.utime(self.path_for_shard(shard))
             while len(self._engines) > _MOST_OPEN:
                 _, oldest = self._engines.popitem(last=False)
                 oldest.dispose()

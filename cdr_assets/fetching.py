@@ -74,17 +74,18 @@ def fetch_of(hour: Hour) -> Fetch:
 def fetch_all(
     client: AlotechClient,
     asked: Mapping[_K, Callable[[AlotechClient], list[Page]]],
-    failed: dict[_K, str],
+    fail: Callable[[_K, str], object],
     *,
     at_once: int,
 ) -> Iterator[dict[_K, list[Page]]]:
-    """The pages of all fetches in portions, in the order in which they come; those that fail go to `failed`, with why.
+    """The pages of all fetches in portions, in the order in which they come. `fail` is told of one that fails, and why,
+    while the others go on.
 
     Closes the client when the caller stops early, so that a cancelled run ends soon.
     """
     threads = ThreadPoolExecutor(max_workers=at_once)
     try:
-        yield from _portions(client, threads, asked, failed, at_once)
+        yield from _portions(client, threads, asked, fail, at_once)
     except BaseException:
         threads.shutdown(wait=False, cancel_futures=True)
         client.close()
@@ -97,7 +98,7 @@ def _portions(
     client: AlotechClient,
     threads: ThreadPoolExecutor,
     asked: Mapping[_K, Callable[[AlotechClient], list[Page]]],
-    failed: dict[_K, str],
+    fail: Callable[[_K, str], object],
     at_once: int,
 ) -> Iterator[dict[_K, list[Page]]]:
     waiting = iter(asked.items())
@@ -119,9 +120,10 @@ def _portions(
                 portion[name] = future.result()
                 size += sum(len(page.body) for page in portion[name])
             except AlotechError as error:
-                failed[name] = f"{error.met}; {error.advice}"
+                fail(name, f"{error.met}; {error.advice}")
                 if isinstance(error, _FATAL):
-                    failed |= _give_up(under_way, waiting)
+                    for dropped in _give_up(under_way, waiting):
+                        fail(dropped, "not tried after this")
             submit(1)
         if size >= _HAND_OVER_BYTES or time.monotonic() - handed_over_at >= _HAND_OVER_SECONDS:
             yield portion
@@ -133,11 +135,10 @@ def _portions(
 
 def _give_up(
     under_way: dict[Future[list[Page]], _K], waiting: Iterable[tuple[_K, Callable[[AlotechClient], list[Page]]]]
-) -> dict[_K, str]:
-    """Drops what has not begun; what has is waited for."""
+) -> list[_K]:
+    """Drops what has not begun, and names it; what has is waited for."""
     dropped = [future for future in under_way if future.cancel()]
-    names = [*(under_way.pop(future) for future in dropped), *(name for name, _ in waiting)]
-    return dict.fromkeys(names, "not tried after this")
+    return [*(under_way.pop(future) for future in dropped), *(name for name, _ in waiting)]
 
 
 def pages_frame(

@@ -14,7 +14,7 @@ from pydantic import Field
 from cdr_assets.alotech import PAGE_SIZE, Filters, Window
 from cdr_assets.assets.asked import as_json
 from cdr_assets.assets.cdr import merge
-from cdr_assets.assets.hours import failure, holder, in_operators_words
+from cdr_assets.assets.hours import failure, holder, in_operators_words, noting
 from cdr_assets.assets.marts import build_stale
 from cdr_assets.assets.published import publish_copy
 from cdr_assets.checks.row_counts import find_wrong, find_wrong_children
@@ -137,7 +137,8 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
         with warehouse.connect(holder(context)) as connection:
             failed = errors_of(connection, context.run.run_id)
         if failed:
-            raise failure(failed)
+            asked_in = context.job_def.nodes_in_topological_order[0]
+            raise failure(failed, asked_in.name)
         yield Output(None)
 
     return marts_of_merged, publish_merged
@@ -157,13 +158,12 @@ def _fetch_and_merge(
     with warehouse.connect(holder(context)) as connection:
         claim(connection, alotech.settings.source, warehouse.path)
     with alotech.client() as client:
-        for fetched in fetch_all(client, asked, failed, at_once=alotech.settings.alotech_max_concurrency):
+        fail = noting(context, failed)
+        for fetched in fetch_all(client, asked, fail, at_once=alotech.settings.alotech_max_concurrency):
             with warehouse.connect(holder(context)) as connection:
                 replace_pages(connection, pages_frame(fetched, filters.arrays(), told, run_id))
-    for fetch, reason in failed.items():
-        context.log.error(f"{fetch}: {reason}")
     if failed and len(failed) == len(fetches):
-        raise failure(failed)
+        raise failure(failed, context.op.name)
     errors = {fetch.partition_hour: reason for fetch, reason in failed.items() if fetch.partition_hour}
     if errors:
         with warehouse.connect(holder(context)) as connection:

@@ -4,7 +4,8 @@ An hourly schedule does not make up for the ticks it missed while the daemon was
 """
 
 import datetime as dt
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 
 from dagster import (
     DagsterInstance,
@@ -21,7 +22,7 @@ from dagster import (
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from cdr_assets.assets.keys import PUBLISHED_KEY
-from cdr_assets.partitions import Hour, consecutive, hours_between, hours_of_run, range_tags
+from cdr_assets.partitions import HOUR, Hour, consecutive, hours_between, hours_of_run, range_tags
 from cdr_assets.settings import Settings
 
 LOOK_BACK = dt.timedelta(days=3)
@@ -50,13 +51,29 @@ def build_gap_sensor(
     def gaps(context: SensorEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         now = dt.datetime.now(dt.UTC)
         missing = missing_hours(context.instance, partitions, settings, now)
-        for hours in consecutive(missing):
-            # The key lets an hour that fails again and again be asked for once an hour, not at every tick.
+        due, cursor = due_hours(missing, context.cursor, now)
+        for hours in consecutive(due):
+            # The same key at a tick that is done again: Dagster starts no run for it a second time.
             yield RunRequest(run_key=f"{hours[0].key} to {hours[-1].key} at {now:%Y-%m-%d %H}", tags=range_tags(hours))
-        if not missing:
-            yield SkipReason("no hour is missing")
+        context.update_cursor(cursor)
+        if not due:
+            yield SkipReason(
+                f"{len(missing)} missing hours were asked for within the last hour" if missing else "no hour is missing"
+            )
 
     return gaps
+
+
+def due_hours(missing: Sequence[Hour], cursor: str | None, now: dt.datetime) -> tuple[list[Hour], str]:
+    """Those that were not asked for within the last hour, and the cursor that remembers all that were.
+
+    An hour that fails again and again is asked for once an hour, not at every tick. Each is remembered by itself: the
+    run's key names a group of hours, and the next group is another, with the hours that this one left out.
+    """
+    asked_at: dict[str, str] = json.loads(cursor) if cursor else {}
+    asked_at = {key: at for key, at in asked_at.items() if now - dt.datetime.fromisoformat(at) < HOUR}
+    due = [hour for hour in missing if hour.key not in asked_at]
+    return due, json.dumps(asked_at | {hour.key: now.isoformat() for hour in due})
 
 
 def missing_hours(

@@ -79,7 +79,7 @@ def test_a_backfill_ends_when_the_published_copy_holds_its_hours(tmp_path: Path)
         )
         checked = cdr(tmp_path, "check", **base)
     assert refused.returncode == 1
-    assert "2 hours failed and keep what they held" in refused.stderr
+    assert "2 hours failed in raw__cdr_pages and keep what they held" in refused.stderr
     assert "set ALOTECH_APP_TOKEN" in refused.stderr
     assert "wrong-token" not in refused.stderr
     assert (checked.returncode, checked.stdout.count("ok ")) == (0, 3)

@@ -21,6 +21,7 @@ from dagster import (
 from cdr_assets.assets.asked import asked_by
 from cdr_assets.assets.hours import (
     BACKFILL_POLICY,
+    NO_PAGES,
     ended,
     fail_for,
     failure,
@@ -90,7 +91,9 @@ def _replace(
         fetched, failed = split(context, connection, hours)
         records = count_records(connection, [hour.start for hour in fetched])
         good = [hour for hour in fetched if hour.start in records]
-        empty = {hour: "it has no pages; materialize raw/cdr_pages too" for hour in fetched if hour not in good}
+        empty = {hour: NO_PAGES for hour in fetched if hour not in good}
+        for hour in empty:
+            context.log.error(f"{hour} failed: {NO_PAGES}")
         if empty:
             errors = {hour.start: reason for hour, reason in empty.items()}
             add_failed_fetches(connection, errors, context.run.run_id, None)

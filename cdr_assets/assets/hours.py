@@ -30,6 +30,7 @@ from cdr_assets.alotech import AlotechError
 from cdr_assets.assets.asked import PAGES_OP, asked_by
 from cdr_assets.assets.keys import STAGES
 from cdr_assets.dbt import DbtError
+from cdr_assets.fetching import Fetch
 from cdr_assets.partitions import HOURS_PER_RUN, Hour, hours_of
 from cdr_assets.settings import SettingsError
 from cdr_assets.transforms import PageError
@@ -40,6 +41,9 @@ _T = TypeVar("_T")
 
 # One policy on every asset of the chain: a job that mixes policies falls to the smallest.
 BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=HOURS_PER_RUN)
+
+# Why an hour fails in the step cdr; whatever else an hour fails for, its fetch did.
+NO_PAGES = "it has no pages; materialize raw/cdr_pages too"
 
 
 def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterator[_T]]:
@@ -102,6 +106,18 @@ def is_in_run(context: AssetExecutionContext, *stages: str) -> bool:
     return any(key.path[0] in stages for key in context.job_def.asset_layer.executable_asset_keys)
 
 
+def noting(
+    context: AssetExecutionContext | OpExecutionContext, failed: dict[Fetch, str]
+) -> Callable[[Fetch, str], None]:
+    """Notes a fetch that failed and why, and tells it in the run's log at once: the others may take hours yet."""
+
+    def note(fetch: Fetch, reason: str) -> None:
+        failed[fetch] = reason
+        context.log.error(f"{fetch} failed: {reason}")
+
+    return note
+
+
 def split(
     context: AssetExecutionContext, connection: duckdb.DuckDBPyConnection, hours: Sequence[Hour]
 ) -> tuple[list[Hour], dict[Hour, str]]:
@@ -137,17 +153,21 @@ def fail_for(context: AssetExecutionContext, failed: Mapping[Any, str], stage: s
         raise failure(failed)
 
 
-def failure(failed: Mapping[Any, str]) -> Failure:
-    """One line that says which hours (or calls) failed and why. Retrying is for the operator or the gap sensor."""
+def failure(failed: Mapping[Any, str], step: str = PAGES_OP) -> Failure:
+    """One line that says which hours (or calls) failed, where and why: fetches in `step`, whichever step ends the run.
+
+    Retrying is for the operator or the gap sensor.
+    """
     names_of_reason: dict[str, list[Any]] = {}
     for name, reason in failed.items():
         names_of_reason.setdefault(reason, []).append(name)
     told = "; ".join(f"{_listed(names)}: {reason}" for reason, names in names_of_reason.items())
     what = "hour" if all(isinstance(name, Hour) for name in failed) else "fetch"
+    where = " and ".join(sorted({"cdr" if reason == NO_PAGES else step for reason in names_of_reason}))
     count = (
-        f"1 {what} failed and keeps what it held"
+        f"1 {what} failed in {where} and keeps what it held"
         if len(failed) == 1
-        else f"{len(failed)} {what}{'s' if what == 'hour' else 'es'} failed and keep what they held"
+        else f"{len(failed)} {what}{'s' if what == 'hour' else 'es'} failed in {where} and keep what they held"
     )
     return Failure(f"{count}: {told}", allow_retries=False)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetExecutionContext,
     AssetKey,
     AssetsDefinition,
@@ -24,6 +25,7 @@ from cdr_assets.assets.hours import (
 )
 from cdr_assets.assets.keys import CDR_KEYS, PUBLISHED_KEY
 from cdr_assets.assets.marts import build_stale
+from cdr_assets.checks.freshness import freshness_of_failing_run
 from cdr_assets.settings import Settings
 from cdr_assets.warehouse import Warehouse, has_stale_hours, publish, read_or_make_secret_key
 
@@ -61,11 +63,13 @@ def build_published(
     @in_operators_words
     def published_cdr(
         context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]
-    ) -> Iterator[MaterializeResult[None]]:
+    ) -> Iterator[MaterializeResult[None] | AssetCheckEvaluation]:
         with warehouse.connect(holder(context)) as connection:
             good, failed = split(context, connection, hours_in(context))
         context.log.info(publish_copy(warehouse, settings, holder(context)))
         report(context, PUBLISHED_KEY, good)
+        if failed:
+            yield from freshness_of_failing_run(partitions, settings)
         fail_for(context, failed, "published")
         yield ended(PUBLISHED_KEY)
 

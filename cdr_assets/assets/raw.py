@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 
 from dagster import (
+    AssetCheckEvaluation,
     AssetExecutionContext,
     AssetsDefinition,
     HourlyPartitionsDefinition,
@@ -22,9 +23,12 @@ from cdr_assets.assets.hours import (
     holder,
     hours_in,
     in_operators_words,
+    is_in_run,
+    noting,
     report,
 )
 from cdr_assets.assets.keys import PAGES_KEY, table_metadata
+from cdr_assets.checks.freshness import freshness_of_failing_run
 from cdr_assets.fetching import Fetch, fetch_all, fetch_of, pages_frame
 from cdr_assets.resources import Alotech
 from cdr_assets.schema import CDR_PAGES
@@ -47,7 +51,7 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         config: Asked,
         alotech: ResourceParam[Alotech],
         warehouse: ResourceParam[Warehouse],
-    ) -> Iterator[MaterializeResult[None]]:
+    ) -> Iterator[MaterializeResult[None] | AssetCheckEvaluation]:
         filters = config.filters()
         narrowed_by = config.narrowed_by()
         with warehouse.connect(holder(context)) as connection:
@@ -59,7 +63,8 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         asked = {fetch: partial(fetch, filters=filters, sorting=config.sorting.value) for fetch in fetches}
         not_fetched: dict[Fetch, str] = {}
         with alotech.client() as client:
-            for fetched in fetch_all(client, asked, not_fetched, at_once=alotech.settings.alotech_max_concurrency):
+            fail = noting(context, not_fetched)
+            for fetched in fetch_all(client, asked, fail, at_once=alotech.settings.alotech_max_concurrency):
                 with warehouse.connect(holder(context)) as connection:
                     replace_pages(connection, pages_frame(fetched, filters.arrays(), narrowed_by, context.run.run_id))
                 if narrowed_by:
@@ -71,12 +76,12 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         reasons = {fetch.partition_hour: reason for fetch, reason in not_fetched.items()}
         failed = {hour: reasons[hour.start] for hour in hours if hour.start in reasons}
         if failed:
-            for hour, reason in failed.items():
-                context.log.error(f"hour {hour}: {reason}")
             with warehouse.connect(holder(context)) as connection:
                 errors = {hour.start: reason for hour, reason in failed.items()}
                 add_failed_fetches(connection, errors, context.run.run_id, narrowed_by)
         if len(failed) == len(hours):
+            if is_in_run(context, "published"):
+                yield from freshness_of_failing_run(partitions, alotech.settings)
             raise failure(failed)
         fail_for(context, failed, "raw")
         yield ended(PAGES_KEY)

@@ -2,8 +2,14 @@
 
 from collections.abc import Iterator
 
-from dagster import AssetCheckKey, AssetCheckResult, AssetChecksDefinition, AssetsDefinition, Output
-from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckKey,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetsDefinition,
+    Output,
+)
 
 
 def evaluated(
@@ -14,16 +20,26 @@ def evaluated(
     Dagster would do the same with the result itself, but looks up all partitions since CDR_START to do so: seconds for
     each check of a long history.
     """
-    assert result.asset_key is not None
-    assert result.check_name is not None
-    key = AssetCheckKey(result.asset_key, result.check_name)
+    key = _key(result)
     yield Output(None, output_name=definition.get_output_name_for_asset_check_key(key))
-    yield AssetCheckEvaluation(
+    yield evaluation(result, blocking=definition.get_spec_for_check_key(key).blocking)
+
+
+def evaluation(result: AssetCheckResult, *, blocking: bool) -> AssetCheckEvaluation:
+    """The result as an evaluation, from whichever step."""
+    key = _key(result)
+    return AssetCheckEvaluation(
         asset_key=key.asset_key,
         check_name=key.name,
         passed=result.passed,
         metadata=result.metadata,
         severity=result.severity,
         description=result.description,
-        blocking=definition.get_spec_for_check_key(key).blocking,
+        blocking=blocking,
     )
+
+
+def _key(result: AssetCheckResult) -> AssetCheckKey:
+    assert result.asset_key is not None
+    assert result.check_name is not None
+    return AssetCheckKey(result.asset_key, result.check_name)

@@ -44,7 +44,7 @@ class Fetched:
 def fetch(client: AlotechClient, hours: Sequence[Hour], sorting: str = "asc") -> Fetched:
     asked = {hour: partial(fetch_of(hour), filters=Filters(), sorting=sorting) for hour in hours}
     fetched = Fetched()
-    for portion in fetch_all(client, asked, fetched.failed, at_once=1):
+    for portion in fetch_all(client, asked, fetched.failed.__setitem__, at_once=1):
         fetched.pages |= portion
     return fetched
 

@@ -1,14 +1,18 @@
 """Hours from the API to the published copy, through real runs."""
 
 import datetime as dt
+import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from dagster import AssetKey, ExecuteInProcessResult
+from dagster import AssetCheckKey, AssetKey, EventLogEntry, ExecuteInProcessResult
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
+from dagster._core.utils import make_new_run_id
 
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
@@ -87,10 +91,15 @@ def test_the_vendors_numbers_are_pseudonyms_in_the_published_copy(pipeline: Pipe
 
 
 class _FailsAtFive(BaseHTTPRequestHandler):
-    """Serves empty hours, but for the hour of the tests: a page that is not JSON."""
+    """Serves empty hours, when `others_go_on` returns, but for the hour of the tests: a page that is not JSON."""
+
+    others_go_on: Callable[[], object] = staticmethod(lambda: None)
 
     def do_GET(self) -> None:
-        body = b"<html>busy</html>" if "04%3A59%3A59" in self.path else b'{"CallList": [], "cursor": null}'
+        is_five = "04%3A59%3A59" in self.path
+        if not is_five:
+            self.others_go_on()
+        body = b"<html>busy</html>" if is_five else b'{"CallList": [], "cursor": null}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -100,25 +109,78 @@ class _FailsAtFive(BaseHTTPRequestHandler):
         pass
 
 
-def test_a_failed_hour_costs_only_itself(
-    make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def failing_at_five(make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     monkeypatch.setattr("cdr_assets.alotech.client._backoff", lambda _: 0)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _FailsAtFive)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
-        pipeline = make_pipeline(f"http://127.0.0.1:{server.server_port}/api/")
-        result = pipeline.run(HOUR - NEXT, 3)
+        yield make_pipeline(f"http://127.0.0.1:{server.server_port}/api/")
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_a_failed_hour_costs_only_itself(failing_at_five: Pipeline, tmp_path: Path) -> None:
+    pipeline = failing_at_five
+    result = pipeline.run(HOUR - NEXT, 3)
     assert not result.success
-    assert failure_of(result).startswith("1 hour failed and keeps what it held: 2026-03-02 05:00: ")
+    line = failure_of(result)
+    assert line.startswith("1 hour failed in raw__cdr_pages and keeps what it held: 2026-03-02 05:00: ")
+    assert "\n" not in line
     good = {"2026-03-02-04:00", "2026-03-02-06:00"}
     for key in (["raw", "cdr_pages"], ["cdr", "calls"], ["marts", "queue_hourly"], ["published", "cdr"]):
         assert pipeline.instance.get_materialized_partitions(AssetKey(key)) == good
     assert pipeline.ask_published("SELECT partition_hour FROM cdr.loads WHERE error IS NOT NULL") == [(HOUR,)]
     assert not files_with_the_token(tmp_path)
+
+
+def test_a_failed_hour_is_told_when_it_fails_where_it_fails(
+    failing_at_five: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, run_id, failed = failing_at_five, make_new_run_id(), threading.Event()
+
+    def told() -> list[EventLogEntry]:
+        entries = pipeline.instance.all_logs(run_id)
+        return [entry for entry in entries if entry.level == logging.ERROR and not entry.is_dagster_event]
+
+    def until_told() -> None:
+        deadline = time.monotonic() + 15
+        while not told():
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.05)
+        failed.set()
+
+    monkeypatch.setattr(_FailsAtFive, "others_go_on", staticmethod(until_told))
+    pipeline.run(HOUR - NEXT, 3, selection=[AssetKey(["raw", "cdr_pages"])], run_id=run_id)
+    assert failed.is_set(), "it was told only after the other hours"
+    [entry] = told()
+    assert entry.step_key == "raw__cdr_pages"
+    assert entry.user_message.startswith("2026-03-02 05:00 failed: the answer is an HTML page")
+
+
+@pytest.mark.parametrize("hours", [1, 2])
+def test_freshness_is_judged_also_where_hours_of_the_run_failed(failing_at_five: Pipeline, hours: int) -> None:
+    pipeline = failing_at_five
+    result = pipeline.run(HOUR, hours)
+    assert not result.success
+    assert failure_of(result).startswith("1 hour failed in raw__cdr_pages and keeps what it held: 2026-03-02 05:00: ")
+    names = ["calls_still_come", "newest_hour_is_there"]
+    judged = [event for event in result.get_asset_check_evaluations() if event.check_name in names]
+    assert sorted(event.check_name for event in judged) == names
+    # The UI shows them too.
+    for name in names:
+        key = AssetCheckKey(AssetKey(["published", "cdr"]), name)
+        [record] = pipeline.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        assert record.run_id == result.run_id
+        assert record.status is AssetCheckExecutionRecordStatus.FAILED
+
+
+def test_a_run_that_publishes_nothing_judges_no_freshness(failing_at_five: Pipeline) -> None:
+    result = failing_at_five.run(HOUR, selection=[AssetKey(["raw", "cdr_pages"])])
+    assert not result.success
+    assert result.get_asset_check_evaluations() == []
 
 
 @pytest.mark.parametrize(

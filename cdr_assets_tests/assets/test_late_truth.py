@@ -143,7 +143,10 @@ def test_one_call_that_fails_costs_only_itself(
             calls.edit(key, hangupdate="2026-03-02 05:01:30")
         result = pipeline.merge("open_calls", since="2026-03-02 00:00")
     assert not result.success
-    assert "1 fetch failed and keeps what it held: 2026-03-02 06:00:00: the answer is HTTP 404" in failure_of(result)
+    assert (
+        "1 fetch failed in ask_for_open_calls and keeps what it held: 2026-03-02 06:00:00: the answer is HTTP 404"
+        in failure_of(result)
+    )
     stored = pipeline.ask_published("SELECT key, hangupdate IS NULL FROM cdr.calls ORDER BY key")
     assert stored == [("a", False), ("b", True)]
     assert not files_with_the_token(tmp_path)

@@ -114,7 +114,7 @@ def test_an_hour_without_pages_fails_the_run_that_was_to_load_it(pipeline: Pipel
     assert pipeline.run(HOUR + NEXT, selection=[PAGES_KEY]).success
     result = pipeline.run(HOUR, 2, selection=[*CDR_KEYS, PUBLISHED_KEY])
     assert failure_of(result) == (
-        "1 hour failed and keeps what it held: 2026-03-02 05:00: it has no pages; materialize raw/cdr_pages too"
+        "1 hour failed in cdr and keeps what it held: 2026-03-02 05:00: it has no pages; materialize raw/cdr_pages too"
     )
     assert pipeline.instance.get_materialized_partitions(PUBLISHED_KEY) == {"2026-03-02-06:00"}
 

@@ -38,12 +38,16 @@ _AUTOMATION = """{
 
 
 class RefusesAnHour(RefusedDate):
-    """Refuses the window in which the hour begins, until it is mended; every answer takes `seconds`."""
+    """Refuses the window in which the hour begins, until it is mended; every answer takes `seconds`.
+
+    While `holds_all`, nothing is answered; while `holds_others`, nothing but the refused hour.
+    """
 
     def __init__(self, hour: dt.datetime) -> None:
         super().__init__()
         self.refuse(hour)
         self.seconds = 0.0
+        self.holds_all = self.holds_others = False
 
     def refuse(self, hour: dt.datetime) -> None:
         self._start = f"{hour:%Y-%m-%d %H:%M:%S}"
@@ -52,7 +56,10 @@ class RefusesAnHour(RefusedDate):
     def is_meant(self, exchange: Exchange) -> bool:
         time.sleep(self.seconds)
         asked = exchange.parameters
-        return not self.mended and asked["startdate"] <= self._start < asked["finishdate"]
+        is_refused = not self.mended and asked["startdate"] <= self._start < asked["finishdate"]
+        while self.holds_all or (self.holds_others and not is_refused):
+            time.sleep(0.05)
+        return is_refused
 
 
 @dataclass

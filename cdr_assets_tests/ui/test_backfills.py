@@ -33,6 +33,7 @@ _PARTITIONS_OF = """query($id: String!) {
     partitionBackfillOrError(backfillId: $id) { ... on PartitionBackfill { partitionNames } }
 }"""
 _RUNS_UNDER_WAY = "{ runsOrError(filter: {statuses: [STARTED, CANCELING]}) { ... on Runs { results { runId } } } }"
+_RUN = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 _BACKFILLS = "{ partitionBackfillsOrError { ... on PartitionBackfills { results { id status } } } }"
 _KEYS = "{ assetNodes { assetKey { path } } }"
 
@@ -164,3 +165,27 @@ def test_a_backfill_in_the_browser_and_its_failed_hour_again(page: Any, dev: Dev
     assert dev.published()[dev.hours[2]] == CALLS_AN_HOUR
     page.goto(f"{dev.address}/assets/cdr/calls?view=partitions")
     page.get_by_text("Failed (0)").wait_for()
+
+
+def test_the_page_of_a_run_under_way_shows_what_happens(page: Any, dev: Dev, tmp_path: Path) -> None:
+    refused = dev.hours[9]
+    dev.refused.refuse(refused)
+    dev.refused.holds_all = dev.refused.holds_others = True
+    try:
+        launch(dev, dev.keys[8:10])
+        dev.wait_for(lambda: dev.ask(_RUNS_UNDER_WAY)["runsOrError"]["results"] != [], "the run to start")
+        [run] = dev.ask(_RUNS_UNDER_WAY)["runsOrError"]["results"]
+        page.goto(f"{dev.address}/runs/{run['runId']}")
+        page.get_by_text("STEP_START", exact=True).first.wait_for()
+        failed = page.get_by_text(f"{refused:%Y-%m-%d %H:%M} failed:")
+        assert not failed.count()
+        # Now an hour fails, while the others are still to come.
+        dev.refused.holds_all = False
+        failed.first.wait_for()
+        page.screenshot(path=tmp_path / "run.png")
+        assert dev.ask(_RUN, id=run["runId"])["runOrError"]["status"] == "STARTED"
+    finally:
+        dev.refused.holds_all = dev.refused.holds_others = False
+    assert ended_backfill(dev) == "COMPLETED_FAILED"
+    page.get_by_text("RUN_FAILURE", exact=True).first.wait_for()
+    dev.refused.refuse(dev.hours[2])
