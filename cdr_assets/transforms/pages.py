@@ -47,22 +47,22 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     """The tables of the pages of one or many hours.
 
     `pages`: partition_hour, page_number, window_start and window_finish (naive wall clock of `time_zone`, NULL for no
-    bound), arrays (the names of those that were asked for), body and body_size; other columns are left aside. A
-    record belongs to its page's hour when window_start <= calldate < window_finish. Of records with one key in the
-    pages of one partition_hour the last counts; one key in two hours makes two calls. Where the page is of no hour
+    bound), arrays (the names of those that were asked for), record_count, body and body_size; other columns are left
+    aside. A record belongs to its page's hour when window_start <= calldate < window_finish. Of records with one key in
+    the pages of one partition_hour the last counts; one key in two hours makes two calls. Where the page is of no hour
     (partition_hour is NULL), each call is of the hour of its calldate.
 
     An array that was asked for and is not there has no items; one that was not asked for is not known.
 
     A record that is no object, or without a key or a readable calldate, is rejected; everything else is a call, and
     what cannot be read as its column's kind is NULL there and kept in `extra`. Raises PageError where a body is no JSON
-    object or its CallList no array; no other content raises.
+    object, its CallList no array or of other records than record_count says; no other content raises.
     """
     pages = pages.select(
         pl.col("partition_hour", "window_start", "window_finish").cast(pl.Datetime("us")),
         pl.col("page_number").cast(pl.Int32),
         pl.col("arrays").cast(pl.String),
-        pl.col("body", "body_size"),
+        pl.col("record_count", "body", "body_size"),
     ).sort("partition_hour", "page_number", maintain_order=True)
     with duckdb.connect() as connection:
         batches: list[_Batch] = []
@@ -96,7 +96,7 @@ def _read_batch(
     read = read_values(sent, {column.name: column.kind for column in VENDOR_COLUMNS}, time_zone)
     records = (
         records.with_row_index("record", offset=first_record)
-        .hstack(pages.drop("body").rename({"partition_hour": "page_hour"})[records["page"]])
+        .hstack(pages.drop("body", "record_count").rename({"partition_hour": "page_hour"})[records["page"]])
         .hstack(call.typed_fields(read))
         .with_columns(call.status(sent["calldate"]))
     )
