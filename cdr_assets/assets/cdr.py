@@ -33,7 +33,7 @@ from cdr_assets.assets.hours import (
 from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY, table_metadata
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import CALLS, CHILDREN
-from cdr_assets.transforms import Tables, read_pages, unknown_fields
+from cdr_assets.transforms import Tables, read_hours, read_pages, unknown_fields
 from cdr_assets.warehouse import (
     Loaded,
     Warehouse,
@@ -96,12 +96,16 @@ def _replace(
     failed |= empty
     if not good:
         raise failure(failed)
-    for batch, ready in _read(context, warehouse, time_zone, _batches(good, records)):
+    for batch, ready, unread in _read(context, warehouse, time_zone, _batches(good, records)):
         with warehouse.connect(holder(context)) as connection:
+            add_failed_fetches(connection, {hour.start: unread[hour] for hour in unread}, context.run.run_id, None)
             loads = load_hours(connection, ready, context.run.run_id)
         _report(context, batch, ready, loads)
+        failed |= unread
         # Let go before the next one is waited for.
         del ready
+    if len(failed) == len(hours):
+        raise failure(failed)
     return failed
 
 
@@ -123,21 +127,27 @@ def merge(context: AssetExecutionContext | OpExecutionContext, warehouse: Wareho
 
 def _read(
     context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, batches: Iterable[list[Hour]]
-) -> Iterator[tuple[list[Hour], Loaded]]:
-    """The batches, and what their pages brought; each is read while the one before is written."""
+) -> Iterator[tuple[list[Hour], Loaded, dict[Hour, str]]]:
+    """The hours of each batch that could be read, what their pages brought, and why the others could not be read.
+
+    Each batch is read while the one before is written.
+    """
     # Neither reading nor writing keeps two cores busy.
     with ThreadPoolExecutor(max_workers=1) as reader:
         # What is handed out must not be kept here: two batches are in memory at a time, and no third.
-        begun: deque[tuple[list[Hour], pl.DataFrame, Future[Tables]]] = deque()
+        begun: deque[tuple[list[Hour], pl.DataFrame, Future[tuple[Tables, dict[dt.datetime, str]]]]] = deque()
 
-        def finished() -> tuple[list[Hour], Loaded]:
-            batch, pages, tables = begun.popleft()
-            return batch, loaded(pages, tables.result(), batch)
+        def finished() -> tuple[list[Hour], Loaded, dict[Hour, str]]:
+            batch, pages, reading = begun.popleft()
+            tables, reasons = reading.result()
+            unread = {hour: reasons[hour.start] for hour in batch if hour.start in reasons}
+            read = [hour for hour in batch if hour not in unread]
+            return read, loaded(pages, tables, read), unread
 
         for batch in batches:
             with warehouse.connect(holder(context)) as connection:
                 pages = read_pages_of(connection, [hour.start for hour in batch])
-            begun.append((batch, pages, reader.submit(read_pages, pages, time_zone)))
+            begun.append((batch, pages, reader.submit(read_hours, pages, time_zone)))
             if len(begun) > 1:
                 yield finished()
         yield finished()

@@ -3,7 +3,16 @@
 from cdr_assets.transforms.bodies import compress
 from cdr_assets.transforms.comparison import DIFFERENCES, differences
 from cdr_assets.transforms.drift import unknown_fields
-from cdr_assets.transforms.pages import Tables, read_pages
+from cdr_assets.transforms.pages import Tables, read_hours, read_pages
 from cdr_assets.transforms.records import PageError
 
-__all__ = ["DIFFERENCES", "PageError", "Tables", "compress", "differences", "read_pages", "unknown_fields"]
+__all__ = [
+    "DIFFERENCES",
+    "PageError",
+    "Tables",
+    "compress",
+    "differences",
+    "read_hours",
+    "read_pages",
+    "unknown_fields",
+]

@@ -3,6 +3,7 @@
 One batch of pages after another, so that memory does not grow with the number of pages beyond what the tables take.
 """
 
+import datetime as dt
 from dataclasses import dataclass
 
 import duckdb
@@ -13,7 +14,7 @@ from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
-from cdr_assets.transforms.records import take_apart, verbatim
+from cdr_assets.transforms.records import PageError, take_apart, verbatim
 from cdr_assets.transforms.values import read_values
 
 # Enough for work in bulk, since each batch costs a tenth of a second whatever is in it; few enough for what lies
@@ -73,6 +74,19 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
             batches.append(_read_batch(connection, some, first_record, time_zone))
             first_record += batches[-1].records.height
     return _put_together(pages["partition_hour"], batches)
+
+
+def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
+    """The tables of those hours whose pages can all be read; and why the others cannot."""
+    unread: dict[dt.datetime, str] = {}
+    while True:
+        try:
+            return read_pages(pages, time_zone), unread
+        except PageError as error:
+            if error.partition_hour is None:
+                raise
+            unread[error.partition_hour] = str(error)
+            pages = pages.filter(pl.col("partition_hour") != error.partition_hour)
 
 
 @dataclass(frozen=True)
