@@ -68,21 +68,19 @@ def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     )
     is_unknown = pl.col("key").cast(pl.Enum(_NAMES), strict=False).is_null()
     unknown = fields.unnest("fields").filter(is_unknown).select("record", name="key", value="value")
-    entries = pl.concat([unknown, kept.select(records["record"].gather(kept["row"]), "name", "value")])
-    names = entries["name"].unique()
-    quoted = pl.Series([json.dumps(name, ensure_ascii=False) for name in names], dtype=pl.String)
-    name = pl.col("name").replace_strict(names, quoted, return_dtype=pl.String)
-    field = pl.concat_str(name, pl.col("value").fill_null("null"), separator=":")
-    is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
-    return (
-        entries.unique(["record", "name"], keep="first", maintain_order=True)
+    entries = (
+        pl.concat([unknown, kept.select(records["record"].gather(kept["row"]), "name", "value")])
+        .unique(["record", "name"], keep="first", maintain_order=True)
         .sort("record", "name")
-        .with_columns(field=field)
-        .group_by("record", maintain_order=True)
-        .agg(
-            extra=_object(pl.col("field")),
-            lasting_extra=pl.when(is_lasting.any()).then(_object(pl.col("field").filter(is_lasting))),
-        )
+    )
+    all_of_them = _objects(entries).rename({"object": "extra"})
+    is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
+    volatile = entries.filter(~is_lasting).select("record").unique()
+    lasting = _objects(entries.join(volatile, on="record", how="semi").filter(is_lasting))
+    return (
+        all_of_them.join(volatile.with_columns(has_volatile=True), on="record", how="left", maintain_order="left")
+        .join(lasting, on="record", how="left", maintain_order="left")
+        .select("record", "extra", lasting_extra=pl.when("has_volatile").then("object").otherwise("extra"))
     )
 
 
@@ -133,5 +131,23 @@ def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
     return connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
 
 
-def _object(fields: pl.Expr) -> pl.Expr:
-    return pl.concat_str(pl.lit("{"), fields.str.join(","), pl.lit("}"))
+def _objects(entries: pl.DataFrame) -> pl.DataFrame:
+    """The entries of each record (record, name, value) as the text of a JSON object: record, object."""
+    names = entries["name"].unique()
+    quoted = pl.Series([json.dumps(name, ensure_ascii=False) for name in names], dtype=pl.String)
+    name = pl.col("name").replace_strict(names, quoted, return_dtype=pl.String)
+    # Put together in one go: each step on the way would be another copy of a value that may be a page long.
+    return (
+        entries.with_columns(
+            before=pl.concat_str(
+                pl.when(pl.col("record").is_first_distinct()).then(pl.lit("{")).otherwise(pl.lit(",")),
+                name,
+                pl.lit(":"),
+            ),
+            after=pl.when(pl.col("record").is_last_distinct()).then(pl.lit("}")).otherwise(pl.lit("")),
+        )
+        .select("record", piece=pl.concat_list("before", pl.col("value").fill_null("null"), "after"))
+        .explode("piece")
+        .group_by("record", maintain_order=True)
+        .agg(object=pl.col("piece").str.join(""))
+    )
