@@ -1,9 +1,12 @@
 """Records to calls: every field of the vendor's page typed, and what has no column of its own kept in `extra`."""
 
 import json
+from itertools import groupby
+from operator import itemgetter
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from cdr_assets.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
 from cdr_assets.transforms.chunks import in_chunks
@@ -128,26 +131,20 @@ def _array_hashes(connection: duckdb.DuckDBPyConnection, arrays: pl.Series) -> p
 def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
     """Hashes that are the same on every machine and in every version, as polars' own are not."""
     connection.register("texts", in_chunks(texts.alias("text").to_frame()))
-    return connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
+    hashes = connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
+    connection.unregister("texts")
+    return hashes
 
 
 def _objects(entries: pl.DataFrame) -> pl.DataFrame:
     """The entries of each record (record, name, value) as the text of a JSON object: record, object."""
-    names = entries["name"].unique()
-    quoted = pl.Series([json.dumps(name, ensure_ascii=False) for name in names], dtype=pl.String)
-    name = pl.col("name").replace_strict(names, quoted, return_dtype=pl.String)
-    # Put together in one go: each step on the way would be another copy of a value that may be a page long.
-    return (
-        entries.with_columns(
-            before=pl.concat_str(
-                pl.when(pl.col("record").is_first_distinct()).then(pl.lit("{")).otherwise(pl.lit(",")),
-                name,
-                pl.lit(":"),
-            ),
-            after=pl.when(pl.col("record").is_last_distinct()).then(pl.lit("}")).otherwise(pl.lit("")),
-        )
-        .select("record", piece=pl.concat_list("before", pl.col("value").fill_null("null"), "after"))
-        .explode("piece")
-        .group_by("record", maintain_order=True)
-        .agg(object=pl.col("piece").str.join(""))
+    quoted = {name: json.dumps(name, ensure_ascii=False) for name in entries["name"].unique()}
+    objects: dict[int, str] = {}
+    for record, fields in groupby(entries.select("record", "name", "value").iter_rows(), itemgetter(0)):
+        # One copy of a value that may be as long as a page; polars takes one a step, of twice the length.
+        pieces = [piece for _, name, value in fields for piece in (",", quoted[name], ":", value or "null")]
+        objects[record] = "".join(["{", *pieces[1:], "}"])
+    return pl.DataFrame(
+        {"record": list(objects), "object": pa.array(objects.values(), pa.large_string())},
+        schema_overrides={"record": entries.schema["record"]},
     )

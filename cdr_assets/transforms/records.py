@@ -88,7 +88,7 @@ def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.Dat
     # DuckDB takes up to 2,048 rows at a time: that many pages are 200 MB of JSON, where a few stay in the cache.
     bodies = in_chunks(pages.with_row_index("page").select("page", "body"), _PAGES_AT_A_TIME)
     connection.register("bodies", bodies)
-    return connection.execute(
+    lists = connection.execute(
         """
         SELECT page, fields, CASE
             WHEN fields IS NOT NULL THEN NULL
@@ -101,6 +101,9 @@ def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.Dat
         )
         """
     ).pl()
+    # What is registered is kept, and this is a copy of the pages.
+    connection.unregister("bodies")
+    return lists
 
 
 def _readable(connection: duckdb.DuckDBPyConnection, page: pl.DataFrame) -> pl.DataFrame:

@@ -108,7 +108,7 @@ def test_older_pages_never_replace_what_another_run_has_loaded_since(
 
 def test_a_page_that_cannot_be_read_fails_its_own_hour_alone(pipeline: Pipeline, calls: ListedCalls) -> None:
     for n in range(4):
-        calls.add(record(f"k{n}", HOUR + n * NEXT))
+        calls.add(record(f"k{n}", HOUR + n * NEXT + dt.timedelta(minutes=5)))
     assert pipeline.run(HOUR, 4, selection=[PAGES_KEY, *CDR_KEYS]).success
     for n in range(4):
         calls.edit(f"k{n}", queue="Destek")
