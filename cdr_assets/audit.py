@@ -15,7 +15,7 @@ from cdr_assets.alotech import Filters
 from cdr_assets.fetching import Fetch, fetch_all, fetch_of, pages_frame
 from cdr_assets.partitions import Hour
 from cdr_assets.resources import Alotech
-from cdr_assets.transforms import DIFFERENCES, differences, read_pages
+from cdr_assets.transforms import DIFFERENCES, differences, read_hours
 from cdr_assets.warehouse import Warehouse, check_source, hours_never_loaded, stored_calls
 
 # When the readings of an hour are over: a day after the last tick that could read it.
@@ -63,11 +63,12 @@ def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt
     asked = {fetch: partial(fetch, filters=filters, sorting="asc") for fetch in map(fetch_of, hours)}
     with alotech.client() as client:
         for fetched in fetch_all(client, asked, failed.__setitem__, at_once=alotech.settings.alotech_max_concurrency):
-            listed = read_pages(pages_frame(fetched, filters.arrays()), alotech.settings.alotech_timezone)
+            listed, unread = read_hours(pages_frame(fetched, filters.arrays()), alotech.settings.alotech_timezone)
+            hour_of = {fetch: fetch.partition_hour for fetch in fetched if fetch.partition_hour}
+            failed |= {fetch: unread[hour] for fetch, hour in hour_of.items() if hour in unread}
             with warehouse.connect("cdr audit", read_only=True) as connection:
-                stored = stored_calls(
-                    connection, [fetch.partition_hour for fetch in fetched if fetch.partition_hour], listed.calls["key"]
-                )
+                read = [hour for hour in hour_of.values() if hour not in unread]
+                stored = stored_calls(connection, read, listed.calls["key"])
             found.append(differences(stored, listed))
             calls += listed.calls.height
     return Audit(len(asked) - len(failed), calls, _judged(pl.concat(found), hours, unloaded, now), failed)

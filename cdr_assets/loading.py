@@ -10,7 +10,7 @@ import polars as pl
 
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import CHILDREN
-from cdr_assets.transforms import PageError, Tables, read_pages, set_aside_in, unknown_fields
+from cdr_assets.transforms import Tables, read_hours, read_pages, set_aside_in, unknown_fields
 from cdr_assets.warehouse import Loaded, hours_to_retype, read_pages_to_retype, retype_hours
 
 
@@ -66,8 +66,11 @@ def retype(connection: duckdb.DuckDBPyConnection, time_zone: str, log: Callable[
             return
         log(f"typing {len(hours)} hours by the rules of this version of cdr_assets; {left} more to do")
         whole, narrowed = read_pages_to_retype(connection, hours)
+        read, unread = read_hours(whole, time_zone)
+        for reason in unread.values():
+            log(reason)
         parts = [
-            _typed_again(whole, time_zone, log),
+            loaded(whole, read, ()),
             *(
                 merged(pages, read_pages(merging(pages), time_zone))
                 for pages in narrowed.partition_by("filters", "run_id", maintain_order=True)
@@ -75,15 +78,6 @@ def retype(connection: duckdb.DuckDBPyConnection, time_zone: str, log: Callable[
         ]
         if without_pages := retype_hours(connection, parts, hours, set_aside_in):
             log(f"{without_pages} of these hours have calls whose pages are gone; see cdr.hours_without_pages")
-
-
-def _typed_again(pages: pl.DataFrame, time_zone: str, log: Callable[[str], object]) -> Loaded:
-    """The hours of the pages but those that have a page which cannot be read."""
-    try:
-        return loaded(pages, read_pages(pages, time_zone), ())
-    except PageError as error:
-        log(str(error))
-        return _typed_again(pages.filter(pl.col("partition_hour") != error.partition_hour), time_zone, log)
 
 
 def _with_loads(read: Tables, loads: pl.DataFrame) -> Loaded:

@@ -330,6 +330,9 @@ CDR_PAGES = Table(
     ),
 )
 
+# The name, with the type "any", that stands in cdr.unknown_fields for names beyond those that are told.
+MORE = "(more)"
+
 UNKNOWN_FIELDS = Table(
     "cdr",
     "unknown_fields",
@@ -337,8 +340,14 @@ UNKNOWN_FIELDS = Table(
     "One row per table, name and type.",
     (
         Column("table_name", Kind.TEXT, "Table whose records or items have it."),
-        Column("name", Kind.TEXT, "The field; (item) where an item is of a kind that is not known."),
-        Column("type", Kind.TEXT, "What JSON calls its first value: string, number, boolean, object, array or null."),
+        Column(
+            "name",
+            Kind.TEXT,
+            "The field; (item) where an item is of a kind that is not known; (more) for names too many to tell.",
+        ),
+        Column(
+            "type", Kind.TEXT, "What JSON calls the value: string, number, boolean, object, array, null; any of (more)."
+        ),
         Column("partition_hour", Kind.LOCAL, "First local hour that has it (tenant's wall clock)."),
         Column("noticed_at", Kind.INSTANT, "When it was first loaded."),
     ),

@@ -20,7 +20,7 @@ from typing import Self, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from .answer import read_answer, read_object
-from .chain import Chain, Fetched
+from .chain import Budget, Chain, Fetched
 from .errors import AlotechError, ClientClosedError
 from .limits import Limits
 from .models import Filters, Page, Window
@@ -115,13 +115,15 @@ class AlotechClient:
         The server is asked from one second before the window to its finish, so that inclusive or exclusive
         bounds cannot lose a call: pages may hold neighbours' calls too. Where many pages come slowly, the window
         is read in slices side by side, each a chain of its own; a page's own `window_start` and `window_finish`
-        tell which of its calls are its to give. `in_slices=False` forbids that, for a window whose wall clock
-        runs twice: a slice of a repeated hour may be read as one of the two alone.
+        tell which of its calls are its to give. So do those of a chain whose cursor was refused, which goes on as
+        a slice from the last call's second. `in_slices=False` forbids both, for a window whose wall clock runs
+        twice: a slice of a repeated hour may be read as one of the two alone.
         """
         if sorting not in ("asc", "desc"):
             raise ValueError(f"sorting is asc or desc, not {sorting!r}")
-        chain = self._chain(window, filters, sorting)
-        if in_slices and sorting == "asc" and self._max_concurrency != 1:
+        in_slices = in_slices and sorting == "asc"
+        chain = self._chain(window, filters, sorting, Budget(), in_slices=in_slices)
+        if in_slices and self._max_concurrency != 1:
             chain.fetch(at_most=_PROBE_PAGES)
             parallel, slices = self._slices(window, chain)
             if slices:
@@ -151,19 +153,36 @@ class AlotechClient:
         [(name, key)] = given.items()
         subject = f"call with {name} {' '.join(self._wire.redact(key).split())}"
         parameters = _parameters(_ANY_TIME, filters, "asc") | given
-        return Chain(self._send, parameters, subject, None, self._max_pages).fetch()
+        return Chain(self._send, parameters, subject, None, max_pages=self._max_pages, budget=Budget()).fetch()
 
     def ping(self) -> None:
         """One request that shows whether the tenant answers and takes the token; raises an AlotechError if not."""
         self._attempt({"function": "ping"}, "ping", lambda reply: read_object(reply, self._wire.redact), tries=1)
 
-    def _chain(self, window: Window, filters: Filters, sorting: str, stop: threading.Event | None = None) -> Chain:
+    def _chain(
+        self,
+        window: Window,
+        filters: Filters,
+        sorting: str,
+        budget: Budget,
+        *,
+        in_slices: bool,
+        stop: threading.Event | None = None,
+    ) -> Chain:
         def send(parameters: Mapping[str, str], where: str) -> Fetched:
             if stop is not None and stop.is_set():
                 raise ClientClosedError("another slice of the window failed")
             return self._send(parameters, where)
 
-        return Chain(send, _parameters(window, filters, sorting), str(window), window, self._max_pages)
+        return Chain(
+            send,
+            _parameters(window, filters, sorting),
+            str(window),
+            window,
+            max_pages=self._max_pages,
+            budget=budget,
+            rest=(lambda rest: _parameters(rest, filters, sorting)) if in_slices else None,
+        )
 
     def _send(self, parameters: Mapping[str, str], where: str) -> Fetched:
         def read(reply: Reply) -> Fetched:
@@ -234,9 +253,9 @@ class AlotechClient:
         return parallel, [Window(start, finish) for start, finish in itertools.pairwise(cuts)]
 
     def _fetch_slices(self, slices: list[Window], filters: Filters, parallel: int) -> list[Page]:
-        stop = threading.Event()
+        stop, budget = threading.Event(), Budget()
         with ThreadPoolExecutor(parallel, thread_name_prefix="alotech") as pool:
-            chains = [self._chain(piece, filters, "asc", stop) for piece in slices]
+            chains = [self._chain(piece, filters, "asc", budget, in_slices=True, stop=stop) for piece in slices]
             futures = [pool.submit(chain.fetch) for chain in chains]
             try:
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)

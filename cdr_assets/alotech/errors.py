@@ -114,8 +114,14 @@ class RepeatedCursorError(AlotechError):
     advice = "run it again; if it stays, report to AloTech that its cursor does not move on"
 
 
+class ExpiredCursorError(AlotechError):
+    """Cursors are refused before what they lead to has come, however the chain is begun."""
+
+    advice = "run it again later; if it stays, report to AloTech that its cursors expire too soon"
+
+
 class EndlessChainError(AlotechError):
-    """The chain has more pages than any window plausibly holds."""
+    """The chain has more pages, or larger ones, than any window plausibly holds."""
 
     advice = "fetch a shorter window, or report to AloTech that its pages do not end"
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+import duckdb
 import polars as pl
 from dagster import (
     AssetExecutionContext,
@@ -21,7 +22,7 @@ from dagster import (
 from cdr_assets.assets.asked import asked_by
 from cdr_assets.assets.hours import (
     BACKFILL_POLICY,
-    NO_PAGES,
+    NOT_LOADED,
     ended,
     fail_for,
     failure,
@@ -35,7 +36,7 @@ from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY, table_metadata
 from cdr_assets.loading import loaded, merged, merging
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import CALLS, CHILDREN
-from cdr_assets.transforms import Tables, read_pages
+from cdr_assets.transforms import Tables, read_hours, read_pages
 from cdr_assets.warehouse import (
     Loaded,
     Warehouse,
@@ -91,21 +92,30 @@ def _replace(
         fetched, failed = split(context, connection, hours)
         records = count_records(connection, [hour.start for hour in fetched])
         good = [hour for hour in fetched if hour.start in records]
-        empty = {hour: NO_PAGES for hour in fetched if hour not in good}
-        for hour in empty:
-            context.log.error(f"{hour} failed: {NO_PAGES}")
-        if empty:
-            errors = {hour.start: reason for hour, reason in empty.items()}
-            add_failed_fetches(connection, errors, context.run.run_id, None)
-    failed |= empty
+        no_pages = f"{NOT_LOADED}it has no pages; materialize raw/cdr_pages too"
+        failed |= _note_failed(context, connection, {hour: no_pages for hour in fetched if hour not in good})
     if not good:
         raise failure(failed)
-    for batch, ready in _read(context, warehouse, time_zone, _batches(good, records)):
+    for batch, ready, unread in _read(context, warehouse, time_zone, _batches(good, records)):
         with warehouse.connect(holder(context)) as connection:
+            failed |= _note_failed(context, connection, unread)
             loads = load_hours(connection, ready, context.run.run_id)
         _report(context, batch, ready, loads)
         # Let go before the next one is waited for.
         del ready
+    if len(failed) == len(hours):
+        raise failure(failed)
+    return failed
+
+
+def _note_failed(
+    context: AssetExecutionContext, connection: duckdb.DuckDBPyConnection, failed: dict[Hour, str]
+) -> dict[Hour, str]:
+    """Tells of hours that could not be loaded, in the run's log and in cdr.loads; returns them."""
+    for hour, reason in failed.items():
+        context.log.error(f"{hour} failed: {reason}")
+    errors = {hour.start: reason for hour, reason in failed.items()}
+    add_failed_fetches(connection, errors, context.run.run_id, None)
     return failed
 
 
@@ -127,21 +137,27 @@ def merge(context: AssetExecutionContext | OpExecutionContext, warehouse: Wareho
 
 def _read(
     context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, batches: Iterable[list[Hour]]
-) -> Iterator[tuple[list[Hour], Loaded]]:
-    """The batches, and what their pages brought; each is read while the one before is written."""
+) -> Iterator[tuple[list[Hour], Loaded, dict[Hour, str]]]:
+    """The hours of each batch that could be read, what their pages brought, and why the others could not be read.
+
+    Each batch is read while the one before is written.
+    """
     # Neither reading nor writing keeps two cores busy.
     with ThreadPoolExecutor(max_workers=1) as reader:
         # What is handed out must not be kept here: two batches are in memory at a time, and no third.
-        begun: deque[tuple[list[Hour], pl.DataFrame, Future[Tables]]] = deque()
+        begun: deque[tuple[list[Hour], pl.DataFrame, Future[tuple[Tables, dict[dt.datetime, str]]]]] = deque()
 
-        def finished() -> tuple[list[Hour], Loaded]:
-            batch, pages, tables = begun.popleft()
-            return batch, loaded(pages, tables.result(), batch)
+        def finished() -> tuple[list[Hour], Loaded, dict[Hour, str]]:
+            batch, pages, reading = begun.popleft()
+            tables, reasons = reading.result()
+            unread = {hour: f"{NOT_LOADED}{reasons[hour.start]}" for hour in batch if hour.start in reasons}
+            read = [hour for hour in batch if hour not in unread]
+            return read, loaded(pages, tables, read), unread
 
         for batch in batches:
             with warehouse.connect(holder(context)) as connection:
                 pages = read_pages_of(connection, [hour.start for hour in batch])
-            begun.append((batch, pages, reader.submit(read_pages, pages, time_zone)))
+            begun.append((batch, pages, reader.submit(read_hours, pages, time_zone)))
             if len(begun) > 1:
                 yield finished()
         yield finished()

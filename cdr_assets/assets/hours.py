@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=HOURS_PER_RUN)
 
 # Why an hour fails in the step cdr; whatever else an hour fails for, its fetch did.
-NO_PAGES = "it has no pages; materialize raw/cdr_pages too"
+NOT_LOADED = "it could not be loaded: "
 
 
 def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterator[_T]]:
@@ -163,7 +163,7 @@ def failure(failed: Mapping[Any, str], step: str = PAGES_OP) -> Failure:
         names_of_reason.setdefault(reason, []).append(name)
     told = "; ".join(f"{_listed(names)}: {reason}" for reason, names in names_of_reason.items())
     what = "hour" if all(isinstance(name, Hour) for name in failed) else "fetch"
-    where = " and ".join(sorted({"cdr" if reason == NO_PAGES else step for reason in names_of_reason}))
+    where = " and ".join(sorted({"cdr" if reason.startswith(NOT_LOADED) else step for reason in names_of_reason}))
     count = (
         f"1 {what} failed in {where} and keeps what it held"
         if len(failed) == 1

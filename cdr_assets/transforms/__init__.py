@@ -3,7 +3,7 @@
 from cdr_assets.transforms.bodies import compress
 from cdr_assets.transforms.comparison import DIFFERENCES, differences
 from cdr_assets.transforms.drift import unknown_fields
-from cdr_assets.transforms.pages import Tables, read_pages
+from cdr_assets.transforms.pages import Tables, read_hours, read_pages
 from cdr_assets.transforms.plausibility import set_aside_in
 from cdr_assets.transforms.records import PageError
 
@@ -13,6 +13,7 @@ __all__ = [
     "Tables",
     "compress",
     "differences",
+    "read_hours",
     "read_pages",
     "set_aside_in",
     "unknown_fields",

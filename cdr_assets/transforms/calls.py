@@ -1,9 +1,12 @@
 """Records to calls: every field of the vendor's page typed, and what has no column of its own kept in `extra`."""
 
 import json
+from itertools import groupby
+from operator import itemgetter
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from cdr_assets.schema import ARRAYS, CALL_DATES, DURATIONS, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
 from cdr_assets.transforms.chunks import in_chunks
@@ -79,25 +82,22 @@ def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
     is_unknown = pl.col("key").cast(pl.Enum(_NAMES), strict=False).is_null()
     unknown = fields.unnest("fields").filter(is_unknown)
     unknown = unknown.select("record", name="key", value="value", reason=pl.lit(None, pl.String))
-    entries = pl.concat([unknown, kept.select(records["record"].gather(kept["row"]), "name", "value", "reason")])
-    names = entries["name"].unique()
-    quoted = pl.Series([json.dumps(name, ensure_ascii=False) for name in names], dtype=pl.String)
-    name = pl.col("name").replace_strict(names, quoted, return_dtype=pl.String)
-    field = pl.concat_str(name, pl.col("value").fill_null("null"), separator=":")
-    is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
-    has_reason = pl.col("reason").is_not_null()
-    why = pl.concat_str(name, pl.concat_str(pl.lit('"'), "reason", pl.lit('"')), separator=":")
-    return (
+    entries = (
+        pl.concat([unknown, kept.select(records["record"].gather(kept["row"]), "name", "value", "reason")])
         # A value that was rounded, and set aside then, is kept twice.
-        entries.sort("record", "name", "reason", nulls_last=True)
+        .sort("record", "name", "reason", nulls_last=True)
         .unique(["record", "name"], keep="first", maintain_order=True)
-        .with_columns(field=field, why=why)
-        .group_by("record", maintain_order=True)
-        .agg(
-            extra=_object(pl.col("field")),
-            lasting_extra=pl.when(is_lasting.any()).then(_object(pl.col("field").filter(is_lasting))),
-            set_aside=pl.when(has_reason.any()).then(_object(pl.col("why").filter(has_reason))),
-        )
+    )
+    all_of_them = _objects(entries).rename({"object": "extra"})
+    is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
+    volatile = entries.filter(~is_lasting).select("record").unique()
+    lasting = _objects(entries.join(volatile, on="record", how="semi").filter(is_lasting))
+    reasons = entries.drop_nulls("reason").with_columns(value=pl.concat_str(pl.lit('"'), "reason", pl.lit('"')))
+    return (
+        all_of_them.join(volatile.with_columns(has_volatile=True), on="record", how="left", maintain_order="left")
+        .join(lasting, on="record", how="left", maintain_order="left")
+        .join(_objects(reasons).rename({"object": "set_aside"}), on="record", how="left", maintain_order="left")
+        .select("record", "extra", "set_aside", lasting_extra=pl.when("has_volatile").then("object").otherwise("extra"))
     )
 
 
@@ -145,8 +145,20 @@ def _array_hashes(connection: duckdb.DuckDBPyConnection, arrays: pl.Series) -> p
 def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
     """Hashes that are the same on every machine and in every version, as polars' own are not."""
     connection.register("texts", in_chunks(texts.alias("text").to_frame()))
-    return connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
+    hashes = connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
+    connection.unregister("texts")
+    return hashes
 
 
-def _object(fields: pl.Expr) -> pl.Expr:
-    return pl.concat_str(pl.lit("{"), fields.str.join(","), pl.lit("}"))
+def _objects(entries: pl.DataFrame) -> pl.DataFrame:
+    """The entries of each record (record, name, value) as the text of a JSON object: record, object."""
+    quoted = {name: json.dumps(name, ensure_ascii=False) for name in entries["name"].unique()}
+    objects: dict[int, str] = {}
+    for record, fields in groupby(entries.select("record", "name", "value").iter_rows(), itemgetter(0)):
+        # One copy of a value that may be as long as a page; polars takes one a step, of twice the length.
+        pieces = [piece for _, name, value in fields for piece in (",", quoted[name], ":", value or "null")]
+        objects[record] = "".join(["{", *pieces[1:], "}"])
+    return pl.DataFrame(
+        {"record": list(objects), "object": pa.array(objects.values(), pa.large_string())},
+        schema_overrides={"record": entries.schema["record"]},
+    )

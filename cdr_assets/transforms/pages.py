@@ -3,6 +3,7 @@
 One batch of pages after another, so that memory does not grow with the number of pages beyond what the tables take.
 """
 
+import datetime as dt
 from dataclasses import dataclass
 
 import duckdb
@@ -14,7 +15,7 @@ from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
 from cdr_assets.transforms.plausibility import plausible, plausible_ends
-from cdr_assets.transforms.records import take_apart, verbatim
+from cdr_assets.transforms.records import PageError, take_apart, verbatim
 from cdr_assets.transforms.values import KEPT, read_values
 
 # Enough for work in bulk, since each batch costs a tenth of a second whatever is in it; few enough for what lies
@@ -48,24 +49,24 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     """The tables of the pages of one or many hours.
 
     `pages`: partition_hour, page_number, window_start and window_finish (naive wall clock of `time_zone`, NULL for no
-    bound), fetched_at, arrays (the names of those that were asked for), body and body_size; others are left aside. A
-    record belongs to its page's hour when window_start <= calldate < window_finish. Of records with one key in the
-    pages of one partition_hour the last counts; one key in two hours makes two calls. Where the page is of no hour
-    (partition_hour is NULL), each call is of the hour of its calldate.
+    bound), fetched_at, arrays (the names of those that were asked for), record_count, body and body_size; others are
+    left aside. A record belongs to its page's hour when window_start <= calldate < window_finish. Of records with one
+    key in the pages of one partition_hour the last counts; one key in two hours makes two calls. Where the page is of
+    no hour (partition_hour is NULL), each call is of the hour of its calldate.
 
     An array that was asked for and is not there has no items; one that was not asked for is not known.
 
     A record that is no object, or without a key or a readable calldate, is rejected; everything else is a call, and
     what cannot be read as its column's kind, or cannot be true (`plausibility`), is NULL there, kept in `extra` and
-    named in `set_aside`. Raises PageError where a body is no JSON object or its CallList no array; no other content
-    raises.
+    named in `set_aside`. Raises PageError where a body is no JSON object, its CallList no array or of other records
+    than record_count says; no other content raises.
     """
     pages = pages.select(
         pl.col("partition_hour", "window_start", "window_finish").cast(pl.Datetime("us")),
         pl.col("page_number").cast(pl.Int32),
         pl.col("arrays").cast(pl.String),
         pl.col("fetched_at").cast(pl.Datetime("us", "UTC")),
-        pl.col("body", "body_size"),
+        pl.col("record_count", "body", "body_size"),
     ).sort("partition_hour", "page_number", maintain_order=True)
     with duckdb.connect() as connection:
         batches: list[_Batch] = []
@@ -76,6 +77,19 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
             batches.append(_read_batch(connection, some, first_record, time_zone))
             first_record += batches[-1].records.height
     return _put_together(pages["partition_hour"], batches)
+
+
+def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
+    """The tables of those hours whose pages can all be read; and why the others cannot."""
+    unread: dict[dt.datetime, str] = {}
+    while True:
+        try:
+            return read_pages(pages, time_zone), unread
+        except PageError as error:
+            if error.partition_hour is None:
+                raise
+            unread[error.partition_hour] = str(error)
+            pages = pages.filter(pl.col("partition_hour") != error.partition_hour)
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ def _read_batch(
     typed, aside = plausible(call.typed_fields(read))
     records = (
         records.with_row_index("record", offset=first_record)
-        .hstack(pages.drop("body").rename({"partition_hour": "page_hour"})[records["page"]])
+        .hstack(pages.drop("body", "record_count").rename({"partition_hour": "page_hour"})[records["page"]])
         .hstack(typed)
         .hstack(instants(typed, time_zone))
         .with_columns(call.status(sent["calldate"]))

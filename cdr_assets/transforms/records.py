@@ -39,9 +39,11 @@ class PageError(ValueError):
 def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The records of some pages, and the pages as they were read.
 
-    Records: page (row of the pages), position in it from 0, fields: a map of names to JSON texts (NULL for null), which
-    is NULL itself where the record is no object; of a name that comes twice the first value counts. Raises PageError
-    where a body is no JSON object or its CallList no array.
+    `pages` has partition_hour, page_number, body, and record_count as the client counted them. Records: page (row of
+    the pages), position in it from 0, fields: a map of names to JSON texts (NULL for null), which is NULL itself where
+    the record is no object; of a name that comes twice the first value counts. Raises PageError where a body is no JSON
+    object or its CallList no array, or where the client counted other records than are read: two readers that
+    understand a page differently would lose calls between them.
     """
     if not pages.height:
         return pages, _RECORDS.to_frame()
@@ -51,6 +53,11 @@ def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tu
         # One page is enough for the exception: the others are left as they are.
         pages = pl.concat(_readable(connection, page) for page in pages.iter_slices(1))
         lists = _lists(connection, pages)
+    read = pl.col("fields").list.len().fill_null(0)
+    differs = pl.format("it was fetched as a page of {} records, and {} are read in it", "counted", read)
+    lists = lists.with_columns(counted=pages["record_count"].gather(lists["page"])).with_columns(
+        pl.coalesce("refusal", pl.when(read != pl.col("counted")).then(differs))
+    )
     refused = lists.filter(pl.col("refusal").is_not_null())
     if refused.height:
         page, refusal = refused.select("page", "refusal").row(0)
@@ -81,7 +88,7 @@ def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.Dat
     # DuckDB takes up to 2,048 rows at a time: that many pages are 200 MB of JSON, where a few stay in the cache.
     bodies = in_chunks(pages.with_row_index("page").select("page", "body"), _PAGES_AT_A_TIME)
     connection.register("bodies", bodies)
-    return connection.execute(
+    lists = connection.execute(
         """
         SELECT page, fields, CASE
             WHEN fields IS NOT NULL THEN NULL
@@ -94,6 +101,9 @@ def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.Dat
         )
         """
     ).pl()
+    # What is registered is kept, and this is a copy of the pages.
+    connection.unregister("bodies")
+    return lists
 
 
 def _readable(connection: duckdb.DuckDBPyConnection, page: pl.DataFrame) -> pl.DataFrame:

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, REJECTED_RECORDS, Table
+from cdr_assets.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, MORE, REJECTED_RECORDS, Table
 from cdr_assets.warehouse.warehouse import transaction
 
 # An hour is final once it was read this long after its end. The nightly look-back reads the last three days, so that
 # its last reading of an hour comes two to three days after the hour's end.
 LATE = dt.timedelta(days=2)
+
+# Rows of cdr.unknown_fields that a table may have: five loads of as many names as a load tells.
+_MOST_UNKNOWN_FIELDS = 1000
 
 
 # Records of hours that are typed again at once.
@@ -619,13 +622,30 @@ def _write_unknown_fields(connection: duckdb.DuckDBPyConnection, now: dt.datetim
           AND earlier.type = unknown_fields.type AND earlier.partition_hour < unknown_fields.partition_hour
         """
     )
+    # Names that a server makes up must not fill the table: MORE stands for those beyond, and is news while they come.
     connection.execute(
         """
-        INSERT INTO cdr.unknown_fields BY NAME
-        SELECT *, $now::TIMESTAMPTZ AS noticed_at FROM incoming_unknown
-        ANTI JOIN cdr.unknown_fields USING (table_name, name, type)
+        CREATE OR REPLACE TEMP TABLE news AS
+        WITH told AS (FROM cdr.unknown_fields WHERE name <> $more),
+        known AS (SELECT table_name, count(*) AS names FROM told GROUP BY ALL),
+        places AS (
+            SELECT unknown.*, name = $more OR $most < coalesce(names, 0)
+                   + row_number() OVER (PARTITION BY table_name ORDER BY name = $more, name, type) AS is_more
+            FROM incoming_unknown AS unknown LEFT JOIN known USING (table_name)
+            ANTI JOIN told USING (table_name, name, type)
+        )
+        SELECT table_name, if(is_more, $more, name) AS name, if(is_more, 'any', type) AS type,
+               min(partition_hour) AS partition_hour
+        FROM places GROUP BY ALL
         """,
-        {"now": now},
+        {"more": MORE, "most": _MOST_UNKNOWN_FIELDS},
+    )
+    connection.execute(
+        "DELETE FROM cdr.unknown_fields WHERE name = ? AND table_name IN (SELECT table_name FROM news WHERE name = ?)",
+        [MORE, MORE],
+    )
+    connection.execute(
+        "INSERT INTO cdr.unknown_fields BY NAME SELECT *, $now::TIMESTAMPTZ AS noticed_at FROM news", {"now": now}
     )
 
 

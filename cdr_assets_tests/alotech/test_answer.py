@@ -62,7 +62,8 @@ def error_of(body: bytes | Any, status: int = 200, **headers: Any) -> AlotechErr
         ({"CallList": ["not an object", 3, None]}, 3, None),
         (b'{"CallList": [{"duration": 1e999}]}', 1, None),
         (b'{"CallList": [1e999, {}], "cursor": 1e999}', 2, "inf"),
-        (b'{"cursor": "a", "CallList": [], "CallList": [{}], "cursor": "b"}', 1, "b"),
+        (b'{"CallList": [{"CallList": [1], "CallList": [], "cursor": "a", "cursor": "b"}], "cursor": "c"}', 1, "c"),
+        (b'{"CallList": [{"note": "\\"CallList\\": [], \\"cursor\\": null"}], "cursor": "c"}', 1, "c"),
     ],
 )
 def test_envelopes(document: dict[str, Any] | bytes, count: int, cursor: str | None) -> None:
@@ -88,6 +89,16 @@ def test_envelopes(document: dict[str, Any] | bytes, count: int, cursor: str | N
         ({"CallList": [], "cursor": {"secret words": 1}}, "cursor is an object"),
         ({"CallList": [], "cursor": True}, "cursor is a boolean"),
         (b"[" * 100_000, "cut off"),
+        # One reader takes the first of them, another the last.
+        (b'{"CallList": [], "CallList": [{"key": "secret words"}], "cursor": null}', "CallList comes twice"),
+        (b'{"CallList": [{"key": "secret words"}], "CallList": [], "cursor": null}', "CallList comes twice"),
+        (b'{"CallList": [{"key": "a"}, 1], "cursor": null, "CallList": [{"key": "a"}]}', "CallList comes twice"),
+        (b'{"CallList": null, "CallList": [{"key": "a"}]}', "CallList comes twice"),
+        (b'{"CallList": [{"key": "a"}], "CallList": null}', "CallList comes twice"),
+        (b'{"CallList": [{"key": "a"}], "\\u0043allList": []}', "CallList comes twice"),
+        (b'{"callList": [{"key": "secret words"}], "CallList": []}', "CallList comes twice"),
+        ('{"CallList": [], "CallList": [{"key": "Çağrı"}]}'.encode("windows-1254"), "CallList comes twice"),
+        (b'{"CallList": [{"key": "a"}], "cursor": "secret words", "cursor": null}', "cursor comes twice"),
     ],
 )
 def test_what_is_no_page_is_named_without_its_values(body: Any, words: str) -> None:

@@ -20,6 +20,7 @@ from cdr_assets.alotech import (
     ClientClosedError,
     ConfigurationError,
     EndlessChainError,
+    ExpiredCursorError,
     Filters,
     MalformedAnswerError,
     ParameterRejectedError,
@@ -239,32 +240,154 @@ class TestChain:
         assert cursors(server) == [None, "c1"]
 
 
+def calls(*seconds: int) -> list[dict[str, Any]]:
+    return [record(f"k{second}", f"2026-03-02 05:{second // 60:02}:{second % 60:02}") for second in seconds]
+
+
+NO = refused("cursor has expired")
+
+
 class TestExpiredCursor:
-    @pytest.mark.parametrize(
-        "answer", [refused("cursor has expired"), refused("Invalid parameter"), Answer(b"", 400, {})]
-    )
-    def test_the_chain_is_begun_anew(
+    @pytest.fixture
+    def client(self, server: ScriptedServer, connect: Connect) -> AlotechClient:
+        """Reads no slices side by side, however slow the machine is."""
+        return connect(server.url, max_concurrency=1)
+
+    @pytest.mark.parametrize("answer", [NO, refused("Invalid parameter"), Answer(b"", 400, {})])
+    def test_the_rest_is_asked_for_from_the_second_of_the_last_call(
         self, server: ScriptedServer, client: AlotechClient, hour: Window, answer: Answer
     ) -> None:
-        server.answers(page([A], "c1"), page([B], "c2"), answer, page([A], "d1"), page([B], "d2"), page([C]))
+        first, second, rest = calls(*range(0, 60, 10)), calls(60, 70, 80), calls(80, 90)
+        server.answers(page(first, "c1"), page(second, "c2"), answer, page(rest, "d1"), page(calls(95)))
         pages = client.fetch_window(hour)
+        assert cursors(server) == [None, "c1", "c2", None, "d1"]
+        asked = [(one["startdate"], one["finishdate"]) for one in server.asked]
+        assert (
+            asked
+            == [("2026-03-02 04:59:59", "2026-03-02 06:00:00")] * 3
+            + [("2026-03-02 05:01:19", "2026-03-02 06:00:00")] * 2
+        )
+        # The call of the border came twice and is given once, by the later page.
+        border = datetime(2026, 3, 2, 5, 1, 20)
+        assert [(p.window_start, p.window_finish) for p in pages] == [(hour.start, border)] * 2 + [
+            (border, hour.finish)
+        ] * 2
+        assert [p.number for p in pages] == [0, 1, 2, 3]
+        assert [p.attempts for p in pages] == [1, 1, 2, 1]
+
+    def test_it_goes_on_for_as_long_as_something_new_comes(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window
+    ) -> None:
+        def script(asked: dict[str, str]) -> Action:
+            if "cursor" in asked:
+                return NO
+            start = datetime.fromisoformat(asked["startdate"]) - hour.start
+            listed = [n for n in range(0, 3600, 10) if n >= start.total_seconds()]
+            return page(calls(*listed[:20]), "c" if len(listed) > 20 else None)
+
+        server.script = script
+        pages = client.fetch_window(hour)
+        assert set(keys(pages)) == {f"k{n}" for n in range(0, 3600, 10)}
+        assert len(pages) == 19
+        assert sum(p.attempts for p in pages) == len(server.asked) == 19 + 18
+
+    def test_more_calls_of_one_second_than_a_page_holds(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window
+    ) -> None:
+        tied = [record(f"t{n}", "2026-03-02 05:00:30") for n in range(9)]
+        server.answers(
+            *(page([*calls(*range(20)), *tied[:2]], "c1"), NO),
+            # The same second again: its cursors are followed, and begun anew where they are refused too.
+            *(page(tied[:4], "d1"), NO, page(tied[:4], "e1"), page(tied[4:8], "e2"), page([*tied[8:], *calls(31)])),
+        )
+        pages = client.fetch_window(hour)
+        assert cursors(server) == [None, "c1", None, "d1", None, "e1", "e2"]
+        assert [p.record_count for p in pages] == [22, 4, 4, 2]
+        assert sum(p.attempts for p in pages) == len(server.asked)
+
+    def test_nothing_new_ends_in_an_error_of_its_own(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window
+    ) -> None:
+        tied = [record(f"t{n}", "2026-03-02 05:00:30") for n in range(9)]
+        server.script = lambda asked: NO if "cursor" in asked else page([*calls(*range(20)), *tied], "c1")
+        with pytest.raises(ExpiredCursorError) as caught:
+            client.fetch_window(hour)
+        assert str(caught.value) == (
+            "calls from 2026-03-02 05:00:30 to 2026-03-02 06:00:00, page 2 (begun anew 2 times): the cursor is refused "
+            'each time before anything new comes (AloTech says "cursor has expired"); run it again later; if it '
+            "stays, report to AloTech that its cursors expire too soon"
+        )
+        assert len(server.asked) == 8
+
+    @pytest.mark.parametrize(
+        ("first", "how"),
+        [
+            (calls(*range(20)), {"sorting": "desc"}),
+            (calls(*range(20)), {"in_slices": False}),
+            # Nothing tells how far the calls have come, or that they are in the order of time at all.
+            ([record(f"k{n}", "soon") for n in range(20)], {}),
+            ([record(f"k{n}", f"2026-03-02T05:00:{n:02}+03:00") for n in range(20)], {}),
+            ([record(f"k{n}") for n in range(20)], {}),
+            (calls(1, 2, 3), {}),
+            (calls(*range(20), 15), {}),
+            (calls(*range(20, 0, -1)), {}),
+        ],
+    )
+    def test_the_chain_is_begun_anew_where_it_cannot_go_on(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window, first: Any, how: Any
+    ) -> None:
+        # A call that came before is no break of the order.
+        server.answers(page(first, "c1"), page([B], "c2"), NO, page([A], "d1"), page([B], "d2"), page([C]))
+        pages = client.fetch_window(hour, **how)
         assert keys(pages) == ["a", "b", "c"]
         assert cursors(server) == [None, "c1", "c2", None, "d1", "d2"]
+        assert len({one["startdate"] for one in server.asked}) == 1
         assert [p.number for p in pages] == [0, 1, 2]
         # What was thrown away was asked for too.
         assert [p.attempts for p in pages] == [4, 1, 1]
 
-    def test_unknown_words_are_tried_again_first(self, server: ScriptedServer, connect: Connect, hour: Window) -> None:
-        no = refused("olmadı")
-        server.answers(page([A], "c1"), no, no, page([A], "d1"), page([B]))
-        pages = connect(server.url, max_attempts=2).fetch_window(hour)
-        assert keys(pages) == ["a", "b"]
-        assert [p.attempts for p in pages] == [4, 1]
+    def test_what_lies_outside_or_comes_again_says_nothing_of_the_order(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window
+    ) -> None:
+        ten = calls(*range(10))
+        odd = [record("before", "2026-03-01 05:00:00"), *ten, record("after", "2026-03-03 05:00:00"), ten[0], 7, {}]
+        server.answers(page(odd, "c1"), NO, page(calls(9, 11)))
+        pages = client.fetch_window(hour)
+        assert server.asked[-1]["startdate"] == "2026-03-02 05:00:08"
+        assert len(pages) == 2
 
-    def test_it_is_not_begun_anew_for_ever(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
-        server.script = lambda asked: refused("cursor has expired") if "cursor" in asked else page([A], "c1")
-        with pytest.raises(ParameterRejectedError, match=r"page 1 \(begun anew 2 times\).*cursor has expired"):
+    def test_an_order_that_breaks_later_begins_the_window_anew(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window
+    ) -> None:
+        whole = [page(calls(*range(20)), "d1"), page(calls(50, 45, 5))]
+        server.answers(page(calls(*range(20)), "c1"), NO, page(calls(19, 50, 45)), *whole)
+        pages = client.fetch_window(hour)
+        assert cursors(server) == [None, "c1", None, None, "d1"]
+        assert {(p.window_start, p.window_finish) for p in pages} == {(hour.start, hour.finish)}
+        assert sum(p.attempts for p in pages) == 5
+
+    def test_unknown_words_are_tried_again_first_and_believed_twice(
+        self, server: ScriptedServer, connect: Connect, hour: Window
+    ) -> None:
+        no = refused("olmadı")
+        client = connect(server.url, max_attempts=2, max_concurrency=1)
+        server.answers(page(calls(*range(20)), "c1"), no, no, page(calls(19, 20)))
+        pages = client.fetch_window(hour)
+        assert [p.attempts for p in pages] == [1, 3]
+        server.answers(*(step for n in range(20, 50, 10) for step in (page(calls(*range(n)), f"c{n}"), no, no)))
+        with pytest.raises(RequestRefusedError, match=r"\(begun anew 2 times\): AloTech says \"olmadı\" \(2 tries\)"):
             client.fetch_window(hour)
+        assert len(server.asked) == 9
+
+    def test_what_is_left_may_be_refused_too(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+        server.answers(page(calls(*range(20)), "c1"), NO, refused("invalid startdate"))
+        with pytest.raises(ParameterRejectedError, match=r"^calls from 2026-03-02 05:00:19"):
+            client.fetch_window(hour)
+
+    def test_a_single_call_is_begun_anew_twice(self, server: ScriptedServer, client: AlotechClient) -> None:
+        server.script = lambda asked: NO if "cursor" in asked else page([A], "c1")
+        with pytest.raises(ExpiredCursorError, match=r"^call with uniqueid crm-7, page 1 \(begun anew 2 times\)"):
+            client.fetch_call(uniqueid="crm-7")
         assert cursors(server) == [None, "c1"] * 3
 
     def test_a_token_refused_in_mid_chain_is_final(
@@ -274,6 +397,40 @@ class TestExpiredCursor:
         with pytest.raises(TokenRejectedError, match="page 1"):
             client.fetch_window(hour)
         assert len(server.asked) == 2
+
+
+class TestBudget:
+    def test_large_pages_without_end(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+        body = b'{"CallList": [{"key": "a"%s}], "cursor": "%%d"}' % (b" " * 30_000_000)
+        server.script = lambda _: Answer(body % len(server.asked))
+        with pytest.raises(
+            EndlessChainError, match="page 8: the pages take more than 256 MB together; fetch a shorter"
+        ):
+            client.fetch_window(hour)
+        assert len(server.asked) == 9
+
+    def test_slices_share_it_and_what_is_dropped_is_given_back(
+        self,
+        server: ScriptedServer,
+        connect: Connect,
+        client: AlotechClient,
+        hour: Window,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("cdr_assets.alotech.chain._MAX_BYTES", 3_500_000)
+        large = record("a", note=" " * 1_000_000)
+        server.answers(page([large], "c1"), page([large], "c2"), NO, *(page([large], f"d{n}") for n in range(4)))
+        with pytest.raises(EndlessChainError, match=r"page 3 .*: the pages take more than 3 MB together"):
+            connect(server.url, max_concurrency=1).fetch_window(hour)
+        assert len(server.asked) == 7
+
+        for name in ("_SLOW_PAGE", "_BUSY_PAGES", "_PAGES_PER_SLICE"):
+            monkeypatch.setattr(f"cdr_assets.alotech.client.{name}", 1e-9 if name == "_SLOW_PAGE" else 1)
+        # Two pages to look ahead, then slices of a page each, every one of which is within the budget.
+        server.script = lambda _: page([large, *calls(600)], f"c{len(server.asked)}" if len(server.asked) < 3 else None)
+        server.asked.clear()
+        with pytest.raises(EndlessChainError, match="page 0: the pages take more than 3 MB together"):
+            client.fetch_window(hour)
 
 
 PASSING: dict[str, Action] = {

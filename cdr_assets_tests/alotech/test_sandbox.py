@@ -176,6 +176,15 @@ def test_a_passing_fault_ends_in_exactly_the_right_calls(connect: Connect, fault
     assert requests > len(pages) or (fault == "expired-cursor" and place == "first")
 
 
+def test_a_chain_goes_on_where_its_cursors_expire(connect: Connect) -> None:
+    with Sandbox(SOURCE, TOKEN, fault="short-lived-cursors", page_size=12) as sandbox:
+        pages = connect(sandbox.base_url, token=TOKEN).fetch_window(HALF_HOUR)
+        assert len(pages) < sandbox.requests == sum(one.attempts for one in pages)
+    assert [r["key"] for r in records(pages)] == [
+        c["key"] for c in CALLS if str(HALF_HOUR.start) <= c["calldate"] < str(HALF_HOUR.finish)
+    ]
+
+
 @pytest.mark.parametrize("fault", sorted(FATAL))
 def test_a_lasting_fault_ends_in_its_error(connect: Connect, fault: str) -> None:
     with faulty(connect, fault) as (_, client), pytest.raises(FATAL[fault]) as caught:
@@ -184,7 +193,7 @@ def test_a_lasting_fault_ends_in_its_error(connect: Connect, fault: str) -> None
     assert TOKEN not in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - PASSING - FATAL.keys()))
+@pytest.mark.parametrize("fault", sorted(FAULTS.keys() - PASSING - FATAL.keys() - {"short-lived-cursors"}))
 def test_what_is_odd_but_whole_comes_whole(connect: Connect, fault: str) -> None:
     with faulty(connect, fault) as (sandbox, client):
         pages = client.fetch_window(HALF_HOUR)

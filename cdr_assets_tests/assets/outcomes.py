@@ -20,26 +20,33 @@ class Ends(StrEnum):
 
     EXACTLY = "loads exactly"
     RETRIED = "tries again, loads exactly"
-    BEGUN_ANEW = "begins the chain of pages anew, loads exactly"
+    BEGUN_ANEW = "goes on, or begins the chain of pages anew, and loads exactly"
+    GONE_ON = "goes on from the second of the last call, loads exactly"
     AS_SENT = "loads what was sent"
     FAILED = "fails the hour"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """`line` is the hour's error, `{max_pages}` in it the client's bound. `at_once`: without another try. `nothing_at`
-    are the places where the fault has nothing to hit. `counted` is the column of cdr.loads that shows it, `reasons`
+    """`line` is the hour's error, `{max_pages}` in it the client's bound. `at_once`: without another try. `in_chain` is
+    the error where it is another one behind the first page. `nothing_at` are the places where the fault has nothing to
+    hit. `counted` is the column of cdr.loads that shows it, `reasons`
     are those of cdr.rejected_records for each page that was hit. `note` is for the page of the docs alone."""
 
     ends: Ends
     line: str = ""
     at_once: bool = False
+    in_chain: str = ""
     nothing_at: tuple[str, ...] = ()
     counted: str = ""
     reasons: tuple[str, ...] = ()
     note: str = ""
 
 
+_REFUSED_EACH_TIME = (
+    "the cursor is refused each time before anything new comes ({}); "
+    "run it again later; if it stays, report to AloTech that its cursors expire too soon"
+)
 _LATER = "run it again later; if it stays, ask AloTech what the message means"
 _RETRIED = Outcome(Ends.RETRIED)
 _EXACTLY = Outcome(Ends.EXACTLY)
@@ -78,10 +85,15 @@ OUTCOMES: dict[str, Outcome] = {
         Ends.FAILED,
         'AloTech says "startdate does not match %Y-%m-%d %H:%M:%S"; correct the filters or the dates of this run',
         at_once=True,
-        note="in mid-chain after the chain was begun anew twice",
+        in_chain=_REFUSED_EACH_TIME.format('AloTech says "startdate does not match %Y-%m-%d %H:%M:%S"'),
     ),
     "passing-error": _RETRIED,
     "expired-cursor": Outcome(Ends.BEGUN_ANEW, nothing_at=("first",)),
+    "short-lived-cursors": Outcome(
+        Ends.GONE_ON,
+        in_chain=_REFUSED_EACH_TIME.format('AloTech says "cursor has expired"'),
+        nothing_at=("first", "middle"),
+    ),
     "echoed-token": Outcome(
         Ends.FAILED,
         f'AloTech says "Request failed: /api/?app_token=[token] (token [token])"; {_LATER}',
@@ -173,6 +185,8 @@ def _told(outcome: Outcome, max_pages: int) -> str:
         told += " at once"
     if outcome.line:
         told += f": `{outcome.line.format(max_pages=max_pages)}`"
+    if outcome.in_chain:
+        told += f"; in mid-chain, where nothing new comes: `{outcome.in_chain}`"
     if outcome.reasons:
         reasons = ", ".join(f"*{reason}*" for reason in dict.fromkeys(outcome.reasons))
         told += f"; the other records go to `cdr.rejected_records`: {reasons}"

@@ -243,6 +243,11 @@ def assert_nothing_changed(case: Case, loaded: Loaded) -> str:
     return str(line)
 
 
+def lines_of(outcome: Outcome) -> list[str]:
+    """The lines that the fault may fail an hour with."""
+    return [line.format(max_pages=MAX_PAGES) for line in (outcome.line, outcome.in_chain) if line]
+
+
 # -- each fault by itself
 
 SINGLE = [(name, place) for name in FAULTS for place in PLACES]
@@ -272,7 +277,7 @@ def test_a_fault_ends_as_the_table_says(
         outcome = Outcome(Ends.EXACTLY)
     if outcome.ends is Ends.FAILED:
         line = assert_nothing_changed(case, loaded)
-        assert line == outcome.line.format(max_pages=MAX_PAGES)
+        assert line in (lines_of(outcome)[:1] if place == "first" else lines_of(outcome))
         if outcome.at_once and place == "first":
             assert case.requests == 1
         return
@@ -284,10 +289,13 @@ def test_a_fault_ends_as_the_table_says(
     if outcome.ends is Ends.RETRIED:
         assert retries == case.pages_hit()
     else:
-        assert (retries > 0) == (outcome.ends is Ends.BEGUN_ANEW)
+        assert (retries > 0) == (outcome.ends in (Ends.BEGUN_ANEW, Ends.GONE_ON))
     reasons = {reason: count * case.pages_hit() for reason, count in Counter(outcome.reasons).items()}
     assert loaded.reasons.get(case.hour.start, Counter()) == reasons
     for column, usual in (("outside_window", 1), ("repeated", 0), ("rejected", 0)):
+        if column == "outside_window" and outcome.ends in (Ends.BEGUN_ANEW, Ends.GONE_ON):
+            # What lies at the second from which the chain went on came twice.
+            continue
         assert (row[column] > usual) == (outcome.counted == column), column
 
 
@@ -336,14 +344,14 @@ def assert_mixtures_end_well(numbers: Sequence[int], folder: Path) -> None:
     ends = Counter[str]()
     for number, case in zip(numbers, cases, strict=True):
         outcomes = [OUTCOMES[name] for name in names_of(case.faults)]
-        may_fail = any(outcome.ends is Ends.FAILED for outcome in outcomes)
+        lines = [line for outcome in outcomes for line in lines_of(outcome)]
         has_failed = case.hour in case.fetched.failed
         ends["failed" if has_failed else "loaded"] += 1
         told = f"mixture {number}: {list(zip(names_of(case.faults), (fault.at for fault in case.faults), strict=True))}"
-        assert may_fail or not has_failed, told
+        assert lines or not has_failed, told
         if has_failed:
             line = assert_nothing_changed(case, loaded)
-            assert any(line == outcome.line.format(max_pages=MAX_PAGES) for outcome in outcomes), told
+            assert line in lines, told
         else:
             as_meant = all(outcome.ends is not Ends.AS_SENT for outcome in outcomes)
             assert_loaded_exactly(case, loaded, reads_as_meant=as_meant)

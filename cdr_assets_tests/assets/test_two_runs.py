@@ -1,5 +1,6 @@
 """Two runs whose steps alternate: no change is forgotten, and the published copy is of one state at any time."""
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from cdr_assets.assets import marts
 from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY, PUBLISHED_KEY
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.settings import Settings
-from cdr_assets.transforms import Tables, read_pages
+from cdr_assets.transforms import Tables, read_hours
 from cdr_assets.warehouse import Warehouse, mark_stale
 from cdr_assets_tests.assets.test_hours import NEXT, failure_of
 from cdr_assets_tests.conftest import HOUR, Pipeline, record
@@ -89,20 +90,50 @@ def test_older_pages_never_replace_what_another_run_has_loaded_since(
     calls.add(record("a", call_tags=["older"]))
     other: list[threading.Thread] = []
 
-    def read(pages: pl.DataFrame, time_zone: str) -> Tables:
+    def read(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
         if not other:
             calls.edit("a", call_tags=["newer"])
             other.append(threading.Thread(target=pipeline.run, args=(HOUR,), kwargs={"selection": up_to_the_calls}))
             other[0].start()
             # If it can load now, it will; if it has to wait for this run, all the better.
             other[0].join(timeout=5)
-        return read_pages(pages, time_zone)
+        return read_hours(pages, time_zone)
 
     up_to_the_calls = [PAGES_KEY, *CDR_KEYS]
-    monkeypatch.setattr("cdr_assets.assets.cdr.read_pages", read)
+    monkeypatch.setattr("cdr_assets.assets.cdr.read_hours", read)
     assert pipeline.run(HOUR, selection=up_to_the_calls).success
     other[0].join()
     assert pipeline.ask("SELECT tag FROM cdr.call_tags") == [("newer",)]
+
+
+def test_a_page_that_cannot_be_read_fails_its_own_hour_alone(pipeline: Pipeline, calls: ListedCalls) -> None:
+    for n in range(4):
+        calls.add(record(f"k{n}", HOUR + n * NEXT + dt.timedelta(minutes=5)))
+    assert pipeline.run(HOUR, 4, selection=[PAGES_KEY, *CDR_KEYS]).success
+    for n in range(4):
+        calls.edit(f"k{n}", queue="Destek")
+    assert pipeline.run(HOUR, 4, selection=[PAGES_KEY]).success
+    for n in (1, 3):
+        pipeline.ask(f"UPDATE raw.cdr_pages SET record_count = 2 WHERE partition_hour = '{HOUR + n * NEXT}'")
+    result = pipeline.run(HOUR, 4, selection=[*CDR_KEYS, PUBLISHED_KEY])
+    assert failure_of(result) == (
+        "2 hours failed and keep what they held: "
+        "2026-03-02 06:00: page 0 of 2026-03-02 06:00 cannot be read, fetch it again: "
+        "it was fetched as a page of 2 records, and 1 are read in it; "
+        "2026-03-02 08:00: page 0 of 2026-03-02 08:00 cannot be read, fetch it again: "
+        "it was fetched as a page of 2 records, and 1 are read in it"
+    )
+    assert pipeline.ask_published("SELECT key, queue FROM cdr.calls ORDER BY key") == [
+        ("k0", "Destek"),
+        ("k1", "Satış"),
+        ("k2", "Destek"),
+        ("k3", "Satış"),
+    ]
+    errors = pipeline.ask("SELECT partition_hour FROM cdr.loads WHERE error LIKE '%cannot be read%' ORDER BY ALL")
+    assert errors == [(HOUR + NEXT,), (HOUR + 3 * NEXT,)]
+    pipeline.ask("UPDATE raw.cdr_pages SET record_count = 2")
+    result = pipeline.run(HOUR, 4, selection=[*CDR_KEYS, PUBLISHED_KEY])
+    assert failure_of(result).startswith("4 hours failed and keep what they held: 2026-03-02 05:00: page 0 of")
 
 
 def test_an_hour_without_pages_fails_the_run_that_was_to_load_it(pipeline: Pipeline, calls: ListedCalls) -> None:
@@ -114,7 +145,7 @@ def test_an_hour_without_pages_fails_the_run_that_was_to_load_it(pipeline: Pipel
     assert pipeline.run(HOUR + NEXT, selection=[PAGES_KEY]).success
     result = pipeline.run(HOUR, 2, selection=[*CDR_KEYS, PUBLISHED_KEY])
     assert failure_of(result) == (
-        "1 hour failed in cdr and keeps what it held: 2026-03-02 05:00: it has no pages; materialize raw/cdr_pages too"
+        "1 hour failed in cdr and keeps what it held: 2026-03-02 05:00: it could not be loaded: it has no pages; materialize raw/cdr_pages too"
     )
     assert pipeline.instance.get_materialized_partitions(PUBLISHED_KEY) == {"2026-03-02-06:00"}
 

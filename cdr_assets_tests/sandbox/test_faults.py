@@ -285,6 +285,14 @@ def test_a_cursor_that_expires_at_the_last_page() -> None:
         assert get(sandbox, cursor=second["cursor"]).json()["message"] == "cursor has expired"
 
 
+def test_cursors_that_live_for_two_pages() -> None:
+    with served("short-lived-cursors", calls=CALLS[:10], page_size=3) as sandbox:
+        second = get(sandbox, cursor=get(sandbox).json()["cursor"]).json()
+        assert keys(second["CallList"]) == ["k3", "k4", "k5"]
+        for _ in range(2):
+            assert get(sandbox, cursor=second["cursor"]).json()["message"] == "cursor has expired"
+
+
 # -- the chain
 
 

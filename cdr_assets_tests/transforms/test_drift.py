@@ -55,3 +55,20 @@ def test_the_first_hour_is_that_of_the_earliest_call() -> None:
     )
     row = unknown_fields(read_pages(both, ZONE)).row(0, named=True)
     assert (row["partition_hour"], row["type"]) == (HOUR, "string")
+
+
+def test_names_beyond_all_measure_are_told_as_more() -> None:
+    # A field of most calls is told before what a single one has; a known one is not counted.
+    made_up = {f"made_up_{n:05}": n for n in range(20_000)}
+    usual = [call(key=str(n), call_tags=[{"tag": "a", "zone": n}], zone=n) for n in range(3)]
+    tables = read(*usual, call(**made_up, call_tags=[made_up]))
+    found = unknown_fields(tables)
+    assert found["table_name"].value_counts().sort("table_name").rows() == [("call_tags", 201), ("calls", 201)]
+    assert found.filter(name="zone").select("table_name", "type").rows() == [
+        ("call_tags", "number"),
+        ("calls", "number"),
+    ]
+    assert found.filter(name="(more)").select("table_name", "type", "partition_hour").rows() == [
+        ("call_tags", "any", HOUR),
+        ("calls", "any", HOUR),
+    ]

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import polars as pl
 import pytest
 
 from cdr_assets.transforms import PageError, Tables, read_pages
@@ -41,6 +42,28 @@ def test_what_is_no_page_is_named_in_one_line(body: str | None, reason: str) -> 
     assert str(raised.value).startswith(f"page 0 of 2026-03-02 05:00 cannot be read, fetch it again: {reason}")
     assert "\n" not in str(raised.value)
     assert (raised.value.partition_hour, raised.value.page_number) == (HOUR, 0)
+
+
+@pytest.mark.parametrize(
+    ("body", "counted", "read"),
+    [
+        # Of the same name the client counts the last, and the first is read.
+        ('{"CallList":[],"CallList":[{"key":"k","calldate":"2026-03-02 05:10:00"}]}', 1, 0),
+        ('{"CallList":[{"key":"k","calldate":"2026-03-02 05:10:00"}],"\\u0043allList":[]}', 0, 1),
+        ('{"calls":[{"key":"k"}]}', 1, 0),
+        ('{"CallList":[1,2]}', 3, 2),
+    ],
+)
+def test_a_page_of_other_records_than_the_client_counted_is_not_read(body: str, counted: int, read: int) -> None:
+    two = with_bodies(pages([], []), ['{"CallList":[]}', body]).with_columns(
+        record_count=pl.Series([0, counted], dtype=pl.Int32)
+    )
+    with pytest.raises(PageError) as raised:
+        read_pages(two, ZONE)
+    assert str(raised.value) == (
+        "page 1 of 2026-03-02 05:00 cannot be read, fetch it again: "
+        f"it was fetched as a page of {counted} records, and {read} are read in it"
+    )
 
 
 @pytest.mark.parametrize("body", ["{}", '{"CallList":null}', '{"CallList":[]}', '{"success":true,"CallList":[ ]}'])

@@ -23,16 +23,27 @@ ZONE = "Europe/Istanbul"
 
 
 def with_bodies(pages: pl.DataFrame, bodies: Iterable[str | None]) -> pl.DataFrame:
-    """The pages with these bodies, as the warehouse keeps them."""
+    """The pages with these bodies, as the warehouse keeps them and as the client counts their records."""
+    bodies = list(bodies)
     sent = [None if body is None else body.encode() for body in bodies]
     compressed = [None if body is None else compress(body) for body in sent]
     return pages.with_columns(
         body=pl.Series(compressed, dtype=pl.Binary),
         body_size=pl.Series([None if body is None else len(body) for body in sent], dtype=pl.Int64),
+        record_count=pl.Series([_counted(body) for body in bodies], dtype=pl.Int32),
     )
 
 
 FETCHED_AT = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
+
+
+def _counted(body: str | None) -> int | None:
+    try:
+        return len(json.loads(body or "", strict=False)["CallList"] or [])
+    except RecursionError:
+        return None
+    except (ValueError, TypeError, LookupError):
+        return 0
 
 
 def pages(

@@ -252,3 +252,27 @@ def test_a_failure_in_the_middle_changes_nothing(warehouse: Warehouse) -> None:
         load(warehouse, broken)
     assert ask(warehouse, "SELECT content_hash FROM cdr.calls") == [("1",)]
     assert ask(warehouse, "SELECT count(*) FROM cdr.loads") == [(1,)]
+
+
+def test_names_that_a_server_makes_up_do_not_fill_the_table(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cdr_assets.warehouse.hours._MOST_UNKNOWN_FIELDS", 5)
+
+    def add(*names: str, minute: int) -> list[tuple[str, str]]:
+        loaded = read(minute=minute)
+        rows = [("calls", name, "any" if name == "(more)" else "number", HOUR) for name in names]
+        unknown = pl.DataFrame(rows, schema=loaded.unknown_fields.schema, orient="row")
+        object.__setattr__(loaded, "unknown_fields", unknown)
+        load(warehouse, loaded)
+        return ask(warehouse, "SELECT name, type FROM cdr.unknown_fields ORDER BY ALL")
+
+    three = [(name, "number") for name in "abc"]
+    assert add("a", "b", "c", minute=1) == three
+    assert add("c", "(more)", minute=2) == [("(more)", "any"), *three]
+    told = "SELECT noticed_at FROM cdr.unknown_fields WHERE name = '(more)'"
+    [(noticed_at,)] = ask(warehouse, told)
+    assert add("a", "b", "c", minute=3) == [("(more)", "any"), *three]
+    assert ask(warehouse, told) == [(noticed_at,)]
+    assert add("d", "e", "f", "g", minute=4) == [("(more)", "any"), *three, ("d", "number"), ("e", "number")]
+    assert ask(warehouse, told) > [(noticed_at,)]

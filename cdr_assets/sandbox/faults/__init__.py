@@ -37,6 +37,7 @@ _KINDS: dict[str, type[Fault]] = {
     "refused-date": refusals.RefusedDate,
     "passing-error": refusals.PassingError,
     "expired-cursor": refusals.ExpiredCursor,
+    "short-lived-cursors": refusals.ShortLivedCursors,
     "echoed-token": refusals.EchoedToken,
     # The chain of pages.
     "same-cursor": chains.SameCursor,

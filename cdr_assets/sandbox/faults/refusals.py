@@ -77,3 +77,26 @@ class ExpiredCursor(Fault):
             raise RefusedError("cursor has expired")
         if exchange.page.cursor:
             exchange.page.cursor = f"{chain}.{exchange.page.cursor}"
+
+
+class ShortLivedCursors(Fault):
+    """Refuses the cursors of a chain from its third page on as expired, and for good. The client should go on from the
+    second of the last call, without a cursor, or fail the hour."""
+
+    def asked(self, exchange: Exchange) -> None:
+        cursor = exchange.parameters.get("cursor", "")
+        page, comma, rest = cursor.partition(",")
+        numbered = comma and page.isdecimal()
+        # A cursor that another fault made is of no age.
+        exchange.notes[self] = int(page) if numbered else 0
+        exchange.parameters["cursor"] = rest if numbered else cursor
+
+    def hits(self, exchange: Exchange) -> bool:  # noqa: ARG002
+        return True  # each page has to tell the next its number, those that are not refused too
+
+    def change(self, exchange: Exchange) -> None:
+        page = exchange.notes[self]
+        if page > 1 and self.is_meant(exchange):
+            raise RefusedError("cursor has expired")
+        if exchange.page.cursor:
+            exchange.page.cursor = f"{page + 1},{exchange.page.cursor}"
