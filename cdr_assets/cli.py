@@ -4,17 +4,18 @@ Imports stand inside the commands: Dagster and polars take a second that `cdr qu
 """
 
 import datetime as dt
+import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
+from cdr_assets.console import complain, errors, print_table, readable, say, take_over
 from cdr_assets.settings import Settings, SettingsError, local_hour, read_settings
 
 app = typer.Typer(
@@ -24,8 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Call detail records of AloTech, in a warehouse people trust.",
 )
-console = Console()
-
 _DIFFERENCES_SHOWN = 20
 
 # Of the sandbox, hence no secret.
@@ -34,12 +33,13 @@ _SANDBOX_TOKEN = "sandbox-token"
 
 def main() -> None:
     """Runs the command; what the operator can mend ends in one line and exit code 1."""
+    take_over()
     try:
         app()
     except Exception as error:
         if not isinstance(error, _operator_errors()):
             raise
-        Console(stderr=True, soft_wrap=True).print(f"cdr: {error}", markup=False, highlight=False)
+        complain(f"cdr: {error}")
         sys.exit(1)
 
 
@@ -59,6 +59,16 @@ def _local_hour(text: str) -> dt.datetime:
         raise typer.BadParameter(str(error)) from None
 
 
+def _text(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("it is empty")
+    try:
+        # Python reads arguments as the terminal's encoding says, and keeps the bytes that an ASCII one lacks.
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        raise typer.BadParameter("it is not in UTF-8") from None
+
+
 _Hour = Annotated[dt.datetime, typer.Argument(parser=_local_hour, metavar="DATE", help="The tenant's wall clock.")]
 
 
@@ -68,23 +78,24 @@ def backfill(start: _Hour, finish: _Hour) -> None:
     if finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
     hours, seconds = run_backfill(read_settings(), start, finish)
-    console.print(f"{hours} hours published in {seconds:.0f} s")
+    say(f"{hours} hours published in {seconds:.0f} s")
 
 
 def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) -> tuple[int, float]:
     """A backfill with a progress bar; returns hours and seconds. Exits with 1 if any hour failed."""
     from cdr_assets.terminal import backfill
 
-    settings.token, settings.base_url  # noqa: B018  A missing variable is told now, not by a failed run.
+    # A missing variable is told now, not by a failed run.
+    settings.require_tenant()
     began = time.monotonic()
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("hours"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=errors,
     ) as bar:
         task = bar.add_task(f"{start:%Y-%m-%d %H:%M} to {finish:%Y-%m-%d %H:%M}", total=None)
         done = backfill(
@@ -93,7 +104,7 @@ def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) ->
             finish,
             begin=lambda hours: bar.update(task, total=hours),
             progress=lambda hours: bar.advance(task, hours),
-            warn=lambda text: bar.console.print(text, highlight=False, markup=False),
+            warn=complain,
         )
     _tell(done.problems)
     return done.hours, time.monotonic() - began
@@ -101,7 +112,7 @@ def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) ->
 
 @app.command()
 def refresh(
-    key: Annotated[str, typer.Argument(help="The call's key.")],
+    key: Annotated[str, typer.Argument(parser=_text, metavar="KEY", help="The call's key.")],
     active_call_key: Annotated[bool, typer.Option("--active-call-key", help="KEY is an active call's.")] = False,
     unique_id: Annotated[
         bool, typer.Option("--unique-id", help="KEY is a transaction's: a CRM action, a contact.")
@@ -113,12 +124,11 @@ def refresh(
     if active_call_key and unique_id:
         raise typer.BadParameter("KEY is the one or the other", param_hint="--active-call-key, --unique-id")
     settings = read_settings()
-    settings.token, settings.base_url  # noqa: B018  A missing variable is told now, not by a failed run.
+    # A missing variable is told now, not by a failed run.
+    settings.require_tenant()
     name = "activecallkey" if active_call_key else "uniqueid" if unique_id else "callkey"
     for found, hour, is_written in refresh(settings, name, key):
-        console.print(
-            f"call {found} of {hour:%Y-%m-%d %H:%M}: {'written anew' if is_written else 'as it was'}", highlight=False
-        )
+        say(f"call {found} of {hour:%Y-%m-%d %H:%M}: {'written anew' if is_written else 'as it was'}")
 
 
 @app.command()
@@ -143,7 +153,7 @@ def audit(start: _Hour, finish: _Hour) -> None:
     if rows:
         title = f"{len(rows)} of {worst_first.height} differences"
         print_table(["finding", "hour", "key", "fields", "by now"], rows, title)
-    console.print(str(found), highlight=False)
+    say(str(found))
     problems = [f"{fetch} was not compared: {reason}" for fetch, reason in found.failed.items()]
     if found.due.height:
         days = sorted({hour.date() for hour in found.due["partition_hour"]})
@@ -157,13 +167,18 @@ def audit(start: _Hour, finish: _Hour) -> None:
 def _tell(problems: Sequence[str]) -> None:
     """Each problem in a line of its own, and exit code 1 if there is any."""
     for problem in problems:
-        Console(stderr=True, soft_wrap=True).print(f"cdr: {problem}", markup=False, highlight=False)
+        complain(f"cdr: {problem}")
     if problems:
         raise typer.Exit(1)
 
 
 @app.command()
-def query(sql: Annotated[str, typer.Argument(help='For instance "SELECT * FROM marts.queue_daily".')]) -> None:
+def query(
+    sql: Annotated[
+        str,
+        typer.Argument(parser=_text, metavar="SQL", help='For instance "SELECT * FROM marts.queue_daily".'),
+    ],
+) -> None:
     """Run a query on the published copy and show the result as a table."""
     import duckdb
 
@@ -174,23 +189,17 @@ def query(sql: Annotated[str, typer.Argument(help='For instance "SELECT * FROM m
         raise WarehouseError(f"there is no {settings.published_path} yet; run `cdr backfill` or `make demo` first")
     try:
         with open_published(settings.published_path) as connection:
+            if not connection.extract_statements(sql):
+                raise typer.BadParameter("there is no statement in it", param_hint="SQL")
             result = connection.execute(sql)
             columns = [column[0] for column in result.description or []]
             rows = result.fetchall()
     except duckdb.Error as error:
         raise WarehouseError(" ".join(str(error).split())) from None
+    except OverflowError as error:
+        # An interval of a million years, say.
+        raise WarehouseError(f"a value cannot be shown ({error}); cast its column to VARCHAR") from None
     print_table(columns, rows)
-
-
-def print_table(columns: list[str], rows: Sequence[tuple[object, ...]], title: str | None = None) -> None:
-    table = Table(title=title, title_justify="left")
-    for index, column in enumerate(columns):
-        numbers = all(isinstance(row[index], int | float) or row[index] is None for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row))
-    # A pipe has no width: nothing may be cut there.
-    Console(width=None if console.is_terminal else max(200, 24 * len(columns))).print(table)
 
 
 @app.command()
@@ -212,7 +221,7 @@ def report(
     settings = read_settings()
     days = [day.date() if day else None for day in (start, finish)]
     page, _ = write_report(settings.published_path, settings.reports_dir, *days)
-    console.print(f"{page}, {page.stat().st_size / 1000:.0f} kB", highlight=False, soft_wrap=True)
+    say(f"{page}, {page.stat().st_size / 1000:.0f} kB")
 
 
 @app.command()
@@ -220,41 +229,49 @@ def check() -> None:
     """Say whether the configuration is whole, the tenant answers and the warehouse opens."""
     from cdr_assets.alotech import AlotechError
     from cdr_assets.resources import Alotech
-    from cdr_assets.warehouse import Warehouse, WarehouseError
+    from cdr_assets.warehouse import Warehouse, WarehouseError, check_source
 
     def configuration() -> str:
         settings = read_settings()
-        settings.token  # noqa: B018  Read for its error alone.
+        settings.require_tenant()
         return f"{settings.base_url}, {settings.alotech_timezone}, from {settings.cdr_start:%Y-%m-%d %H:%M}"
 
     def tenant() -> str:
-        with Alotech(read_settings()).client() as client:
+        settings = read_settings()
+        settings.require_tenant()
+        with Alotech(settings).client() as client:
             client.ping()
         return "answers, and accepts the token"
 
     def warehouse() -> str:
-        path = read_settings().warehouse_path
-        with Warehouse(path, log=console.print, patience_seconds=0).connect("cdr check"):
-            return f"{path} opens"
+        settings = read_settings()
+        path = settings.warehouse_path
+        with Warehouse(path, log=say, patience_seconds=0).connect("cdr check") as connection:
+            if not (settings.alotech_tenant or settings.alotech_base_url):
+                return f"{path} opens"
+            holds = check_source(connection, settings.source, path)
+        return f"{path} opens, and holds {f'the calls of {holds}' if holds else 'no calls yet'}"
 
-    whole = True
+    told = set[str]()
     for name, look in (("configuration", configuration), ("tenant", tenant), ("warehouse", warehouse)):
         try:
-            console.print(f"[green]ok[/]    {name}: {look()}", highlight=False, soft_wrap=True)
+            say(f"    {name}: {look()}", "ok", "green")
         except (SettingsError, AlotechError, WarehouseError) as error:
-            whole = False
-            console.print("[red]wrong[/]", f"{name}:", str(error), highlight=False, soft_wrap=True, markup=True)
-    if not whole:
+            # What is wrong with a setting keeps all three from going on, and is told once.
+            reason = "not looked at, for the same reason" if str(error) in told else str(error)
+            say(f" {name}: {reason}", "wrong", "red")
+            told.add(str(error))
+    if told:
         raise typer.Exit(1)
 
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     seed: Annotated[int, typer.Option(help="Of the generated call centre.")] = 1,
-    calls_per_hour: Annotated[int, typer.Option(help="Mean of an open hour.")] = 120,
+    calls_per_hour: Annotated[int, typer.Option(min=0, help="Mean of an open hour.")] = 120,
     records: Annotated[Path | None, typer.Option(help="Serve these: .jsonl or .jsonl.gz, the vendor's shape.")] = None,
-    latency_ms: Annotated[int, typer.Option(help="Wait so long before each answer.")] = 0,
+    latency_ms: Annotated[int, typer.Option(min=0, help="Wait so long before each answer.")] = 0,
     fault: Annotated[list[str] | None, typer.Option(help="Misbehave: a name of the docs' table of faults.")] = None,
 ) -> None:
     """Serve a local AloTech: a generated call centre, or records from a file."""
@@ -266,7 +283,7 @@ def sandbox(
         try:
             fault_of(name)
         except ValueError as error:
-            raise typer.BadParameter(str(error), param_hint="--fault") from None
+            raise typer.BadParameter(readable(str(error)), param_hint="--fault") from None
     try:
         source = (
             RecordsFile(records)
@@ -274,12 +291,19 @@ def sandbox(
             else GeneratedCentre(seed=seed, calls_per_hour=calls_per_hour, time_zone=zone)
         )
     except (OSError, ValueError) as error:
-        raise typer.BadParameter(str(error), param_hint="--records") from None
-    server = Sandbox(
-        source, token=_SANDBOX_TOKEN, port=port, latency_ms=latency_ms, fault=fault or None, time_zone=zone
-    )
-    print(f"AloTech sandbox at {server.base_url} (token: {_SANDBOX_TOKEN}); stop with Ctrl-C", flush=True)
-    server.serve_forever()
+        raise typer.BadParameter(readable(str(error)), param_hint="--records") from None
+    try:
+        server = Sandbox(
+            source, token=_SANDBOX_TOKEN, port=port, latency_ms=latency_ms, fault=fault or None, time_zone=zone
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"port {port} cannot be used ({error.strerror}); end the program that has it, "
+            "or choose another with --port (0 takes a free one)"
+        ) from None
+    say(f"AloTech sandbox at {server.base_url} (token: {_SANDBOX_TOKEN}); stop with Ctrl-C")
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
 
 
 @app.command(hidden=True)
@@ -291,7 +315,7 @@ def demo() -> None:
 
 
 @app.command(hidden=True)
-def dev(port: int = 3000) -> None:
+def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
     """What `make dev` runs."""
     from cdr_assets.demo import run_dev
 

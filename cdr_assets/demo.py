@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from cdr_assets.cli import console, print_table, run_backfill
+from cdr_assets.cli import run_backfill
+from cdr_assets.console import print_table, say
 from cdr_assets.settings import ROOT, Settings, SettingsError, read_settings
 from cdr_assets.terminal import open_instance
 
@@ -72,7 +73,7 @@ def run_dev(port: int) -> None:
         settings.token  # noqa: B018  A missing token is told now, not by every run.
         _dagster_dev(settings, port)
     else:
-        console.print("No ALOTECH_TENANT is set: this runs against the sandbox, a made-up call centre.")
+        say("No ALOTECH_TENANT is set: this runs against the sandbox, a made-up call centre.")
         with _sandbox():
             _dagster_dev(read_settings(), port)
 
@@ -100,14 +101,14 @@ def _dagster_dev(settings: Settings, port: int) -> None:
     with open_instance(settings):
         pass
     command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
+    # In this process's folder, where its parts find the same .env.
     process = subprocess.Popen(
         [*command, "--workspace", str(ROOT / "workspace.yaml")],
-        cwd=ROOT,
         # Started in a script's background, this process ignores SIGINT and so would Dagster, and SIGTERM with it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
-        console.print(f"Dagster at http://127.0.0.1:{port}", highlight=False)
+        say(f"Dagster at http://127.0.0.1:{port}")
         process.wait()
     except KeyboardInterrupt:
         # Ctrl-C has reached Dagster too; a second signal would break off its tidying up.
@@ -121,7 +122,7 @@ def _dagster_dev(settings: Settings, port: int) -> None:
 def _sandbox() -> Iterator[None]:
     """A sandbox in a process of its own, which the environment points at while the block runs."""
     command = [sys.executable, "-m", "cdr_assets.cli", "sandbox", "--port", "0"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         told = process.stdout.readline().split()
@@ -154,12 +155,12 @@ def _show(settings: Settings, start: dt.datetime, finish: dt.datetime, hours: in
             "SELECT count(*) FROM cdr.calls WHERE calldate >= $start AND calldate < $finish", days
         ).fetchone()
     calls = counted[0] if counted else 0
-    console.print(
+    say(
         f"{calls:,} calls of {hours} hours in {seconds:.1f} s: {calls / seconds:,.0f} calls a second, "
-        "from the API to the published copy.\n"
-        "Next: [bold]make dev[/] opens the Dagster UI on http://127.0.0.1:3000 with these runs; "
-        '[bold].venv/bin/cdr query "SELECT * FROM marts.queue_hourly LIMIT 20"[/] asks the published copy '
-        f"({settings.published_path}); [bold].venv/bin/cdr report[/] draws it.",
-        highlight=False,
-        soft_wrap=True,
+        "from the API to the published copy."
+    )
+    say(
+        "Next: `make dev` opens the Dagster UI on http://127.0.0.1:3000 with these runs; "
+        '`.venv/bin/cdr query "SELECT * FROM marts.queue_hourly LIMIT 20"` asks the published copy '
+        f"({settings.published_path}); `.venv/bin/cdr report` draws it."
     )

@@ -5,6 +5,8 @@ creates a file. A wrong value raises `SettingsError`, whose text is one line for
 """
 
 import datetime as dt
+import os
+import re
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ROOT = Path(__file__).resolve().parents[1]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# DuckDB takes what follows a ? for options; SQLite's addresses, in which Dagster keeps its own, decode %20 as well.
+# What no path should hold, a line break or half a character, fails in either.
+_MISREAD = re.compile("[?\x00-\x1f\x7f\ud800-\udfff]")
+_MISREAD_BY_DAGSTER = re.compile(f"{_MISREAD.pattern}|%[0-9A-Fa-f]{{2}}")
 
 
 class SettingsError(Exception):
@@ -51,11 +60,9 @@ LocalHour = Annotated[dt.datetime, BeforeValidator(_local_hour)]
 
 
 class Settings(BaseSettings):
-    """One attribute per public variable, the name in lower case; relative paths start at the project's root."""
+    """One attribute per public variable, the name in lower case. `read_settings` reads `.env` as well."""
 
-    model_config = SettingsConfigDict(
-        env_file=ROOT / ".env", env_file_encoding="utf-8", env_ignore_empty=True, extra="ignore"
-    )
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
 
     alotech_tenant: str | None = None
     alotech_base_url: str | None = None
@@ -72,6 +79,13 @@ class Settings(BaseSettings):
     cdr_raw_pages_days: int | None = Field(default=None, ge=1)
     cdr_callers: Callers = Callers.PSEUDONYM
     cdr_secret_key: SecretStr | None = Field(default=None, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cut_blanks(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # A file saved on Windows leaves a CR behind each value, a pasted token a blank: AloTech would refuse the token.
+        cut = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in cut.items() if value != ""}
 
     @field_validator("alotech_timezone")
     @classmethod
@@ -90,6 +104,7 @@ class Settings(BaseSettings):
         url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("not a web address; write https://…/api/")
+        _ = url.port  # Read for its error alone.
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
             # The token is in every URL: in clear text it would be anybody's.
             raise ValueError("plain http would show the token to the network; write https://")
@@ -101,13 +116,6 @@ class Settings(BaseSettings):
         if value is not None and not value.replace("-", "").isalnum():
             raise ValueError(f"{value!r} is not a tenant; for https://acme.alo-tech.com write acme")
         return value
-
-    @model_validator(mode="after")
-    def _from_the_root(self) -> "Settings":
-        self.cdr_data_dir = ROOT / self.cdr_data_dir.expanduser()
-        self.cdr_warehouse = ROOT / (self.cdr_warehouse or self.cdr_data_dir / "warehouse" / "cdr.duckdb")
-        self.cdr_published = ROOT / (self.cdr_published or self.cdr_data_dir / "published" / "cdr.duckdb")
-        return self
 
     @cached_property
     def zone(self) -> ZoneInfo:
@@ -124,11 +132,18 @@ class Settings(BaseSettings):
 
     @property
     def source(self) -> str:
-        """Whose calls these are: the tenant's host, also behind a proxy that has an address of its own."""
+        """Whose calls these are: the tenant's endpoint, also behind a proxy that has an address of its own.
+
+        Host, port and path: behind one proxy, each path or port may be another tenant's. What every address has by
+        default is left out, the scheme and its port.
+        """
         if self.alotech_tenant:
-            return f"{self.alotech_tenant}.alo-tech.com"
-        host = urlsplit(self.base_url).hostname or ""
-        return "127.0.0.1" if host in _LOOPBACK else host
+            return f"{self.alotech_tenant.lower()}.alo-tech.com/api"
+        url = urlsplit(self.base_url)
+        host = url.hostname or ""
+        host = "127.0.0.1" if host in _LOOPBACK else f"[{host}]" if ":" in host else host
+        port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
+        return f"{host}{port}/{url.path.strip('/')}"
 
     @property
     def token(self) -> str:
@@ -137,25 +152,63 @@ class Settings(BaseSettings):
             raise SettingsError("ALOTECH_APP_TOKEN is not set: write the application token in .env")
         return self.alotech_app_token.get_secret_value()
 
+    def require_tenant(self) -> None:
+        """Raises SettingsError naming what is missing to ask AloTech for anything."""
+        missing = []
+        for needed in ("base_url", "token"):
+            try:
+                getattr(self, needed)
+            except SettingsError as error:
+                missing.append(str(error))
+        if missing:
+            raise SettingsError("; ".join(missing))
+
     @property
     def warehouse_path(self) -> Path:
-        assert self.cdr_warehouse is not None
-        return self.cdr_warehouse
+        return self.cdr_warehouse or self.cdr_data_dir / "warehouse" / "cdr.duckdb"
 
     @property
     def published_path(self) -> Path:
-        assert self.cdr_published is not None
-        return self.cdr_published
+        return self.cdr_published or self.cdr_data_dir / "published" / "cdr.duckdb"
 
     @property
     def reports_dir(self) -> Path:
         return self.cdr_data_dir / "reports"
 
 
+def find_dot_env() -> Path | None:
+    """The nearest `.env` in the working directory or above it, or else the project's own; None if there is none.
+
+    One that names none of our variables is another program's. Raises SettingsError if it cannot be read as UTF-8.
+    """
+    here = Path.cwd()
+    for file in (folder / ".env" for folder in (here, *here.parents, ROOT)):
+        if os.path.isfile(file):  # noqa: PTH113  Path.is_file raises for a folder above that is closed to this user.
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                raise SettingsError(f"cannot read {file}: {error.strerror}; let this user read it") from None
+            # A NUL stands beside each letter in UTF-16.
+            if re.search(rb"(?:ALOTECH|CDR)_[A-Z]", content.replace(b"\0", b"")):
+                try:
+                    content.decode("utf-8")
+                except ValueError:
+                    content = b"\0"
+                if b"\0" in content:
+                    raise SettingsError(f"{file} is not in UTF-8, so that it cannot be read; save it as UTF-8")
+                return file
+    return None
+
+
 def read_settings() -> Settings:
-    """The settings of this process. Raises SettingsError naming every wrong variable."""
+    """The settings of this process. Raises SettingsError naming every wrong variable.
+
+    Relative folders start where `.env` lies, wherever `cdr` is called below it; without one, in the working directory.
+    """
+    file = find_dot_env()
     try:
-        settings = Settings()
+        # Editors on Windows put a byte order mark first, which would belong to the first name.
+        settings = Settings(_env_file=file, _env_file_encoding="utf-8-sig")  # type: ignore[call-arg]
     except ValidationError as error:
         wrong = []
         for problem in error.errors():
@@ -165,4 +218,18 @@ def read_settings() -> Settings:
         raise SettingsError("; ".join(wrong)) from None
     if settings.cdr_start > dt.datetime.now(settings.zone).replace(tzinfo=None):
         raise SettingsError(f"CDR_START: {settings.cdr_start:%Y-%m-%d %H:%M} lies in the future; write a past date")
+    folder = file.parent if file else Path.cwd()
+    settings.cdr_data_dir = _path("CDR_DATA_DIR", folder, settings.cdr_data_dir, _MISREAD_BY_DAGSTER)
+    if settings.cdr_warehouse:
+        settings.cdr_warehouse = _path("CDR_WAREHOUSE", folder, settings.cdr_warehouse, _MISREAD)
+    if settings.cdr_published:
+        settings.cdr_published = _path("CDR_PUBLISHED", folder, settings.cdr_published, _MISREAD)
     return settings
+
+
+def _path(variable: str, folder: Path, path: Path, misread: re.Pattern[str]) -> Path:
+    # Path.expanduser raises for a user that there is not.
+    whole = folder / os.path.expanduser(path)  # noqa: PTH111
+    if found := misread.search(str(whole)):
+        raise SettingsError(f"{variable}: databases misread {found[0]!r} in {whole}; write a path without it")
+    return whole

@@ -38,7 +38,9 @@ def use_dagster_home(settings: Settings) -> Path:
 
     Raises SettingsError where the folder cannot be written.
     """
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(settings.cdr_data_dir / "dagster")))
+    # Dagster takes no relative one.
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.cdr_data_dir / "dagster").absolute()
+    os.environ["DAGSTER_HOME"] = str(home)
     configuration = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
     target = home / "dagster.yaml"
     try:

@@ -33,7 +33,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("ALOTECH_", "CDR_")) and name != "CDR_REAL_CALLS":
             monkeypatch.delenv(name)
-    monkeypatch.setitem(Settings.model_config, "env_file", None)
+    monkeypatch.setattr("cdr_assets.settings.find_dot_env", lambda: None)
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
 
 

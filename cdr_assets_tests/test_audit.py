@@ -100,8 +100,8 @@ def test_an_hour_that_was_never_loaded_is_not_excused(loaded: Pipeline, calls: L
 
 
 def test_another_tenants_warehouse_or_none_is_told(loaded: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(loaded.settings), "source", "acme.alo-tech.com")
-    with pytest.raises(WarehouseError, match=r"holds the calls of 127\.0\.0\.1, not of acme\.alo-tech\.com"):
+    monkeypatch.setattr(type(loaded.settings), "source", "acme.alo-tech.com/api")
+    with pytest.raises(WarehouseError, match=r"calls of 127\.0\.0\.1:\d+/api, not of acme\.alo-tech\.com/api"):
         compared(loaded)
     loaded.settings.warehouse_path.unlink()
     with pytest.raises(WarehouseError, match=r"there is no .* yet; run `cdr backfill`"):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cdr_assets.demo import apart_from
-from cdr_assets.settings import Settings, read_settings
+from cdr_assets.settings import read_settings
 
 
 def test_the_demo_writes_nowhere_near_a_tenant_configured_in_dot_env(
@@ -15,7 +15,7 @@ def test_the_demo_writes_nowhere_near_a_tenant_configured_in_dot_env(
     dot_env.write_text(
         f"ALOTECH_TENANT=acme\nCDR_WAREHOUSE={tmp_path}/real/cdr.duckdb\nCDR_PUBLISHED={tmp_path}/shown/cdr.duckdb\n"
     )
-    monkeypatch.setitem(Settings.model_config, "env_file", dot_env)
+    monkeypatch.setattr("cdr_assets.settings.find_dot_env", lambda: dot_env)
     tenant = read_settings()
     assert tenant.warehouse_path == tmp_path / "real" / "cdr.duckdb"
     for name, value in apart_from(tenant).items():

@@ -39,7 +39,12 @@ class AlotechError(Exception):
     def __str__(self) -> str:
         where = f"{self.where}: " if self.where else ""
         tries = f" ({self.attempts} tries)" if self.attempts > 1 else ""
-        return " ".join(f"{where}{self.met}{tries}; {self.advice}".split())
+        return _readable(" ".join(f"{where}{self.met}{tries}; {self.advice}".split()))
+
+
+def _readable(text: str) -> str:
+    """What a terminal would obey, shown as an escape: a server's words end in logs that others print as they are."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class ConfigurationError(AlotechError):

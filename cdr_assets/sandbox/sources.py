@@ -5,6 +5,7 @@ Made-up calls are in `centre`.
 
 import gzip
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -110,6 +111,8 @@ class RecordsFile(_SortedCalls):
                 data = gzip.decompress(data)
             except EOFError:
                 raise ValueError(f"{path}: the file ends in the middle of its gzip stream") from None
+            except zlib.error as error:
+                raise ValueError(f"{path}: its gzip stream is damaged: {error}") from None
         calls = []
         for number, line in enumerate(data.splitlines(), start=1):
             if line.strip():

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import duckdb
 from filelock import FileLock, Timeout
@@ -243,10 +244,14 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
 
 
 def check_source(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> str | None:
-    """Whose calls the warehouse holds; None if it never held any. Raises WarehouseError if it is another tenant."""
+    """Whose calls the warehouse holds; None if it never held any. Raises WarehouseError if it is another tenant.
+
+    `source` is an endpoint, host, port and path. Warehouses from before noted the host alone, which no endpoint is:
+    they open for any endpoint of that host, and `claim` notes the one that loads next.
+    """
     row = connection.execute("SELECT source FROM raw.warehouse").fetchone()
     known: str | None = row[0] if row else None
-    if known not in (None, source):
+    if known is not None and known != source and known.lower() != urlsplit(f"//{source}").hostname:
         raise WarehouseError(f"{path} holds the calls of {known}, not of {source}; set CDR_DATA_DIR to another folder")
     return known
 
@@ -256,7 +261,7 @@ def claim(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> Non
 
     Raises WarehouseError if it holds the calls of another.
     """
-    if check_source(connection, source, path) is None:
+    if check_source(connection, source, path) != source:
         connection.execute("UPDATE raw.warehouse SET source = ?", [source])
 
 

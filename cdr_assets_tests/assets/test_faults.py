@@ -392,14 +392,14 @@ def test_a_run_lands_every_hour_but_the_one_whose_chain_has_no_end(
     ]
     source = ListedCalls(call for hour in hours for call in earlier_calls_of(hour))
     with Sandbox(source, token=TOKEN) as sandbox:
-        pipeline = make_pipeline(sandbox.base_url)
+        pipeline = make_pipeline(sandbox.base_url, alotech_tenant="acme")
         assert pipeline.run(HOUR, 4).success
     before = reload({}, source.records, hours, ZONE)
 
     records = [call for hour in hours for call in calls_of(hour)[:-1]]
     with Sandbox(ListedCalls(records), token=TOKEN, fault=faults, page_size=12) as sandbox:
-        # The same warehouse at another port, as the vendor's address would be the same.
-        pipeline = make_pipeline(sandbox.base_url)
+        # The same warehouse at another port: the tenant is the same.
+        pipeline = make_pipeline(sandbox.base_url, alotech_tenant="acme")
         result = pipeline.run(HOUR, 4)
     assert not result.success
     line = OUTCOMES["same-cursor"].line

@@ -15,9 +15,9 @@ import polars  # noqa: F401
 import pyarrow  # noqa: F401
 
 import cdr_assets.definitions
-import cdr_assets.terminal  # noqa: F401
+import cdr_assets.settings
+import cdr_assets.terminal
 from cdr_assets.cli import main
-from cdr_assets.settings import Settings
 
 
 def cdr(args: Sequence[str], environment: Mapping[str, str], output: Path, file_size: int | None) -> None:
@@ -34,7 +34,7 @@ def cdr(args: Sequence[str], environment: Mapping[str, str], output: Path, file_
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     os.environ.clear()
     os.environ.update(environment)
-    Settings.model_config["env_file"] = None
+    cdr_assets.settings.find_dot_env = lambda: None
     sys.argv = ["cdr", *args]
     main()
 

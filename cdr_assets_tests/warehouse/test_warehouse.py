@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from cdr_assets.schema import TABLES
-from cdr_assets.warehouse import Warehouse, WarehouseError, claim, open_published
+from cdr_assets.warehouse import Warehouse, WarehouseError, check_source, claim, open_published
 from cdr_assets.warehouse import warehouse as module
 from cdr_assets.warehouse.warehouse import transaction
 
@@ -165,6 +165,18 @@ def test_a_warehouse_holds_the_calls_of_one_tenant(path: Path) -> None:
             WarehouseError, match=r"calls of acme\.alo-tech\.com, not of 127\.0\.0\.1; set CDR_DATA_DIR"
         ):
             claim(connection, "127.0.0.1", path)
+
+
+def test_a_warehouse_that_notes_a_host_opens_for_its_endpoints_until_one_has_loaded(path: Path) -> None:
+    with Warehouse(path).connect("test") as connection:
+        connection.execute("UPDATE raw.warehouse SET source = '127.0.0.1'")
+        with pytest.raises(WarehouseError, match=r"holds the calls of 127\.0\.0\.1, not of acme\.alo-tech\.com/api"):
+            claim(connection, "acme.alo-tech.com/api", path)
+        assert check_source(connection, "127.0.0.1:8000/api", path) == "127.0.0.1"
+        claim(connection, "127.0.0.1:8000/api", path)
+        for other in ("127.0.0.1:8001/api", "127.0.0.1:8000/b/api"):
+            with pytest.raises(WarehouseError, match=r"holds the calls of 127\.0\.0\.1:8000/api, not of "):
+                claim(connection, other, path)
 
 
 def test_what_a_killed_run_spilled_is_cleared_away(path: Path) -> None:
