@@ -5,5 +5,15 @@ from cdr_assets.transforms.comparison import DIFFERENCES, differences
 from cdr_assets.transforms.drift import unknown_fields
 from cdr_assets.transforms.pages import Tables, read_pages
 from cdr_assets.transforms.records import PageError
+from cdr_assets.transforms.rejected import rejected_told
 
-__all__ = ["DIFFERENCES", "PageError", "Tables", "compress", "differences", "read_pages", "unknown_fields"]
+__all__ = [
+    "DIFFERENCES",
+    "PageError",
+    "Tables",
+    "compress",
+    "differences",
+    "read_pages",
+    "rejected_told",
+    "unknown_fields",
+]
