@@ -1,21 +1,23 @@
 """The audit: hours read again from the API and compared with the warehouse. Writes nothing.
 
 A difference is excused while a scheduled reading is still to bring it in: an hour's look-backs end three days after it,
-the sweep of survey answers thirty. What differs after that, or in an hour that was never loaded, is due.
+the sweep of survey answers thirty. What differs after that, or in an hour that was never loaded, is due. A record that
+cannot become a call is lost, in the warehouse as here: it is told, and nothing is equal about it.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import polars as pl
 
-from cdr_assets.alotech import Filters
+from cdr_assets.alotech import AlotechClient, Filters, Window
 from cdr_assets.fetching import Fetch, fetch_all, fetch_of, pages_frame
-from cdr_assets.partitions import Hour
+from cdr_assets.partitions import HOUR, Hour
 from cdr_assets.resources import Alotech
-from cdr_assets.transforms import DIFFERENCES, differences, read_hours
+from cdr_assets.schema import REJECTED_RECORDS
+from cdr_assets.transforms import DIFFERENCES, Tables, differences, read_hours
 from cdr_assets.warehouse import Warehouse, check_source, hours_never_loaded, stored_calls
 
 # When the readings of an hour are over: a day after the last tick that could read it.
@@ -30,13 +32,17 @@ class Audit:
     """What an audit found.
 
     `hours` and `calls` were compared; `differences` has partition_hour, key, finding, fields (see `transforms`) and
-    is_due; `failed` says of other hours why they were not compared.
+    is_due; `rejected` are the records that the API lists and no call can be made of (rows of cdr.rejected_records);
+    `failed` says of other hours why they were not compared. `held_later` are calls that a later hour holds and does
+    not list any more, by key with that hour: reading the earlier one alone does not move them.
     """
 
     hours: int
     calls: int
     differences: pl.DataFrame
+    rejected: pl.DataFrame
     failed: dict[Fetch, str]
+    held_later: dict[str, dt.datetime]
 
     @property
     def due(self) -> pl.DataFrame:
@@ -47,6 +53,7 @@ class Audit:
         counts = dict(self.differences.group_by("finding").len().iter_rows())
         equal = self.calls - counts.get("late change", 0) - counts.get("missing", 0)
         told = [f"{counts.get(finding, 0):,} {finding}" for finding in _FINDINGS]
+        told += [f"{self.rejected.height:,} rejected"] if self.rejected.height else []
         return f"{self.calls:,} calls in {self.hours:,} h: {equal:,} equal, {', '.join(told)}"
 
 
@@ -58,20 +65,59 @@ def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt
     with warehouse.connect("cdr audit", read_only=True) as connection:
         check_source(connection, alotech.settings.source, warehouse.path)
         unloaded = hours_never_loaded(connection, [hour.start for hour in hours])
-    filters, failed, calls = Filters(), dict[Fetch, str](), 0
-    found = [pl.DataFrame(schema=DIFFERENCES)]
-    asked = {fetch: partial(fetch, filters=filters, sorting="asc") for fetch in map(fetch_of, hours)}
+    reading = _Reading(alotech, warehouse)
     with alotech.client() as client:
-        for fetched in fetch_all(client, asked, failed.__setitem__, at_once=alotech.settings.alotech_max_concurrency):
-            listed, unread = read_hours(pages_frame(fetched, filters.arrays()), alotech.settings.alotech_timezone)
+        reading.compare(client, map(fetch_of, hours))
+        reading.look_in_later_hours(client)
+    found = _judged(pl.concat(reading.found), hours, unloaded, now)
+    rejected = pl.concat(reading.rejected)
+    return Audit(reading.hours, reading.calls, found, rejected, reading.failed, reading.held_later)
+
+
+class _Reading:
+    """What the API lists now, hour by hour, beside what is stored."""
+
+    def __init__(self, alotech: Alotech, warehouse: Warehouse) -> None:
+        self._settings, self._warehouse = alotech.settings, warehouse
+        self.hours = self.calls = 0
+        self.found = [pl.DataFrame(schema=DIFFERENCES)]
+        self.rejected = [REJECTED_RECORDS.polars_schema.to_frame()]
+        self.failed: dict[Fetch, str] = {}
+        self.held_later: dict[str, dt.datetime] = {}
+
+    def compare(self, client: AlotechClient, fetches: Iterable[Fetch]) -> None:
+        for hours, listed in self._read(client, fetches):
+            with self._warehouse.connect("cdr audit", read_only=True) as connection:
+                stored = stored_calls(connection, hours, listed.calls["key"])
+            self.found.append(differences(stored, listed))
+            self.rejected.append(listed.rejected_records)
+            self.hours += len(hours)
+            self.calls += listed.calls["key"].n_unique()
+            places = listed.calls.group_by("key").agg(listed_in=pl.col("partition_hour").max())
+            held = stored["calls"].filter(pl.col("vanished_at").is_null()).join(places, on="key")
+            later = held.filter(pl.col("partition_hour") > pl.col("listed_in"))
+            self.held_later |= dict(later.select("key", "partition_hour").iter_rows())
+
+    def look_in_later_hours(self, client: AlotechClient) -> None:
+        """A key that two hours list is the later one's call: listed in the earlier one too, it differs in nothing."""
+        later = [Fetch(hour, window=Window(hour, hour + HOUR)) for hour in sorted(set(self.held_later.values()))]
+        for _, listed in self._read(client, later):
+            places = listed.calls.select("key", later="partition_hour").unique().rows()
+            twice = {key: self.held_later.pop(key) for key, hour in places if self.held_later.get(key) == hour}
+            self.calls -= len(twice)
+            later_of = pl.col("key").replace_strict(twice, default=None, return_dtype=pl.Datetime("us"))
+            is_of_later = (pl.col("partition_hour") < later_of).fill_null(False)
+            self.found = [found.filter(~is_of_later) for found in self.found]
+
+    def _read(self, client: AlotechClient, fetches: Iterable[Fetch]) -> Iterator[tuple[list[dt.datetime], Tables]]:
+        filters = Filters()
+        asked = {fetch: partial(fetch, filters=filters, sorting="asc") for fetch in fetches}
+        at_once = self._settings.alotech_max_concurrency
+        for fetched in fetch_all(client, asked, self.failed.__setitem__, at_once=at_once):
+            listed, unread = read_hours(pages_frame(fetched, filters.arrays()), self._settings.alotech_timezone)
             hour_of = {fetch: fetch.partition_hour for fetch in fetched if fetch.partition_hour}
-            failed |= {fetch: unread[hour] for fetch, hour in hour_of.items() if hour in unread}
-            with warehouse.connect("cdr audit", read_only=True) as connection:
-                read = [hour for hour in hour_of.values() if hour not in unread]
-                stored = stored_calls(connection, read, listed.calls["key"])
-            found.append(differences(stored, listed))
-            calls += listed.calls.height
-    return Audit(len(asked) - len(failed), calls, _judged(pl.concat(found), hours, unloaded, now), failed)
+            self.failed |= {fetch: unread[hour] for fetch, hour in hour_of.items() if hour in unread}
+            yield [hour for hour in hour_of.values() if hour not in unread], listed
 
 
 def _judged(found: pl.DataFrame, hours: Sequence[Hour], unloaded: set[dt.datetime], now: dt.datetime) -> pl.DataFrame:

@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Call detail records of AloTech, in a warehouse people trust.",
 )
 _DIFFERENCES_SHOWN = 20
+_WARNINGS_SHOWN = 20
 
 # Of the sandbox, hence no secret.
 _SANDBOX_TOKEN = "sandbox-token"
@@ -77,12 +78,14 @@ def backfill(start: _Hour, finish: _Hour) -> None:
     """Fetch and load the hours from START to before FINISH, and publish them."""
     if finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
-    hours, seconds = run_backfill(read_settings(), start, finish)
-    say(f"{hours} hours published in {seconds:.0f} s")
+    run_backfill(read_settings(), start, finish)
 
 
 def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) -> tuple[int, float]:
-    """A backfill with a progress bar; returns hours and seconds. Exits with 1 if any hour failed."""
+    """A backfill with a progress bar, its warnings and what it did; returns hours and seconds.
+
+    Exits with 1 if any hour failed.
+    """
     from cdr_assets.terminal import backfill
 
     # A missing variable is told now, not by a failed run.
@@ -106,8 +109,14 @@ def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) ->
             progress=lambda hours: bar.advance(task, hours),
             warn=complain,
         )
+    seconds = time.monotonic() - began
+    for warning in done.warnings[:_WARNINGS_SHOWN]:
+        complain(f"cdr: warning: {warning}")
+    if len(done.warnings) > _WARNINGS_SHOWN:
+        complain(f"cdr: {len(done.warnings) - _WARNINGS_SHOWN} more warnings; see the runs in the Dagster UI")
+    say(f"{done.hours} hours published in {seconds:.0f} s: {done}")
     _tell(done.problems)
-    return done.hours, time.monotonic() - began
+    return done.hours, seconds
 
 
 @app.command()
@@ -137,6 +146,7 @@ def audit(start: _Hour, finish: _Hour) -> None:
     from cdr_assets.audit import audit
     from cdr_assets.resources import Alotech
     from cdr_assets.terminal import ended_hours
+    from cdr_assets.transforms import rejected_told
     from cdr_assets.warehouse import Warehouse
 
     if finish <= start:
@@ -156,11 +166,13 @@ def audit(start: _Hour, finish: _Hour) -> None:
     say(str(found))
     problems = [f"{fetch} was not compared: {reason}" for fetch, reason in found.failed.items()]
     if found.due.height:
-        days = sorted({hour.date() for hour in found.due["partition_hour"]})
+        days = sorted({hour.date() for hour in (*found.due["partition_hour"], *found.held_later.values())})
         problems.append(
             f"calls that differ and should be equal by now: {found.due.height}; "
             f"`cdr backfill {days[0]} {days[-1] + dt.timedelta(days=1)}` brings them in"
         )
+    if found.rejected.height:
+        problems.append(rejected_told(found.rejected))
     _tell(problems)
 
 

@@ -27,10 +27,22 @@ class BackfillError(Exception):
 
 @dataclass(frozen=True)
 class Backfilled:
-    """What a backfill did: hours published, and why some were not."""
+    """What a backfill did: hours published, and why some were not; what the copy holds of its runs' loads; and what
+    their checks warned of, each in a line."""
 
     hours: int
+    calls: int
+    new: int
+    changed: int
+    rejected: int
+    warnings: Sequence[str]
     problems: Sequence[str]
+
+    def __str__(self) -> str:
+        warnings = f"{len(self.warnings)} warning{'' if len(self.warnings) == 1 else 's'}"
+        return (
+            f"{self.calls:,} calls, {self.new:,} new, {self.changed:,} changed, {self.rejected:,} rejected, {warnings}"
+        )
 
 
 def use_dagster_home(settings: Settings) -> Path:
@@ -75,9 +87,10 @@ def backfill(
     from dagster import DagsterEventType, EventLogEntry
     from dagster._core.utils import make_new_run_id
 
-    from cdr_assets.assets.keys import STAGE_ENDS
+    from cdr_assets.assets.keys import PUBLISHED_KEY, STAGE_ENDS
     from cdr_assets.definitions import build_defs
     from cdr_assets.partitions import consecutive, range_tags
+    from cdr_assets.warehouse import listed_by, open_published
 
     hours = ended_hours(settings, start, finish, dt.datetime.now(dt.UTC))
     begin(len(hours))
@@ -92,13 +105,21 @@ def backfill(
                 progress(1 / len(STAGE_ENDS))
             if event.asset_key == STAGE_ENDS[-1]:
                 published.add(event.partition)
+        if event is not None and event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.asset_check_evaluation_data
+            # How fresh the copy is says nothing of hours that may be a year old; the schedule warns of that.
+            if not check.passed and check.asset_key != PUBLISHED_KEY:
+                warnings.append(f"{check.check_name}: {' '.join((check.description or 'see its run').split())}")
 
     problems: list[str] = []
+    warnings: list[str] = []
+    run_ids: list[str] = []
     with open_instance(settings) as instance:
         job = build_defs(settings).resolve_job_def("hourly")
         for group in consecutive(hours):
             before = len(published)
             run_id = make_new_run_id()
+            run_ids.append(run_id)
             instance.add_event_listener(run_id, watch)
             problem = _run(job, instance, run_id=run_id, tags=range_tags(group))
             if problem:
@@ -106,7 +127,11 @@ def backfill(
                 if len(published) == before:
                     # Nothing came of the whole run: the same would come of the next.
                     break
-    return Backfilled(hours=len(published), problems=problems)
+    figures = (0, 0, 0, 0)
+    if published:
+        with open_published(settings.published_path) as connection:
+            figures = listed_by(connection, run_ids)
+    return Backfilled(len(published), *figures, warnings=warnings, problems=problems)
 
 
 def refresh(settings: Settings, name: str, key: str) -> list[tuple[str, dt.datetime, bool]]:

@@ -73,6 +73,42 @@ def test_what_is_missing_unknown_or_moved_is_found(loaded: Pipeline, calls: List
     assert set(found.differences["fields"][1]) >= {"partition_hour", "calldate"}
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0)])
+def test_a_key_that_two_hours_list_is_one_call_and_no_difference(
+    pipeline: Pipeline, calls: ListedCalls, order: tuple[int, ...]
+) -> None:
+    calls.add(record("twice", HOUR + dt.timedelta(minutes=10)))
+    calls.add(record("twice", HOUR + NEXT + dt.timedelta(minutes=10), agent="x@y", agentid="A2"))
+    for which in order:
+        assert pipeline.run(HOUR + which * NEXT, selection=UP_TO_THE_CALLS).success
+    assert pipeline.ask("SELECT partition_hour, agent FROM cdr.calls") == [(HOUR + NEXT, "x@y")]
+    told = [compared(pipeline, hours) for hours in (1, 2)]
+    assert [found.differences.height for found in told] == [0, 0]
+    assert str(told[1]) == "1 calls in 2 h: 1 equal, 0 late change, 0 missing, 0 unknown"
+    # Where the later hour lists it no more, the call is the earlier one's.
+    calls.remove("twice")
+    calls.add(record("twice", HOUR + dt.timedelta(minutes=10)))
+    found = compared(pipeline)
+    assert found.due["key"].to_list() == ["twice"]
+    assert found.held_later == {"twice": HOUR + NEXT}
+    assert pipeline.run(HOUR, 2, selection=UP_TO_THE_CALLS).success
+    assert compared(pipeline, 2).differences.height == 0
+
+
+def test_a_record_that_cannot_become_a_call_is_told(loaded: Pipeline, calls: ListedCalls, served: str) -> None:
+    calls.add(record("lost", HOUR, calldate="02/03/2026 05:11:00"), f"{HOUR}")
+    found = compared(loaded)
+    assert str(found) == "120 calls in 1 h: 120 equal, 0 late change, 0 missing, 0 unknown, 1 rejected"
+    base = {"ALOTECH_BASE_URL": served, "ALOTECH_APP_TOKEN": TOKEN, "CDR_START": "2026-03-01"}
+    done = cdr(loaded.settings.cdr_data_dir, "audit", "2026-03-02 05:00", "2026-03-02 06:00", **base)
+    assert done.returncode == 1
+    assert "1 rejected" in done.stdout
+    assert (
+        "cdr: 1 record could not become a call (calldate cannot be read: 1) in 1 hour, 2026-03-02 05:00" in done.stderr
+    )
+    assert "02/03/2026" not in done.stderr
+
+
 def test_a_vanished_call_that_is_listed_again_is_found(loaded: Pipeline, calls: ListedCalls) -> None:
     calls.remove("k3")
     assert loaded.run(HOUR, selection=UP_TO_THE_CALLS).success

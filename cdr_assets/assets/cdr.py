@@ -96,7 +96,8 @@ def _replace(
         failed |= _note_failed(context, connection, {hour: no_pages for hour in fetched if hour not in good})
     if not good:
         raise failure(failed)
-    for batch, ready, unread in _read(context, warehouse, time_zone, _batches(good, records)):
+    # The last hours first: a call whose date was corrected leaves a later hour before an earlier one takes it.
+    for batch, ready, unread in _read(context, warehouse, time_zone, _batches(good[::-1], records)):
         with warehouse.connect(holder(context)) as connection:
             failed |= _note_failed(context, connection, unread)
             loads = load_hours(connection, ready, context.run.run_id)

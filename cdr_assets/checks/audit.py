@@ -26,6 +26,7 @@ from cdr_assets.partitions import hours_between
 from cdr_assets.resources import Alotech
 from cdr_assets.schema import CALLS
 from cdr_assets.settings import SettingsError
+from cdr_assets.transforms import rejected_told
 from cdr_assets.warehouse import Warehouse, WarehouseError
 
 _CALLS_KEY = AssetKey(CALLS.asset_key)
@@ -69,13 +70,19 @@ def build_audit_check(partitions: HourlyPartitionsDefinition) -> AssetChecksDefi
             if found.failed
             else ""
         )
+        lost = f"; {rejected_told(found.rejected)}" if found.rejected.height else ""
         result = AssetCheckResult(
             asset_key=_CALLS_KEY,
             check_name="warehouse_equals_api",
-            passed=not due.height and not found.failed,
+            passed=not due.height and not found.failed and not lost,
             severity=AssetCheckSeverity.WARN,
-            description=f"{found}{example}{unread}",
-            metadata={"calls": found.calls, "hours": found.hours, "different": due.height},
+            description=f"{found}{example}{lost}{unread}",
+            metadata={
+                "calls": found.calls,
+                "hours": found.hours,
+                "different": due.height,
+                "rejected": found.rejected.height,
+            },
         )
         yield from evaluated(warehouse_equals_api, result)
 

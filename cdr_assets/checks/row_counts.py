@@ -1,6 +1,6 @@
-"""Row counts that balance, keys that are unique, tables as they are declared; values that can be true, fields known.
-
-The first three block: publishing on would show analysts a number that is wrong. The others warn.
+"""Row counts that balance for every hour, keys that are unique, tables as they are declared: these block, since
+publishing on would show analysts a number that is wrong. The others warn of what was lost, cannot be true, did not
+come, or is new.
 """
 
 import datetime as dt
@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import duckdb
+import polars as pl
 from dagster import (
     AssetCheckExecutionContext,
     AssetCheckResult,
@@ -23,14 +24,21 @@ from dagster import (
 from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluation
 
 from cdr_assets.checks.evaluation import evaluated
-from cdr_assets.partitions import hours_of_run
+from cdr_assets.partitions import HOUR, hours_of_run
 from cdr_assets.schema import CALLS, CHILDREN, TABLES
-from cdr_assets.warehouse import Warehouse
+from cdr_assets.transforms import read_pages, rejected_told
+from cdr_assets.warehouse import Warehouse, read_pages_of
+from cdr_assets.warehouse.expected import WORTH_NOTICING, expected_calls
 
 _CALLS_KEY = AssetKey(CALLS.asset_key)
 
 # Calls that a warning names as samples, for each reason.
 _SAMPLES = 3
+
+# Of a record that was asked for with its neighbour: windows begin a second early, and end with their hour.
+_OVERLAP = (-HOUR / 2 - dt.timedelta(seconds=2), HOUR / 2)
+
+_SAMPLED = 24
 
 # How long a new field is news: a warning that never ended would be looked at no more.
 _NEWS = dt.timedelta(days=7)
@@ -69,6 +77,14 @@ CHILD_ROWS = """
     SELECT partition_hour, coalesce(items, 0) AS items, coalesce(counted, 0) AS counted
     FROM counted FULL JOIN items USING (partition_hour)
     WHERE coalesce(items, 0) <> coalesce(counted, 0) ORDER BY partition_hour
+"""
+
+REJECTED = "SELECT * EXCLUDE (record) FROM cdr.rejected_records WHERE {hours}"
+
+# Hours that brought no call, and records of other hours.
+ALL_OUTSIDE = f"""
+    WITH newest AS ({_NEWEST_LOADS})
+    SELECT partition_hour FROM newest WHERE {{hours}} AND loaded = 0 AND outside_window > 0 ORDER BY partition_hour
 """
 
 REPEATED_KEYS = """
@@ -130,6 +146,21 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
                 asset=_CALLS_KEY,
                 description="In the last week, the vendor sent nothing for the first time that no column is read from.",
             ),
+            AssetCheckSpec(
+                "records_become_calls",
+                asset=_CALLS_KEY,
+                description="No record of the run's hours is without a key or a date that can be read.",
+            ),
+            AssetCheckSpec(
+                "records_are_of_their_hours",
+                asset=_CALLS_KEY,
+                description="No hour of the run is empty because all that it brought is of other hours.",
+            ),
+            AssetCheckSpec(
+                "calls_came",
+                asset=_CALLS_KEY,
+                description="The run brought a call, where its hours did in the weeks before or none has ever come.",
+            ),
             *(
                 AssetCheckSpec(
                     "rows_equal_items",
@@ -151,6 +182,9 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
             aside = find_set_aside(connection, hours)
             unknown = find_unknown_fields(connection, dt.datetime.now(dt.UTC) - _NEWS)
             children = {name: find_wrong_children(connection, name, hours) for name in CHILDREN}
+            rejected = connection.execute(_limited(REJECTED, hours)).pl()
+            elsewhere = find_elsewhere(connection, hours)
+            silence = find_silence(connection, context.run.run_id)
         results = [
             _result(_CALLS_KEY, "row_counts_balance", calls, "hours do not balance"),
             _result(_CALLS_KEY, "keys_are_unique", unique, "keys have more than one row"),
@@ -159,7 +193,13 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
         for name, table in CHILDREN.items():
             key = AssetKey(table.asset_key)
             results.append(_result(key, "rows_equal_items", children[name], "hours have other rows than items"))
-        results += [_plausible(aside), _known(unknown)]
+        results += [
+            _plausible(aside),
+            _known(unknown),
+            _warning("records_become_calls", rejected_told(rejected) if rejected.height else None),
+            _warning("records_are_of_their_hours", _elsewhere_told(elsewhere, partitions.timezone)),
+            _warning("calls_came", silence),
+        ]
         for result in results:
             yield from evaluated(row_counts, result)
 
@@ -208,13 +248,68 @@ def find_unknown_fields(connection: duckdb.DuckDBPyConnection, since: dt.datetim
     )
 
 
+def find_elsewhere(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> pl.DataFrame:
+    """Records of hours that are empty because all they brought is of other hours: partition_hour, and `off`, how far
+    the record is from the hour's middle.
+
+    Not those of the last second of the hour before, which is asked for with every hour.
+    """
+    empty = [hour for (hour,) in connection.execute(_limited(ALL_OUTSIDE, hours)).fetchall()]
+    # Of some hours, since pages are large, and one wrong zone is wrong for all.
+    pages = read_pages_of(connection, empty[:_SAMPLED]).with_columns(
+        window_start=pl.lit(None), window_finish=pl.lit(None)
+    )
+    # The zone does not matter: a record is compared with the wall clock that it was asked by.
+    calls = read_pages(pages, "UTC").calls
+    off = pl.col("calldate") - pl.col("partition_hour") - HOUR / 2
+    return calls.select("partition_hour", off=off).filter(~pl.col("off").is_between(*_OVERLAP))
+
+
+def find_silence(connection: duckdb.DuckDBPyConnection, run_id: str) -> str | None:
+    """What there is to say of a run that brought no call at all; None where that is no wonder."""
+    loads = connection.execute(
+        "SELECT partition_hour, loaded FROM cdr.loads WHERE run_id = ? AND error IS NULL AND filters IS NULL", [run_id]
+    ).fetchall()
+    if not loads or any(calls for _, calls in loads):
+        return None
+    expected = sum(calls or 0 for calls in expected_calls(connection, [hour for hour, _ in loads]).values())
+    if expected >= WORTH_NOTICING:
+        return (
+            f"no call came in {len(loads)} h, where {expected:,.0f} were expected (median of the same weekday and hour "
+            "in the weeks before); ask AloTech whether calls are missing in its reports too, then load the hours again"
+        )
+    if connection.execute("SELECT 1 FROM cdr.calls LIMIT 1").fetchone() is None:
+        return (
+            f"no call came in {len(loads)} h, and none ever has; if the centre had calls then, check the tenant, the "
+            "rights of its token, and the dates"
+        )
+    return None
+
+
+def _elsewhere_told(elsewhere: pl.DataFrame, time_zone: str) -> str | None:
+    if elsewhere.is_empty():
+        return None
+    hours, off = elsewhere["partition_hour"].unique().sort(), sorted(elsewhere["off"])
+    by = round(2 * (off[len(off) // 2] / HOUR)) / 2
+    is_alike = off[-1] - off[0] <= HOUR * 1.5
+    how_far = f"all about {abs(by):g} h {'later' if by > 0 else 'earlier'}" if is_alike else "of other hours"
+    return (
+        f"{len(hours)} hours are empty, though {elsewhere.height} records came for them, {how_far}; the first is "
+        f"{hours[0]:%Y-%m-%d %H:%M}: the server reads what it is asked for in another time zone, such as UTC, or "
+        f"ALOTECH_TIMEZONE ({time_zone}) is not the tenant's; correct it, or ask AloTech, and load the hours again"
+    )
+
+
+def _limited(query: str, hours: Sequence[dt.datetime] | None) -> str:
+    # A literal list: DuckDB skips the row groups of other hours, which it cannot do for a parameter.
+    listed = ", ".join(f"TIMESTAMP '{hour}'" for hour in hours or ())
+    return query.replace("{hours}", "true" if hours is None else f"partition_hour IN ({listed or 'NULL'})")
+
+
 def _rows(
     connection: duckdb.DuckDBPyConnection, query: str, hours: Sequence[dt.datetime] | None
 ) -> list[dict[str, object]]:
-    # A literal list: DuckDB skips the row groups of other hours, which it cannot do for a parameter.
-    listed = ", ".join(f"TIMESTAMP '{hour}'" for hour in hours or ())
-    limited = query.replace("{hours}", "true" if hours is None else f"partition_hour IN ({listed or 'NULL'})")
-    return connection.execute(limited).pl().to_dicts()
+    return connection.execute(_limited(query, hours)).pl().to_dicts()
 
 
 def _result(key: AssetKey, name: str, wrong: list[dict[str, object]], what: str) -> AssetCheckResult:
@@ -250,11 +345,17 @@ def _known(unknown: list[dict[str, object]]) -> AssetCheckResult:
         for field in unknown
         if field["is_news"]
     ]
+    told = f"new from the vendor, kept in extra and item: {', '.join(news[:10])}" if news else None
+    return _warning("fields_are_known", told, {"new": len(news), "unknown": len(unknown)})
+
+
+def _warning(name: str, told: str | None, metadata: dict[str, int] | None = None) -> AssetCheckResult:
+    """Passed where there is nothing to tell."""
     return AssetCheckResult(
         asset_key=_CALLS_KEY,
-        check_name="fields_are_known",
-        passed=not news,
+        check_name=name,
+        passed=told is None,
         severity=AssetCheckSeverity.WARN,
-        description=f"new from the vendor, kept in extra and item: {', '.join(news[:10])}" if news else None,
-        metadata={"new": len(news), "unknown": len(unknown)},
+        description=told,
+        metadata=metadata,
     )

@@ -6,6 +6,7 @@ from cdr_assets.transforms.drift import unknown_fields
 from cdr_assets.transforms.pages import Tables, read_hours, read_pages
 from cdr_assets.transforms.plausibility import set_aside_in
 from cdr_assets.transforms.records import PageError
+from cdr_assets.transforms.rejected import rejected_told
 
 __all__ = [
     "DIFFERENCES",
@@ -15,6 +16,7 @@ __all__ = [
     "differences",
     "read_hours",
     "read_pages",
+    "rejected_told",
     "set_aside_in",
     "unknown_fields",
 ]

@@ -28,9 +28,9 @@ def differences(stored: Mapping[str, pl.DataFrame], listed: Tables) -> pl.DataFr
     `stored` has the tables `calls` (with the vanished ones) and its children by name: of the hours of `listed`, and of
     its keys wherever they are. Findings: `missing` (listed, and not stored), `unknown` (stored, and not listed) and
     `late change` (stored otherwise). `fields` names the columns and arrays that differ, and `vanished_at`
-    where a call is stored as vanished and is listed.
+    where a call is stored as vanished and is listed. A key that two hours list is the later one's call.
     """
-    calls = listed.calls.unique("key", keep="last", maintain_order=True)
+    calls = listed.calls.sort("partition_hour", maintain_order=True).unique("key", keep="last", maintain_order=True)
     both = calls.join(stored["calls"], on="key", how="inner", suffix=" stored", nulls_equal=False)
     compared = [column for column in CALLS.polars_schema if column not in _NOT_COMPARED]
     differs = {column: pl.col(column).ne_missing(pl.col(f"{column} stored")) for column in compared}
@@ -46,7 +46,8 @@ def differences(stored: Mapping[str, pl.DataFrame], listed: Tables) -> pl.DataFr
         ).list.drop_nulls(),
     )
     for name in CHILDREN:
-        other = _keys_with_other_rows(getattr(listed, name), stored[name])
+        items = getattr(listed, name).join(calls, on=["key", "partition_hour"], how="semi")
+        other = _keys_with_other_rows(items, stored[name])
         fields = fields.with_columns(
             pl.when(pl.col("key").is_in(other.implode()))
             .then(pl.concat_list("fields", pl.lit(name)))

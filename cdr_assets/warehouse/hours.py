@@ -147,9 +147,10 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: st
     """Makes the stored hours equal to what was read, or merges it into them, and returns the hours' rows of cdr.loads.
 
     New and changed calls are written, unchanged ones left alone; of hours that were read whole, vanished ones are kept
-    and marked. A call that was stored in another hour moves to this one. What was fetched later wins, whichever is
-    loaded last; an array that was not asked for stays as it is stored. The hours whose marts are now stale are noted in
-    cdr.stale_hours.
+    and marked. A call that was stored in another hour moves to this one, but to an earlier one only once its old hour
+    lists it no more: a key that two hours list is one call, the later one's. Of an hour, what was fetched later wins,
+    whichever is loaded last; an array that was not asked for stays as it is stored. The hours whose marts are now stale
+    are noted in cdr.stale_hours.
     """
     now = dt.datetime.now(dt.UTC)
     with _registered(connection, loaded), transaction(connection):
@@ -337,6 +338,16 @@ def hours_loaded_by(connection: duckdb.DuckDBPyConnection, run_id: str) -> set[d
     return {hour for (hour,) in rows}
 
 
+def listed_by(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[int, int, int, int]:
+    """What runs over whole hours brought: calls, and how many of them were new and had changed; records rejected."""
+    return connection.execute(
+        """SELECT coalesce(sum(loaded), 0)::BIGINT, coalesce(sum(new), 0)::BIGINT, coalesce(sum(changed), 0)::BIGINT,
+               coalesce(sum(rejected), 0)::BIGINT
+           FROM cdr.loads WHERE run_id IN (SELECT unnest(?)) AND error IS NULL AND filters IS NULL""",
+        [list(run_ids)],
+    ).fetchall()[0]
+
+
 def hours_never_loaded(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> set[dt.datetime]:
     """Those of the hours that were never loaded whole."""
     rows = connection.execute(
@@ -424,7 +435,7 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
         WITH listed AS (
             SELECT key, content_hash, partition_hour, fetched_at
             FROM incoming_calls JOIN incoming USING (partition_hour) WHERE NOT is_overtaken
-            -- The same key in two hours of one load: the later call date is where it is now.
+            -- The same key in two hours is one call, the one with the later call date: see `stays`.
             QUALIFY row_number() OVER (PARTITION BY key ORDER BY partition_hour DESC) = 1
         ),
         stored AS (
@@ -446,7 +457,15 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
                 listed.fetched_at,
                 vanished_at IS NOT NULL AS was_vanished,
                 is_expected,
-                coalesce(known.fetched_at > listed.fetched_at, false) AS is_older,
+                -- Stays as it is stored: what was fetched later, and what a later hour holds that may list it still.
+                -- Else reading the earlier of two hours that list a key would take the call back.
+                coalesce(
+                    NOT is_expected AND known.partition_hour >= listed.partition_hour AND (
+                        known.fetched_at > listed.fetched_at
+                        OR known.partition_hour > listed.partition_hour AND vanished_at IS NULL
+                    ),
+                    false
+                ) AS stays,
                 known.content_hash AS old_content_hash,
                 -- What is stored of an array holds on where it was not asked for.
                 if(contains(listed.content_hash, '-') AND known.key IS NOT NULL,
@@ -460,7 +479,7 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
         )
         SELECT
             key,
-            if(is_older, old_partition_hour, coalesce(listed_hour, old_partition_hour)) AS partition_hour,
+            if(stays, old_partition_hour, coalesce(listed_hour, old_partition_hour)) AS partition_hour,
             listed_hour,
             old_partition_hour,
             content_hash,
@@ -470,7 +489,7 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
             CASE
                 WHEN old_partition_hour IS NULL THEN 'new'
                 WHEN listed_hour IS NULL THEN if(is_expected AND NOT was_vanished, 'vanished', 'left alone')
-                WHEN is_older THEN 'left alone'
+                WHEN stays THEN 'left alone'
                 WHEN was_listed AND old_content_hash = content_hash THEN 'same'
                 ELSE 'changed'
             END AS outcome
@@ -689,7 +708,7 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
         hashes AS ({_HASHES})
         SELECT incoming.* EXCLUDE (ends_at, is_overtaken), $now::TIMESTAMPTZ AS loaded_at, $run_id AS run_id,
                coalesce(new, 0) AS new, coalesce(changed, 0) AS changed, coalesce(vanished, 0) AS vanished,
-               -- Calls that live in another hour: of the same key in this very load, or of a later fetch.
+               -- Calls that live in another hour: a later one that lists the same key, or that of a later fetch.
                if(is_overtaken, 0, loaded - coalesce(listed, 0)) AS moved,
                coalesce(content_hash, md5('')) AS content_hash
         FROM incoming LEFT JOIN outcomes USING (partition_hour) LEFT JOIN hashes USING (partition_hour)

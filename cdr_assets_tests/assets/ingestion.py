@@ -94,7 +94,8 @@ def reload(
     """What the warehouse is to hold once some hours have been loaded: `before`, and what the API lists now.
 
     Of records with one key the last counts. A call of these hours that the API lists no more is kept and marked; one
-    that was stored under another hour is under this one now. All else is as it was.
+    that was stored under another hour is under this one now, but never under an earlier one as long as the later one,
+    which was not loaded, held it. All else is as it was.
     """
     windows = {(hour.start, hour.finish) for hour in hours}
 
@@ -107,6 +108,9 @@ def reload(
         if hour is not None:
             listed[read.call["key"]] = Stored(hour, read.call, read.items)
     starts = {start for start, _ in windows}
+    for key, call in before.items():
+        if key in listed and listed[key].hour < call.hour and call.hour not in starts and not call.has_vanished:
+            del listed[key]
     kept = {key: replace(call, has_vanished=call.has_vanished or call.hour in starts) for key, call in before.items()}
     return kept | listed
 

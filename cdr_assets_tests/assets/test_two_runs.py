@@ -117,10 +117,10 @@ def test_a_page_that_cannot_be_read_fails_its_own_hour_alone(pipeline: Pipeline,
         pipeline.ask(f"UPDATE raw.cdr_pages SET record_count = 2 WHERE partition_hour = '{HOUR + n * NEXT}'")
     result = pipeline.run(HOUR, 4, selection=[*CDR_KEYS, PUBLISHED_KEY])
     assert failure_of(result) == (
-        "2 hours failed and keep what they held: "
-        "2026-03-02 06:00: page 0 of 2026-03-02 06:00 cannot be read, fetch it again: "
+        "2 hours failed in cdr and keep what they held: "
+        "2026-03-02 06:00: it could not be loaded: page 0 of 2026-03-02 06:00 cannot be read, fetch it again: "
         "it was fetched as a page of 2 records, and 1 are read in it; "
-        "2026-03-02 08:00: page 0 of 2026-03-02 08:00 cannot be read, fetch it again: "
+        "2026-03-02 08:00: it could not be loaded: page 0 of 2026-03-02 08:00 cannot be read, fetch it again: "
         "it was fetched as a page of 2 records, and 1 are read in it"
     )
     assert pipeline.ask_published("SELECT key, queue FROM cdr.calls ORDER BY key") == [
@@ -133,7 +133,9 @@ def test_a_page_that_cannot_be_read_fails_its_own_hour_alone(pipeline: Pipeline,
     assert errors == [(HOUR + NEXT,), (HOUR + 3 * NEXT,)]
     pipeline.ask("UPDATE raw.cdr_pages SET record_count = 2")
     result = pipeline.run(HOUR, 4, selection=[*CDR_KEYS, PUBLISHED_KEY])
-    assert failure_of(result).startswith("4 hours failed and keep what they held: 2026-03-02 05:00: page 0 of")
+    assert failure_of(result).startswith(
+        "4 hours failed in cdr and keep what they held: 2026-03-02 05:00: it could not be loaded: page 0 of"
+    )
 
 
 def test_an_hour_without_pages_fails_the_run_that_was_to_load_it(pipeline: Pipeline, calls: ListedCalls) -> None:
@@ -145,7 +147,8 @@ def test_an_hour_without_pages_fails_the_run_that_was_to_load_it(pipeline: Pipel
     assert pipeline.run(HOUR + NEXT, selection=[PAGES_KEY]).success
     result = pipeline.run(HOUR, 2, selection=[*CDR_KEYS, PUBLISHED_KEY])
     assert failure_of(result) == (
-        "1 hour failed in cdr and keeps what it held: 2026-03-02 05:00: it could not be loaded: it has no pages; materialize raw/cdr_pages too"
+        "1 hour failed in cdr and keeps what it held: 2026-03-02 05:00: it could not be loaded: it has no pages; "
+        "materialize raw/cdr_pages too"
     )
     assert pipeline.instance.get_materialized_partitions(PUBLISHED_KEY) == {"2026-03-02-06:00"}
 

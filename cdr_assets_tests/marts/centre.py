@@ -21,7 +21,7 @@ ZONE = ZoneInfo("Europe/Berlin")
 START = dt.datetime(2026, 10, 24, 8, tzinfo=ZONE)
 HOURS = 30
 
-# Without calls, and months later, when all windows for repeated calls have closed. It follows a skipped hour.
+# Without calls, and months later: windows for repeated calls are none the wiser. It follows a skipped hour.
 LAST_HOUR = dt.datetime(2027, 3, 28, 3)
 
 _COLUMNS = {
@@ -45,6 +45,12 @@ def hours() -> list[dt.datetime]:
     """The centre's local hours, without a zone. The repeated one is one of them: the vendor lists both passes of it."""
     first = START.astimezone(dt.UTC)
     return sorted({local_hour(first + dt.timedelta(hours=i)) for i in range(HOURS)})
+
+
+def week_after() -> list[dt.datetime]:
+    """The local hours without calls that follow the centre's. With the last of them, most windows have closed."""
+    first = START.astimezone(dt.UTC) + dt.timedelta(hours=HOURS)
+    return [local_hour(first + dt.timedelta(hours=i)) for i in range(150)]
 
 
 def call(key: str, calldate: dt.datetime, **fields: Any) -> Call:
@@ -129,11 +135,17 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
     return made
 
 
-def load(warehouse: Warehouse, calls: Iterable[Call], read: Iterable[dt.datetime], fetched_at: dt.datetime) -> None:
+def load(
+    warehouse: Warehouse,
+    calls: Iterable[Call],
+    read: Iterable[dt.datetime],
+    fetched_at: dt.datetime,
+    filters: str | None = None,
+) -> None:
     """What a run over the local hours `read` would load: of `calls`, those that started in these hours."""
     partitions = sorted(read)
     frame = _frame([made for made in calls if local_hour(made["calldate"]) in partitions])
-    ends = [(hour + dt.timedelta(hours=1)).replace(tzinfo=ZONE) for hour in partitions]
+    ends = [(hour + dt.timedelta(hours=1)).replace(tzinfo=ZONE).astimezone(dt.UTC) for hour in partitions]
     counts = frame.group_by("partition_hour").len("loaded").cast({"loaded": pl.Int64})
     loads = (
         pl.DataFrame(
@@ -146,7 +158,7 @@ def load(warehouse: Warehouse, calls: Iterable[Call], read: Iterable[dt.datetime
             pl.col("loaded").fill_null(0).alias("served"),
             *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
             *(pl.lit(1).alias(name) for name in ("requests", "pages")),
-            filters=pl.lit(None, pl.String),
+            filters=pl.lit(filters, pl.String),
             fetched_at=pl.lit(fetched_at),
         )
     )

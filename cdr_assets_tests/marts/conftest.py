@@ -115,9 +115,12 @@ def live_through(marts: Marts, seed: int, pieces: int, changes: int) -> None:
     for step in range(pieces + changes):
         if step >= pieces:
             calls = edit(calls, chance)
-        read = hours[step::pieces] if step < pieces else [*chance.sample(hours, 8), centre.LAST_HOUR]
-        # The later loads read hours days after their end, which makes them final.
         fetched_at = dt.datetime(2026, 10, 26, tzinfo=dt.UTC) + dt.timedelta(days=step)
+        read = hours[step::pieces]
+        if step >= pieces:
+            # Days after their end, which makes them final; with the week after them, in which windows close.
+            read = [*chance.sample(hours, 8), *centre.week_after(), centre.LAST_HOUR]
+            fetched_at += dt.timedelta(days=10)
         centre.load(marts.warehouse, calls, read, fetched_at)
         marts.build()
         marts.publish()

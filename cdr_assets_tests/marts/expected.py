@@ -5,6 +5,8 @@ walked where these use windows.
 """
 
 import datetime as dt
+import math
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -242,8 +244,26 @@ def concurrency_hourly(pieces: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def fct_contacts(facts: pl.DataFrame, loaded_until: dt.datetime) -> pl.DataFrame:
-    """One row per contact; `loaded_until` is the instant at which the newest loaded hour ends."""
+def loaded_hours(loads: pl.DataFrame, zone: ZoneInfo) -> list[dt.datetime]:
+    """The hours of UTC whose calls are all loaded, in order. Zones of whole hours: a repeated local hour is two."""
+    whole = loads.filter(pl.col("error").is_null() & pl.col("filters").is_null())
+    found = set()
+    for local, fetched_at in whole.group_by("partition_hour").agg(pl.col("fetched_at").max()).iter_rows():
+        passes = {local.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC) for fold in (0, 1)}
+        passes = {start for start in passes if start.astimezone(zone).replace(tzinfo=None) == local}
+        if all(start + HOUR <= fetched_at for start in passes):
+            found |= passes
+    return sorted(found)
+
+
+def is_closed(start: dt.datetime, length: dt.timedelta, loaded: list[dt.datetime]) -> bool:
+    """Whether as many hours are loaded as the window from `start` touches."""
+    first, finish = start.replace(minute=0, second=0, microsecond=0), start + length
+    return bisect_left(loaded, finish) - bisect_left(loaded, first) == math.ceil((finish - first) / HOUR)
+
+
+def fct_contacts(facts: pl.DataFrame, loaded: list[dt.datetime]) -> pl.DataFrame:
+    """One row per contact; `loaded` are the hours of UTC that are loaded."""
     legs_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for leg in facts.filter("listed").sort("calldate_utc", "call_key").iter_rows(named=True):
         legs_of[leg["callid"]].append(leg)
@@ -267,8 +287,8 @@ def fct_contacts(facts: pl.DataFrame, loaded_until: dt.datetime) -> pl.DataFrame
         candidate, seconds = contact["is_repeat_candidate"], contact["seconds_to_next"]
         contact["repeated_within_24h"] = (seconds is not None and seconds <= 86400) if candidate else None
         contact["repeated_within_7d"] = (seconds is not None) if candidate else None
-        contact["window_24h_closed"] = start + DAY <= loaded_until
-        contact["window_7d_closed"] = start + 7 * DAY <= loaded_until
+        contact["window_24h_closed"] = is_closed(start, DAY, loaded)
+        contact["window_7d_closed"] = is_closed(start, 7 * DAY, loaded)
     return pl.DataFrame(contacts, infer_schema_length=None)
 
 

@@ -108,10 +108,7 @@ def test_erlangs_are_the_mean_of_what_is_there_at_once(both: tuple[Marts, Expect
 
 def test_fct_contacts(both: tuple[Marts, Expected]) -> None:
     marts, other = both
-    newest = other.loads["partition_hour"].max()
-    assert isinstance(newest, dt.datetime)
-    until = (newest + dt.timedelta(hours=1)).replace(tzinfo=other.zone).astimezone(dt.UTC)
-    agree(marts, "fct_contacts", expected.fct_contacts(other.facts, until))
+    agree(marts, "fct_contacts", expected.fct_contacts(other.facts, expected.loaded_hours(other.loads, other.zone)))
 
 
 def test_the_repeated_hour_counts_both_of_its_passes(generated: Marts) -> None:

@@ -156,6 +156,44 @@ def test_the_same_key_in_two_hours_of_one_load_is_the_later_ones(warehouse: Ware
     assert ask(warehouse, "SELECT loaded, moved FROM cdr.loads ORDER BY partition_hour") == [(1, 1), (1, 0)]
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 1, 0), (1, 0, 1), (0, 0, 1, 1), (1, 1, 0, 0)])
+@pytest.mark.parametrize("is_fetched_in_this_order", [True, False])
+def test_the_same_key_in_two_hours_is_the_later_ones_in_whatever_order_they_are_read(
+    warehouse: Warehouse, order: tuple[int, ...], is_fetched_in_this_order: bool
+) -> None:
+    listed = [(HOUR, [call("a"), call("b")]), (NEXT_HOUR, [call("a", NEXT_HOUR, content_hash="2")])]
+    minutes = range(len(order)) if is_fetched_in_this_order else range(len(order), 0, -1)
+    for minute, which in zip(minutes, order, strict=True):
+        hour, calls = listed[which]
+        load(warehouse, read(*calls, hours=(hour,), minute=minute))
+        with warehouse.connect("test") as connection:
+            assert find_wrong(connection, None)[:2] == ([], [])
+    assert ask(warehouse, "SELECT key, partition_hour, content_hash, vanished_at FROM cdr.calls ORDER BY key") == [
+        ("a", NEXT_HOUR, "2", None),
+        ("b", HOUR, "1", None),
+    ]
+    assert ask(warehouse, "SELECT key, partition_hour FROM cdr.call_tags ORDER BY key") == [
+        ("a", NEXT_HOUR),
+        ("b", HOUR),
+    ]
+
+
+def test_a_call_goes_to_an_earlier_hour_once_its_own_lists_it_no_more(warehouse: Warehouse) -> None:
+    place = "SELECT partition_hour, vanished_at IS NULL FROM cdr.calls"
+    load(warehouse, read(call("a", NEXT_HOUR), hours=(NEXT_HOUR,)))
+    load(warehouse, read(call("a"), minute=1))
+    assert ask(warehouse, place) == [(NEXT_HOUR, True)]
+    load(warehouse, read(call("a"), hours=(HOUR, NEXT_HOUR), minute=2))
+    assert ask(warehouse, place) == [(HOUR, True)]
+    load(warehouse, read(call("a", NEXT_HOUR), hours=(NEXT_HOUR,), minute=3))
+    assert ask(warehouse, place) == [(NEXT_HOUR, True)]
+    load(warehouse, read(hours=(NEXT_HOUR,), minute=4))
+    load(warehouse, read(call("a"), minute=5))
+    assert ask(warehouse, place) == [(HOUR, True)]
+    with warehouse.connect("test") as connection:
+        assert find_wrong(connection, None)[:2] == ([], [])
+
+
 def test_every_hour_that_a_call_overlaps_is_touched_in_its_old_and_its_new_content(warehouse: Warehouse) -> None:
     load(warehouse, read(call("a", hangupdate=HOUR + dt.timedelta(hours=2, minutes=30))))
     touched = "SELECT hour FROM cdr.stale_hours WHERE reason = 'touched' ORDER BY hour"

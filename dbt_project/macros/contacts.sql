@@ -33,27 +33,38 @@
     select {{ columns }} from {{ arguments.temp_relation }}
 {%- endmacro %}
 
-{# When the newest hour ends that is loaded: windows up to then are closed. #}
-{% macro loaded_until() -%} (select max(ends_at_utc) from {{ ref('dim_hours') }} where is_loaded) {%- endmacro %}
+{# Whether so many hours after a contact's start are loaded, every one of them; of `hours`, the row of its own hour. #}
+{% macro window_closed(length) -%}
+    coalesce(started_at_utc + interval {{ length }} hours <= hours.loaded_until_utc, false)
+{%- endmacro %}
 
-{# Whether a window of a contact has closed, or opened again, since the contact was built. #}
+{#
+  The contacts of which a window has closed, or opened again, since they were built. Read are the hours alone that had an
+  open window then or have one now: all of history was closed long ago, and a hole that is never filled keeps a week open.
+#}
 {% macro window_differs() -%}
-    not window_7d_closed
-    and (
-        window_24h_closed <> (started_at_utc + interval 24 hours <= {{ loaded_until() }})
-        or window_7d_closed <> (started_at_utc + interval 168 hours <= {{ loaded_until() }})
+    hours.local_hour = contacts.partition_hour
+    and contacts.partition_hour in (
+        select partition_hour from {{ this }} where not window_7d_closed
+        union
+        select local_hour
+        from {{ ref('dim_hours') }}
+        where coalesce(ends_at_utc + interval 168 hours > loaded_until_utc, true)
     )
+    and (window_24h_closed <> {{ window_closed(24) }} or window_7d_closed <> {{ window_closed(168) }})
 {%- endmacro %}
 
 {# Post-hooks: as hours are loaded, the windows of contacts before them close, whether their calls changed or not. #}
 {% macro note_closed_windows() -%}
-    {{ note_unpublished('select partition_hour from ' ~ this ~ ' where ' ~ window_differs()) }}
+    {{ note_unpublished(
+        'select partition_hour from ' ~ this ~ ' as contacts, ' ~ ref('dim_hours') ~ ' as hours where '
+        ~ window_differs()
+    ) }}
 {%- endmacro %}
 
 {% macro close_windows() -%}
-    update {{ this }}
-    set
-        window_24h_closed = started_at_utc + interval 24 hours <= {{ loaded_until() }},
-        window_7d_closed = started_at_utc + interval 168 hours <= {{ loaded_until() }}
+    update {{ this }} as contacts
+    set window_24h_closed = {{ window_closed(24) }}, window_7d_closed = {{ window_closed(168) }}
+    from {{ ref('dim_hours') }} as hours
     where {{ window_differs() }}
 {%- endmacro %}

@@ -19,7 +19,8 @@ hours as (
     select
         local_date + to_hours(hour_of_day) as local_hour,
         {{ starts_at_utc('local_hour') }} as starts_at_utc,
-        {{ starts_at_utc('local_hour + interval 1 hour') }} as ends_at_utc
+        {{ starts_at_utc('local_hour + interval 1 hour') }} as ends_at_utc,
+        (epoch_us(ends_at_utc) - epoch_us(starts_at_utc)) // 1000000 as seconds
     from days, range(24) as hours_of_day (hour_of_day)
 ),
 
@@ -28,6 +29,21 @@ open_calls as (
     from {{ ref('fct_calls') }}
     where is_open
     group by all
+),
+
+-- Up to which instant every hour from this one on is loaded: where the next begins that is not. One that a clock change
+-- skips is never read. A repeated one that was read after its first pass alone is not loaded yet.
+reach as (
+    select
+        local_hour,
+        nullif(
+            min(if(seconds = 0 or coalesce(fetched_at >= ends_at_utc, false), null, starts_at_utc)) over (
+                order by local_hour rows between current row and unbounded following
+            ),
+            starts_at_utc
+        ) as loaded_until_utc
+    from hours
+    left join loads using (local_hour)
 )
 
 select
@@ -40,9 +56,10 @@ select
     date_trunc('month', local_hour)::date as month_start,
     starts_at_utc,
     ends_at_utc,
-    (epoch_us(ends_at_utc) - epoch_us(starts_at_utc)) // 1000000 as seconds,
+    seconds,
     fetched_at,
     fetched_at is not null as is_loaded,
+    loaded_until_utc,
     coalesce(open_calls, 0) as open_calls,
     coalesce(
         open_calls is null and fetched_at >= ends_at_utc + interval '{{ var("late_days") }} days', false
@@ -50,4 +67,5 @@ select
 from hours
 left join loads using (local_hour)
 left join open_calls using (local_hour)
+left join reach using (local_hour)
 order by local_hour

@@ -104,10 +104,6 @@ followed as (
                 then (epoch_us(next_started_at_utc) - epoch_us(started_at_utc)) // 1000000
         end as seconds_to_next
     from sequence
-),
-
-loaded as (
-    select max(ends_at_utc) as until_utc from {{ ref('dim_hours') }} where is_loaded
 )
 
 select
@@ -115,9 +111,10 @@ select
     is_answered and has_usable_callerid as is_repeat_candidate,
     if(is_repeat_candidate, coalesce(seconds_to_next <= 86400, false), null) as repeated_within_24h,
     if(is_repeat_candidate, seconds_to_next is not null, null) as repeated_within_7d,
-    started_at_utc + interval 24 hours <= until_utc as window_24h_closed,
-    started_at_utc + interval 168 hours <= until_utc as window_7d_closed
-from followed, loaded
+    {{ window_closed(24) }} as window_24h_closed,
+    {{ window_closed(168) }} as window_7d_closed
+from followed
+left join {{ ref('dim_hours') }} as hours on hours.local_hour = followed.partition_hour
 {% if is_incremental() -%}
 where
     is_new
