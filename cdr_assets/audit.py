@@ -12,8 +12,8 @@ from functools import partial
 
 import polars as pl
 
-from cdr_assets.alotech import AlotechClient, Filters, Window
-from cdr_assets.fetching import Fetch, fetch_all, fetch_of, pages_frame
+from cdr_assets.alotech import AlotechClient, Filters
+from cdr_assets.fetching import Fetch, fetch_all, fetch_from, fetch_of, pages_frame
 from cdr_assets.partitions import HOUR, Hour
 from cdr_assets.resources import Alotech
 from cdr_assets.schema import REJECTED_RECORDS
@@ -100,7 +100,8 @@ class _Reading:
 
     def look_in_later_hours(self, client: AlotechClient) -> None:
         """A key that two hours list is the later one's call: listed in the earlier one too, it differs in nothing."""
-        later = [Fetch(hour, window=Window(hour, hour + HOUR)) for hour in sorted(set(self.held_later.values()))]
+        zone = self._settings.zone
+        later = [fetch_from(hour, HOUR, zone) for hour in sorted(set(self.held_later.values()))]
         for _, listed in self._read(client, later):
             places = listed.calls.select("key", later="partition_hour").unique().rows()
             twice = {key: self.held_later.pop(key) for key, hour in places if self.held_later.get(key) == hour}

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 import polars as pl
@@ -25,7 +26,7 @@ from cdr_assets.alotech import (
     Window,
     WrongAddressError,
 )
-from cdr_assets.partitions import Hour
+from cdr_assets.partitions import HOUR, Hour, runs_twice
 from cdr_assets.schema import CDR_PAGES
 from cdr_assets.transforms import compress
 
@@ -45,12 +46,15 @@ class Fetch:
     """One fetch of a run: an hour (`hour`), a day of the last days, or the calls of a key.
 
     `partition_hour` is where its pages are kept; None for a key, whose pages are kept with the calls that they hold.
+    `in_slices` allows to ask for parts of the window. Not where the clock runs twice: a server that reads wall-clock
+    times as instants may take a part of a repeated hour for one of its two passes alone.
     """
 
     partition_hour: dt.datetime | None
     hour: Hour | None = None
     window: Window | None = None
     key: tuple[str, str] | None = None
+    in_slices: bool = True
 
     def __str__(self) -> str:
         if self.key:
@@ -61,14 +65,19 @@ class Fetch:
         if self.key:
             return client.fetch_call(**{self.key[0]: self.key[1]}, filters=filters)
         assert self.window is not None
-        # A server that reads wall-clock times as instants may take a slice of a repeated hour for one of the two alone.
-        in_slices = self.hour is not None and not self.hour.is_repeated
-        return client.fetch_window(self.window, filters, sorting, in_slices=in_slices)
+        return client.fetch_window(self.window, filters, sorting, in_slices=self.in_slices)
 
 
 def fetch_of(hour: Hour) -> Fetch:
     """The fetch of a whole hour. Of the two partitions of a repeated hour, both of the same window, one is enough."""
-    return Fetch(hour.start, hour, Window(hour.asked_from, hour.finish))
+    return Fetch(hour.start, hour, Window(hour.asked_from, hour.finish), in_slices=not hour.is_repeated)
+
+
+def fetch_from(start: dt.datetime, length: dt.timedelta, zone: ZoneInfo) -> Fetch:
+    """The fetch of a span of the wall clock, of whole hours, that is no partition."""
+    hours = (start + n * HOUR for n in range(length // HOUR + 1))
+    in_slices = not any(runs_twice(hour, zone) for hour in hours)
+    return Fetch(start, window=Window(start, start + length), in_slices=in_slices)
 
 
 def fetch_all(

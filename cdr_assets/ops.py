@@ -11,14 +11,15 @@ from functools import partial
 from dagster import Config, In, Nothing, OpDefinition, OpExecutionContext, Output, ResourceParam, op
 from pydantic import Field
 
-from cdr_assets.alotech import PAGE_SIZE, Filters, Window
+from cdr_assets.alotech import PAGE_SIZE, Filters
 from cdr_assets.assets.asked import as_json
 from cdr_assets.assets.cdr import merge
 from cdr_assets.assets.hours import failure, holder, in_operators_words, noting
 from cdr_assets.assets.marts import build_stale
 from cdr_assets.assets.published import publish_copy
 from cdr_assets.checks.row_counts import find_wrong, find_wrong_children
-from cdr_assets.fetching import Fetch, fetch_all, pages_frame
+from cdr_assets.fetching import Fetch, fetch_all, fetch_from, pages_frame
+from cdr_assets.partitions import HOUR
 from cdr_assets.resources import Alotech
 from cdr_assets.schema import CHILDREN
 from cdr_assets.settings import Settings, SettingsError, local_hour
@@ -80,7 +81,7 @@ def ask_for_csat(
 ) -> _Done:
     first, last = _hour(config.since), _hour(config.until)
     days = [first + dt.timedelta(days=n) for n in range((last - first).days)]
-    fetches = [Fetch(day, window=Window(day, day + dt.timedelta(days=1))) for day in days]
+    fetches = [fetch_from(day, dt.timedelta(days=1), alotech.settings.zone) for day in days]
     filters = Filters(csat_only=True)
     _fetch_and_merge(context, alotech, warehouse, fetches, filters, filters.narrowing())
     yield Output(None)
@@ -100,7 +101,7 @@ def ask_for_open_calls(
     for hour, keys in keys_of_hour.items():
         if len(keys) > records.get(hour, 0) // PAGE_SIZE + 1:
             # The whole hour takes fewer requests than its open calls: a tenant may have hundreds, or never hang up.
-            fetches.append(Fetch(hour, window=Window(hour, hour + dt.timedelta(hours=1))))
+            fetches.append(fetch_from(hour, HOUR, alotech.settings.zone))
         else:
             fetches += [Fetch(hour, key=("callkey", key)) for key in keys]
     _fetch_and_merge(context, alotech, warehouse, fetches, Filters(), {"open_since": config.since})

@@ -69,9 +69,14 @@ def hour_of(key: str, window: TimeWindow) -> Hour:
         start=start,
         finish=max(start + HOUR, window.end.replace(tzinfo=None)),
         ends_at=window.end.astimezone(dt.UTC),
-        is_repeated=window.start.replace(fold=0).utcoffset() != window.start.replace(fold=1).utcoffset(),
+        is_repeated=runs_twice(start, window.start.tzinfo),
         asked_from=start - 2 * HOUR if is_after_skipped else start,
     )
+
+
+def runs_twice(hour: dt.datetime, zone: dt.tzinfo | None) -> bool:
+    """Whether the clock of the zone shows a local hour twice, or never."""
+    return hour.replace(tzinfo=zone, fold=0).utcoffset() != hour.replace(tzinfo=zone, fold=1).utcoffset()
 
 
 def hours_of(partitions: HourlyPartitionsDefinition, keys: Iterable[str]) -> list[Hour]:

@@ -26,6 +26,7 @@ from .errors import (
     ParameterRejectedError,
     RepeatedCursorError,
     RequestRefusedError,
+    WrongAddressError,
 )
 from .models import Page, Window
 
@@ -124,7 +125,7 @@ class Chain:
                 where += f" (begun anew {self._restarts} times)"
             try:
                 self._next(where)
-            except (ParameterRejectedError, RequestRefusedError) as error:
+            except (ParameterRejectedError, RequestRefusedError, WrongAddressError) as error:
                 # The same parameters were taken before without a cursor, so it is the cursor that is refused.
                 if self._cursor is None:
                     raise
@@ -176,11 +177,12 @@ class Chain:
         """Asks for the rest of the window, or begins anew; raises where that was done too often in vain."""
         reached = self._reached()
         # Words of no known meaning cost all tries of a page each time, and may mean anything.
-        if reached is not None and isinstance(error, ParameterRejectedError):
+        is_plain = not isinstance(error, RequestRefusedError)
+        if reached is not None and is_plain:
             self._restarts = 0
         elif self._restarts < _MAX_RESTARTS:
             self._restarts += 1
-        elif isinstance(error, ParameterRejectedError):
+        elif is_plain:
             refused = ExpiredCursorError(f"the cursor is refused each time before anything new comes ({error.met})")
             raise _at(where, refused) from None
         else:

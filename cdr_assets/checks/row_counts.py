@@ -180,6 +180,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
         with warehouse.connect(f"run {context.run.run_id[:8]}, row counts") as connection:
             calls, unique, columns = find_wrong(connection, hours)
             aside = find_set_aside(connection, hours)
+            (old_rules,) = connection.execute("SELECT count(*) FROM cdr.hours_without_pages").fetchone() or (0,)
             unknown = find_unknown_fields(connection, dt.datetime.now(dt.UTC) - _NEWS)
             children = {name: find_wrong_children(connection, name, hours) for name in CHILDREN}
             rejected = connection.execute(_limited(REJECTED, hours)).pl()
@@ -194,7 +195,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
             key = AssetKey(table.asset_key)
             results.append(_result(key, "rows_equal_items", children[name], "hours have other rows than items"))
         results += [
-            _plausible(aside),
+            _plausible(aside, old_rules),
             _known(unknown),
             _warning("records_become_calls", rejected_told(rejected) if rejected.height else None),
             _warning("records_are_of_their_hours", _elsewhere_told(elsewhere, partitions.timezone)),
@@ -322,7 +323,7 @@ def _result(key: AssetKey, name: str, wrong: list[dict[str, object]], what: str)
     )
 
 
-def _plausible(aside: list[dict[str, Any]]) -> AssetCheckResult:
+def _plausible(aside: list[dict[str, Any]], old_rules: int) -> AssetCheckResult:
     told = [
         f"{found['field']} {found['reason']}: {found['calls']} calls, for instance "
         + ", ".join(f"{sample['key']} of {sample['hour']:%Y-%m-%d %H:%M}" for sample in found["samples"])
@@ -334,7 +335,7 @@ def _plausible(aside: list[dict[str, Any]]) -> AssetCheckResult:
         passed=not aside,
         severity=AssetCheckSeverity.WARN,
         description=f"unknown, and in no measure: {'; '.join(told[:10])}" if told else None,
-        metadata={"set aside": sum(found["calls"] for found in aside)},
+        metadata={"set aside": sum(found["calls"] for found in aside), "hours typed by older rules": old_rules},
     )
 
 

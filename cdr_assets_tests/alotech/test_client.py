@@ -253,7 +253,7 @@ class TestExpiredCursor:
         """Reads no slices side by side, however slow the machine is."""
         return connect(server.url, max_concurrency=1)
 
-    @pytest.mark.parametrize("answer", [NO, refused("Invalid parameter"), Answer(b"", 400, {})])
+    @pytest.mark.parametrize("answer", [NO, refused("Invalid parameter"), Answer(b"", 400, {}), Answer(b"", 410, {})])
     def test_the_rest_is_asked_for_from_the_second_of_the_last_call(
         self, server: ScriptedServer, client: AlotechClient, hour: Window, answer: Answer
     ) -> None:
