@@ -244,13 +244,12 @@ def retype_hours(
                 _write_calls(connection, now)
                 _write_rejected(connection)
                 _correct_loads(connection)
-                connection.execute(
-                    "INSERT INTO retyped SELECT key FROM difference WHERE outcome IN ('new', 'changed', 'same')"
-                )
+                # What its own page no longer makes a call of is marked as vanished: it is a rejected record now.
+                connection.execute("INSERT INTO retyped SELECT key FROM difference WHERE outcome <> 'left alone'")
         without_pages = _set_aside_stored(connection, hours, set_aside)
         connection.execute(
             """INSERT INTO cdr.hours_without_pages
-               SELECT partition_hour, count(*), $now FROM left_over GROUP BY ALL""",
+               SELECT partition_hour, count(*), $now FROM left_over WHERE vanished_at IS NULL GROUP BY ALL""",
             {"now": now},
         )
         connection.execute(
@@ -299,7 +298,7 @@ def _set_aside_stored(
         )
         connection.unregister("judged")
         connection.unregister("aside")
-    return calls["partition_hour"].n_unique()
+    return calls.filter(pl.col("vanished_at").is_null())["partition_hour"].n_unique()
 
 
 def _correct_loads(connection: duckdb.DuckDBPyConnection) -> None:
