@@ -159,7 +159,7 @@ def failure(failed: Mapping[Any, str], step: str = PAGES_OP) -> Failure:
     Retrying is for the operator or the gap sensor.
     """
     names_of_reason: dict[str, list[Any]] = {}
-    for name, reason in failed.items():
+    for name, reason in sorted(failed.items(), key=lambda item: str(item[0])):
         names_of_reason.setdefault(reason, []).append(name)
     told = "; ".join(f"{_listed(names)}: {reason}" for reason, names in names_of_reason.items())
     what = "hour" if all(isinstance(name, Hour) for name in failed) else "fetch"

@@ -26,7 +26,7 @@ _PARTS = (
     "wait_known_answered", "talk_seconds", "talk_known", "holds_known", "transfers_known",
 )  # fmt: skip
 _QUEUE_PARTS = (*_PARTS, "abandoned_within_threshold")
-_AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known", "span_seconds")
+_AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known")
 
 # Numerator and denominator, of summed parts. Nothing to divide by gives NULL, as in the marts; a mean divides by the
 # calls whose value is known.
@@ -268,7 +268,8 @@ def _queues(ask: _Ask) -> pl.DataFrame:
 
 def _agents(ask: _Ask) -> pl.DataFrame:
     agents = ask(
-        f"""SELECT agent_username, {_sums(_AGENT_PARTS)} FROM marts.agent_daily WHERE {_IN_DAYS}
+        f"""SELECT agent_username, {_sums(_AGENT_PARTS)}, sum(span_seconds)::BIGINT AS span_seconds
+            FROM marts.agent_daily WHERE {_IN_DAYS}
             GROUP BY agent_id, agent_username HAVING sum(answered) + sum(assigned) + sum(outbound) > 0
             ORDER BY sum(answered) DESC, agent_username"""
     )

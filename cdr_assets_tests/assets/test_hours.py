@@ -210,7 +210,7 @@ def test_a_server_that_cannot_be_used_fails_the_run_in_one_line(
         pipeline.settings.model_dump() | {"alotech_app_token": TOKEN} | change
     )
     # The same warehouse, whatever the address: what is tested is the address, not the guard against mixing tenants.
-    monkeypatch.setattr(type(changed), "source", "127.0.0.1")
+    monkeypatch.setattr(type(changed), "source", pipeline.settings.source)
     pipeline.settings = changed
     result = pipeline.run(HOUR, 2)
     assert not result.success

@@ -128,7 +128,7 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
             made |= {"assigned": True, "agent": agent, "agentid": agent_id}
     if chance.random() < 0.03:
         made["hangupdate"] = None
-    if chance.random() < 0.1:
+    if chance.random() < 0.2:
         # What could not be read, or cannot be true, is NULL once it is loaded; a clock that runs behind stays.
         unknown = chance.choice(["waitduration", "hold", "holdduration", "transferred", "talkdate", "sl", "behind"])
         made |= {"talkdate": begin - dt.timedelta(seconds=60)} if unknown == "behind" else {unknown: None}
