@@ -24,7 +24,12 @@ _HASH_LENGTH = 16
 _NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
 # What programs write where they have nothing: an agent or a chain of calls of that name would be everybody's.
-_NOTHING = ['"none"', '"None"', '"NONE"', '"null"', '"Null"', '"NULL"', '"undefined"']
+_NOTHING = [
+    f'"{blank}{spelled}{blank}"'
+    for word in ("none", "null", "undefined")
+    for spelled in (word, word.capitalize(), word.upper())
+    for blank in ("", " ")
+]
 
 
 def sent_fields(records: pl.DataFrame) -> pl.DataFrame:

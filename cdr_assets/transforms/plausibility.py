@@ -53,13 +53,15 @@ def plausible_ends(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     `typed` has calldate_utc, hangupdate_utc and fetched_at. A hang-up that lies more than a day after the fetch is a
     placeholder of a call that has not ended.
     """
-    ended = pl.col("hangupdate_utc")
-    is_placeholder = ended > pl.col("fetched_at") + _DAY
+    ended, started = pl.col("hangupdate_utc"), pl.col("calldate_utc")
+    # In the years 1 and 9999 a wall clock may have no instant.
+    is_before = (ended < started) | (ended.is_null() & (pl.col("hangupdate") < pl.col("calldate")))
+    is_placeholder = (ended > pl.col("fetched_at") + _DAY) | (ended.is_null() & ~is_before)
     reason = (
-        pl.when(is_placeholder)
-        .then(pl.lit("more than a day after it was fetched"))
-        .when(ended < pl.col("calldate_utc"))
+        pl.when(is_before)
         .then(pl.lit("before calldate"))
+        .when(is_placeholder & pl.col("hangupdate").is_not_null())
+        .then(pl.lit("more than a day after it was fetched"))
     )
     return _without(typed, {"hangupdate": reason})
 

@@ -44,7 +44,7 @@ ITEM_COLUMNS: dict[str, list[tuple[str, str, list[str], bool]]] = {
 BLANKS = " \t\r\n\f\v"
 
 # What stands for nothing in a field of a record, and is no name.
-NOTHING = ["none", "None", "NONE", "null", "Null", "NULL", "undefined"]
+NOTHING = ["none", "None", "NONE", "null", "Null", "NULL", "undefined", " null ", " None "]
 
 # When the pages of the tests were fetched.
 FETCHED_AT = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
@@ -58,6 +58,10 @@ class Read:
     call: dict[str, Any] = field(default_factory=dict)
     items: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     reason: str | None = None
+
+
+def is_nothing(value: Any) -> bool:
+    return isinstance(value, str) and value in NOTHING
 
 
 def text_of(value: Any) -> str | None:
@@ -231,7 +235,7 @@ def read_record(record: Any, zone_name: str, is_windowed: bool, asked_for: Seque
     extra: dict[str, Any] = {}
     exact: dict[str, dt.datetime | None] = {}
     aside: dict[str, str] = {}
-    given = {name: value for name, value in record.items() if not (isinstance(value, str) and value in NOTHING)}
+    given = {name: value for name, value in record.items() if not is_nothing(value)}
     for name in TEXTS + BOOLEANS + INTEGERS + DATES:
         sent = given.get(name)
         if name in ("waitduration", "duration", "holdduration"):
@@ -266,10 +270,14 @@ def read_record(record: Any, zone_name: str, is_windowed: bool, asked_for: Seque
         for date, instant in instants_of({date: call[date] for date in DATES}, exact, call["duration"], zone).items()
     }
     start, end = call["calldate_utc"], call["hangupdate_utc"]
-    if end is not None and end > FETCHED_AT + DAY:
-        aside["hangupdate"] = "more than a day after it was fetched"
+    has_no_instant = call["hangupdate"] is not None and end is None and call["calldate"] is not None
+    if has_no_instant:
+        is_before = call["hangupdate"] < call["calldate"]
+        aside["hangupdate"] = "before calldate" if is_before else "more than a day after it was fetched"
     elif end is not None and start is not None and end < start:
         aside["hangupdate"] = "before calldate"
+    elif end is not None and end > FETCHED_AT + DAY:
+        aside["hangupdate"] = "more than a day after it was fetched"
     if "hangupdate" in aside and call["hangupdate"] is not None:
         extra["hangupdate"] = record["hangupdate"]
         call["hangupdate"] = call["hangupdate_utc"] = None

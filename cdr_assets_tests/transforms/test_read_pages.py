@@ -294,3 +294,38 @@ def test_the_real_month_is_read_as_it_is_written() -> None:
         assert tables.calls[column.name].equals(expected[column.name].cast(kind)), column.name
         assert column.kind in Kind
     assert (tables.call_history.height, tables.csat_answers.height, tables.call_tags.height) == (106464, 0, 31359)
+
+
+@pytest.mark.parametrize(
+    ("field", "sent", "reason"),
+    [
+        ("hangupdate", "0001-01-01 00:00:00", "before calldate"),
+        ("hangupdate", "2026-03-02 05:09:59", "before calldate"),
+        ("hangupdate", "2026-11-22 00:00:00", "more than a day after it was fetched"),
+        ("hangupdate", "9999-12-31 23:59:59", "more than a day after it was fetched"),
+        ("talkdate", "1970-01-01 02:00:00", "more than a day away from calldate"),
+        ("queuedate", "2026-03-03 05:10:01", "more than a day away from calldate"),
+        ("holdduration", -1, "not from 0 to 86400"),
+        ("transferred", 10**6, "not from 0 to 86400"),
+        ("waitduration", "1.234", "cannot be read"),
+    ],
+)
+@pytest.mark.parametrize("zone", ["Europe/Istanbul", "America/New_York"])
+def test_what_cannot_be_true_is_set_aside_with_its_reason(field: str, sent: Any, reason: str, zone: str) -> None:
+    row = only(read(call(**{field: sent}), zone=zone))
+    assert row[field] is None
+    assert json.loads(row["extra"]) == {field: sent}
+    assert json.loads(row["set_aside"]) == {field: reason}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"hangupdate": "2026-03-02 05:10:00", "talkdate": "2026-03-01 05:10:00", "queuedate": "2026-03-03 05:10:00"},
+        {"hangupdate": "2026-11-20 20:00:00", "waitduration": 0, "duration": 86_400, "hold": 0},
+    ],
+)
+def test_what_can_be_true_stays(fields: dict[str, Any]) -> None:
+    row = only(read(call(**fields)))
+    assert row["set_aside"] is row["extra"] is None
+    assert all(row[field] is not None for field in fields)
