@@ -55,12 +55,12 @@ def plausible_ends(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """
     ended, started = pl.col("hangupdate_utc"), pl.col("calldate_utc")
     # In the years 1 and 9999 a wall clock may have no instant.
-    is_before = (ended < started) | (ended.is_null() & (pl.col("hangupdate") < pl.col("calldate")))
-    is_placeholder = (ended > pl.col("fetched_at") + _DAY) | (ended.is_null() & ~is_before)
+    is_before = pl.coalesce(ended < started, pl.col("hangupdate") < pl.col("calldate"))
+    is_after = pl.coalesce(ended > pl.col("fetched_at") + _DAY, pl.col("hangupdate") > pl.col("calldate"))
     reason = (
         pl.when(is_before)
         .then(pl.lit("before calldate"))
-        .when(is_placeholder & pl.col("hangupdate").is_not_null())
+        .when(is_after)
         .then(pl.lit("more than a day after it was fetched"))
     )
     return _without(typed, {"hangupdate": reason})
