@@ -54,13 +54,13 @@ def plausible_ends(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     placeholder of a call that has not ended.
     """
     ended, started = pl.col("hangupdate_utc"), pl.col("calldate_utc")
-    # In the years 1 and 9999 a wall clock may have no instant.
-    is_before = pl.coalesce(ended < started, pl.col("hangupdate") < pl.col("calldate"))
-    is_after = pl.coalesce(ended > pl.col("fetched_at") + _DAY, pl.col("hangupdate") > pl.col("calldate"))
+    has_no_instant = ended.is_null()  # As a wall clock of the years 1 and 9999 may have none.
+    is_before = pl.when(has_no_instant).then(pl.col("hangupdate") < pl.col("calldate")).otherwise(ended < started)
+    is_after = has_no_instant | (ended > pl.col("fetched_at") + _DAY)
     reason = (
         pl.when(is_before)
         .then(pl.lit("before calldate"))
-        .when(is_after)
+        .when(is_after & pl.col("hangupdate").is_not_null())
         .then(pl.lit("more than a day after it was fetched"))
     )
     return _without(typed, {"hangupdate": reason})
