@@ -1,0 +1,99 @@
+"""Texts as long as pages: taken out of a page before it is taken apart, and put back into its tables.
+
+On the way from page to tables, DuckDB and polars hold a dozen copies of each value. A name of a hundred bytes goes that
+way in the place of each such text: the same for the same text, however it was spelled, so that content hashes know one
+text from another.
+"""
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+
+import msgspec
+import polars as pl
+import pyarrow as pa
+
+#: Bytes. No field of a call that is a call is as long as ten pages.
+LONG = 1 << 20
+
+# Begins the names: of private use, so that no text has it by chance. A page that has it, in either of the spellings
+# that JSON knows, is read as it is.
+_MARK = "\ue0c5".encode()
+_IS_MARKED = re.compile(rb"%b|\\u[eE]0[cC]5" % _MARK)
+_NAME = re.compile(rb'"?%b[0-9a-f]{64}"?' % _MARK)
+
+# A string of a JSON text, and whether it is the name of a member.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*:)?', re.DOTALL)
+
+# A text of these characters alone may be a number or a date, with as many digits as it likes.
+_NO_NUMBER = re.compile(rb"[^0-9.,:+\-eETtZz\s]")
+# Should have been escaped: `records` does it.
+_CONTROL = re.compile(rb"[\x00-\x1f]")
+# DuckDB spells these in its own way.
+_UNUSUAL = re.compile(rb"[\x0b\x0e\x0f\x1a-\x1f]")
+
+
+def take_out(body: pa.Buffer, texts: dict[bytes, memoryview]) -> pa.Buffer:
+    """The page with names in place of its long texts, which are added to `texts` as JSON."""
+    if _IS_MARKED.search(body):
+        return body
+    whole = memoryview(body)
+    pieces, done = [], 0
+    for string in _STRING.finditer(body):
+        start, end = string.span()
+        if end - start <= LONG or string[1] is not None:
+            continue
+        sent = whole[start:end]
+        try:
+            text = _text(sent)
+        except ValueError:
+            # Half a surrogate pair, say: `records` mends it.
+            continue
+        if _CONTROL.search(sent) or not _is_only_text(text):
+            continue
+        name = _MARK + sha256(text).hexdigest().encode()
+        # As DuckDB spells it.
+        texts[name] = sent if _is_plain(sent) else memoryview(msgspec.json.encode(str(text, "utf-8")))
+        pieces += [whole[done : start + 1], name]
+        done = end - 1
+    return pa.py_buffer(b"".join([*pieces, whole[done:]])) if pieces else body
+
+
+def put_back(frame: pl.DataFrame, texts: Mapping[bytes, memoryview]) -> pl.DataFrame:
+    """The frame with the texts in place of their names, in columns of text and of JSON."""
+
+    def told(name: re.Match[bytes]) -> memoryview | bytes:
+        # In JSON a name is a string, with its quotes; in a text it is all there is.
+        text = texts.get(name[0].strip(b'"'))
+        if text is None:
+            return name[0]
+        return text if name[0].startswith(b'"') else _text(text)
+
+    for column in frame.select(pl.col(pl.String)) if texts else ():
+        if column.str.contains(_MARK.decode(), literal=True).any():
+            values = [None if value is None else _NAME.sub(told, value) for value in column.cast(pl.Binary)]
+            # Through Arrow, as `bodies.texts`.
+            frame = frame.with_columns(pl.Series(column.name, pa.array(values, pa.large_binary())).cast(pl.String))
+    return frame
+
+
+def _is_plain(json: memoryview) -> bool:
+    return re.search(rb"\\", json) is None
+
+
+def _text(json: memoryview) -> memoryview | bytes:
+    """The text of a JSON string, in UTF-8. Raises ValueError where it is none."""
+    return json[1:-1] if _is_plain(json) else msgspec.json.decode(json, type=str).encode()
+
+
+def _is_only_text(text: memoryview | bytes) -> bool:
+    """Whether it is long, and cannot be read as anything else: a number, a date, an array, a key with blanks around."""
+    first, last = (str(end, "utf-8", "ignore") for end in (text[:4], text[-4:]))
+    return (
+        len(text) > LONG
+        and not first[:1].isspace()
+        and not last[-1:].isspace()
+        and not first.startswith("[")
+        and _NO_NUMBER.search(text) is not None
+        and _UNUSUAL.search(text) is None
+    )
