@@ -23,7 +23,7 @@ def texts(pages: pl.DataFrame, long_texts: dict[bytes, memoryview]) -> pl.Series
     """
     unpacked = [
         None if body is None else _unpacked(body, size, long_texts)
-        for body, size in pages.select("body", "body_size").iter_rows()
+        for body, size in zip(pages["body"], pages["body_size"], strict=True)
     ]
     # Through Arrow, which takes as much memory as they are long: polars takes twice as much, and Python's texts time.
     return pl.Series("body", pa.array(unpacked, pa.large_binary())).cast(pl.String)

@@ -2,8 +2,10 @@
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from cdr_assets.schema import CALLS, CHILDREN, MORE, UNKNOWN_FIELDS, Table
+from cdr_assets.transforms.long_texts import LONG, take_out
 from cdr_assets.transforms.pages import Tables
 
 _COLUMNS = ("table_name", "name", "type", "partition_hour")
@@ -26,16 +28,24 @@ def unknown_fields(tables: Tables) -> pl.DataFrame:
     """
     found = [_SCHEMA.to_frame()]
     with duckdb.connect() as connection:
-        records = tables.calls.select("partition_hour", json="extra").drop_nulls("json")
+        records = _shortened(tables.calls.select("partition_hour", json="extra").drop_nulls("json"))
         found.append(_fields(connection, CALLS, set(), records))
         for name, table in CHILDREN.items():
-            rows: pl.DataFrame = getattr(tables, name).select("partition_hour", json="item")
+            rows = _shortened(getattr(tables, name).select("partition_hour", json="item"))
             is_object = rows["json"].str.starts_with("{")
             known = {field for column in table.columns for field in column.names}
             found.append(_fields(connection, table, known, rows.filter(is_object)))
             found.append(_items(connection, table, rows.filter(~is_object & ~rows["json"].str.contains('^["0-9-]'))))
     rows = pl.concat(found).with_columns(pl.col("type").replace_strict(_TYPES | {"any": "any"}, default="number"))
     return rows.group_by(_COLUMNS[:-1]).agg(pl.col("partition_hour").min()).sort(_COLUMNS[:-1])
+
+
+def _shortened(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows (partition_hour, json), in any order, without their long texts: what they say is no matter here."""
+    is_long = pl.col("json").str.len_bytes() > LONG
+    long = rows.filter(is_long)
+    json = [bytes(take_out(pa.py_buffer(text), {})) for text in long["json"].cast(pl.Binary)]
+    return pl.concat([rows.filter(~is_long), long.with_columns(json=pl.Series(json, dtype=pl.Binary).cast(pl.String))])
 
 
 def _fields(

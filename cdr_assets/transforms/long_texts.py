@@ -20,7 +20,7 @@ LONG = 1 << 20
 # that JSON knows, is read as it is.
 _MARK = "\ue0c5".encode()
 _IS_MARKED = re.compile(rb"%b|\\u[eE]0[cC]5" % _MARK)
-_NAME = re.compile(rb'"?%b[0-9a-f]{64}"?' % _MARK)
+_STRING_NAME = re.compile(rb'"(%b[0-9a-f]{64})"' % _MARK)
 
 # A string of a JSON text, and whether it is the name of a member.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*:)?', re.DOTALL)
@@ -38,7 +38,8 @@ def take_out(body: pa.Buffer, texts: dict[bytes, memoryview]) -> pa.Buffer:
     if _IS_MARKED.search(body):
         return body
     whole = memoryview(body)
-    pieces, done = [], 0
+    pieces: list[bytes | memoryview] = []
+    done = 0
     for string in _STRING.finditer(body):
         start, end = string.span()
         if end - start <= LONG or string[1] is not None:
@@ -62,18 +63,17 @@ def take_out(body: pa.Buffer, texts: dict[bytes, memoryview]) -> pa.Buffer:
 def put_back(frame: pl.DataFrame, texts: Mapping[bytes, memoryview]) -> pl.DataFrame:
     """The frame with the texts in place of their names, in columns of text and of JSON."""
 
-    def told(name: re.Match[bytes]) -> memoryview | bytes:
-        # In JSON a name is a string, with its quotes; in a text it is all there is.
-        text = texts.get(name[0].strip(b'"'))
-        if text is None:
-            return name[0]
-        return text if name[0].startswith(b'"') else _text(text)
+    def told(value: bytes | None) -> memoryview | bytes | None:
+        if value is None or value in texts:
+            # In a column of text, the name is all there is.
+            return None if value is None else _text(texts[value])
+        return _STRING_NAME.sub(lambda name: texts.get(name[1], name[0]), value)
 
     for column in frame.select(pl.col(pl.String)) if texts else ():
         if column.str.contains(_MARK.decode(), literal=True).any():
-            values = [None if value is None else _NAME.sub(told, value) for value in column.cast(pl.Binary)]
             # Through Arrow, as `bodies.texts`.
-            frame = frame.with_columns(pl.Series(column.name, pa.array(values, pa.large_binary())).cast(pl.String))
+            values = pa.array(map(told, column.cast(pl.Binary)), pa.large_binary())
+            frame = frame.with_columns(pl.Series(column.name, values).cast(pl.String))
     return frame
 
 

@@ -6,6 +6,7 @@ One batch of pages after another, so that memory does not grow with the number o
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import duckdb
 import polars as pl
@@ -85,9 +86,11 @@ def _portions(pages: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """The pages in portions to be read at once, each of the large ones by itself; one portion at least."""
     if not pages.height:
         yield pages
-    is_large = (pl.col("body_size") > LONG).fill_null(False)
-    for _, run in pages.group_by(is_large.rle_id(), maintain_order=True):
-        yield from run.iter_slices(1 if run.select(is_large.first()).item() else _BATCH_PAGES)
+    first = 0
+    for is_large, run in groupby((size or 0) > LONG for size in pages["body_size"]):
+        length = sum(1 for _ in run)
+        yield from pages.slice(first, length).iter_slices(1 if is_large else _BATCH_PAGES)
+        first += length
 
 
 def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
