@@ -6,7 +6,7 @@ DuckDB's own compression is as good but for 2,048 rows at a time: to read one pa
 import polars as pl
 import pyarrow as pa
 
-from cdr_assets.transforms.long_texts import LONG, take_out
+from cdr_assets.transforms.long_texts import LONG, buffers, take_out
 
 _CODEC = "zstd"
 
@@ -23,13 +23,13 @@ def texts(pages: pl.DataFrame, long_texts: dict[bytes, memoryview]) -> pl.Series
     """
     unpacked = [
         None if body is None else _unpacked(body, size, long_texts)
-        for body, size in zip(pages["body"], pages["body_size"], strict=True)
+        for body, size in zip(buffers(pages["body"]), pages["body_size"], strict=True)
     ]
     # Through Arrow, which takes as much memory as they are long: polars takes twice as much, and Python's texts time.
     return pl.Series("body", pa.array(unpacked, pa.large_binary())).cast(pl.String)
 
 
-def _unpacked(body: bytes, size: int, long_texts: dict[bytes, memoryview]) -> bytes | memoryview:
+def _unpacked(body: pa.Buffer, size: int, long_texts: dict[bytes, memoryview]) -> memoryview:
     # Arrow cannot unpack what holds nothing.
     unpacked = pa.decompress(body, size, codec=_CODEC) if size else pa.py_buffer(b"")
     return memoryview(take_out(unpacked, long_texts) if size > LONG else unpacked)

@@ -5,7 +5,7 @@ import polars as pl
 import pyarrow as pa
 
 from cdr_assets.schema import CALLS, CHILDREN, MORE, UNKNOWN_FIELDS, Table
-from cdr_assets.transforms.long_texts import LONG, take_out
+from cdr_assets.transforms.long_texts import LONG, buffers, take_out
 from cdr_assets.transforms.pages import Tables
 
 _COLUMNS = ("table_name", "name", "type", "partition_hour")
@@ -28,7 +28,7 @@ def unknown_fields(tables: Tables) -> pl.DataFrame:
     """
     found = [_SCHEMA.to_frame()]
     with duckdb.connect() as connection:
-        records = _shortened(tables.calls.select("partition_hour", json="extra").drop_nulls("json"))
+        records = _shortened(tables.calls.select("partition_hour", json="extra"))
         found.append(_fields(connection, CALLS, set(), records))
         for name, table in CHILDREN.items():
             rows = _shortened(getattr(tables, name).select("partition_hour", json="item"))
@@ -41,11 +41,12 @@ def unknown_fields(tables: Tables) -> pl.DataFrame:
 
 
 def _shortened(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows (partition_hour, json), in any order, without their long texts: what they say is no matter here."""
-    is_long = pl.col("json").str.len_bytes() > LONG
-    long = rows.filter(is_long)
-    json = [bytes(take_out(pa.py_buffer(text), {})) for text in long["json"].cast(pl.Binary)]
-    return pl.concat([rows.filter(~is_long), long.with_columns(json=pl.Series(json, dtype=pl.Binary).cast(pl.String))])
+    """Those of the rows (partition_hour, json) that have any, without their long texts: only names and types count."""
+    size = rows["json"].str.len_bytes()
+    # Taken by their places: a filter copies them.
+    long = rows[(size > LONG).arg_true()]
+    json = pa.array([memoryview(take_out(text, {})) for text in buffers(long["json"])], pa.large_binary())
+    return pl.concat([rows[(size <= LONG).arg_true()], long.with_columns(json=pl.Series(json).cast(pl.String))])
 
 
 def _fields(
