@@ -6,6 +6,8 @@ DuckDB's own compression is as good but for 2,048 rows at a time: to read one pa
 import polars as pl
 import pyarrow as pa
 
+from cdr_assets.transforms.long_texts import LONG, buffers, take_out
+
 _CODEC = "zstd"
 
 
@@ -14,12 +16,20 @@ def compress(body: bytes) -> bytes:
     return compressed
 
 
-def texts(pages: pl.DataFrame) -> pl.Series:
-    """The bodies of pages (columns body and body_size of raw.cdr_pages), as texts; NULL for NULL."""
+def texts(pages: pl.DataFrame, long_texts: dict[bytes, memoryview]) -> pl.Series:
+    """The bodies of pages (columns body and body_size of raw.cdr_pages), as texts; NULL for NULL.
+
+    Those of large pages come without their long texts, which are added to `long_texts`.
+    """
     unpacked = [
-        # Arrow cannot unpack what holds nothing.
-        (pa.decompress(body, size, codec=_CODEC).to_pybytes() if size else b"") if body is not None else None
-        for body, size in pages.select("body", "body_size").iter_rows()
+        None if body is None else _unpacked(body, size, long_texts)
+        for body, size in zip(buffers(pages["body"]), pages["body_size"], strict=True)
     ]
     # Through Arrow, which takes as much memory as they are long: polars takes twice as much, and Python's texts time.
     return pl.Series("body", pa.array(unpacked, pa.large_binary())).cast(pl.String)
+
+
+def _unpacked(body: pa.Buffer, size: int, long_texts: dict[bytes, memoryview]) -> memoryview:
+    # Arrow cannot unpack what holds nothing.
+    unpacked = pa.decompress(body, size, codec=_CODEC) if size else pa.py_buffer(b"")
+    return memoryview(take_out(unpacked, long_texts) if size > LONG else unpacked)

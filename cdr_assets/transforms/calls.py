@@ -76,7 +76,7 @@ def status(calldate: pl.Series) -> list[pl.Expr]:
 
 
 def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
-    """`extra` of the records that have any: record, extra, lasting_extra (without volatile fields), set_aside.
+    """`extra`, `lasting_extra` (without volatile fields) and `set_aside` of each record.
 
     The fields that the vendor's page does not name, and what was `kept` of the others (`values.KEPT`); by name, so
     that the order in which they were sent does not matter. `set_aside` tells those that have a reason.
@@ -93,16 +93,20 @@ def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
         .sort("record", "name", "reason", nulls_last=True)
         .unique(["record", "name"], keep="first", maintain_order=True)
     )
-    all_of_them = _objects(entries).rename({"object": "extra"})
+    all_of_them = _objects(entries)
     is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
     volatile = entries.filter(~is_lasting).select("record").unique()
     lasting = _objects(entries.join(volatile, on="record", how="semi").filter(is_lasting))
     reasons = entries.drop_nulls("reason").with_columns(value=pl.concat_str(pl.lit('"'), "reason", pl.lit('"')))
-    return (
-        all_of_them.join(volatile.with_columns(has_volatile=True), on="record", how="left", maintain_order="left")
-        .join(lasting, on="record", how="left", maintain_order="left")
-        .join(_objects(reasons).rename({"object": "set_aside"}), on="record", how="left", maintain_order="left")
-        .select("record", "extra", "set_aside", lasting_extra=pl.when("has_volatile").then("object").otherwise("extra"))
+    told = {
+        "extra": all_of_them,
+        "lasting_extra": all_of_them | dict.fromkeys(volatile["record"]) | lasting,
+        "set_aside": _objects(reasons),
+    }
+    # Not by joins: on the way to DuckDB, each NULL that a join leaves is a copy of the first text that it was joined
+    # with. A field of 300 kB in one of 17,000 calls took 10 GB.
+    return pl.DataFrame(
+        {name: pa.array(map(of_record.get, records["record"]), pa.large_string()) for name, of_record in told.items()}
     )
 
 
@@ -155,15 +159,12 @@ def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
     return hashes
 
 
-def _objects(entries: pl.DataFrame) -> pl.DataFrame:
-    """The entries of each record (record, name, value) as the text of a JSON object: record, object."""
+def _objects(entries: pl.DataFrame) -> dict[int, str | None]:
+    """The entries of each record (record, name, value) as the text of a JSON object."""
     quoted = {name: json.dumps(name, ensure_ascii=False) for name in entries["name"].unique()}
-    objects: dict[int, str] = {}
+    objects: dict[int, str | None] = {}
     for record, fields in groupby(entries.select("record", "name", "value").iter_rows(), itemgetter(0)):
         # One copy of a value that may be as long as a page; polars takes one a step, of twice the length.
         pieces = [piece for _, name, value in fields for piece in (",", quoted[name], ":", value or "null")]
         objects[record] = "".join(["{", *pieces[1:], "}"])
-    return pl.DataFrame(
-        {"record": list(objects), "object": pa.array(objects.values(), pa.large_string())},
-        schema_overrides={"record": entries.schema["record"]},
-    )
+    return objects

@@ -2,8 +2,10 @@
 
 import duckdb
 import polars as pl
+import pyarrow as pa
 
 from cdr_assets.schema import CALLS, CHILDREN, MORE, UNKNOWN_FIELDS, Table
+from cdr_assets.transforms.long_texts import LONG, buffers, take_out
 from cdr_assets.transforms.pages import Tables
 
 _COLUMNS = ("table_name", "name", "type", "partition_hour")
@@ -26,16 +28,25 @@ def unknown_fields(tables: Tables) -> pl.DataFrame:
     """
     found = [_SCHEMA.to_frame()]
     with duckdb.connect() as connection:
-        records = tables.calls.select("partition_hour", json="extra").drop_nulls("json")
+        records = _shortened(tables.calls.select("partition_hour", json="extra"))
         found.append(_fields(connection, CALLS, set(), records))
         for name, table in CHILDREN.items():
-            rows: pl.DataFrame = getattr(tables, name).select("partition_hour", json="item")
+            rows = _shortened(getattr(tables, name).select("partition_hour", json="item"))
             is_object = rows["json"].str.starts_with("{")
             known = {field for column in table.columns for field in column.names}
             found.append(_fields(connection, table, known, rows.filter(is_object)))
             found.append(_items(connection, table, rows.filter(~is_object & ~rows["json"].str.contains('^["0-9-]'))))
     rows = pl.concat(found).with_columns(pl.col("type").replace_strict(_TYPES | {"any": "any"}, default="number"))
     return rows.group_by(_COLUMNS[:-1]).agg(pl.col("partition_hour").min()).sort(_COLUMNS[:-1])
+
+
+def _shortened(rows: pl.DataFrame) -> pl.DataFrame:
+    """Those of the rows (partition_hour, json) that have any, without their long texts: only names and types count."""
+    size = rows["json"].str.len_bytes()
+    # Taken by their places: a filter copies them.
+    long = rows[(size > LONG).arg_true()]
+    json = pa.array([memoryview(take_out(text, {})) for text in buffers(long["json"])], pa.large_binary())
+    return pl.concat([rows[(size <= LONG).arg_true()], long.with_columns(json=pl.Series(json).cast(pl.String))])
 
 
 def _fields(

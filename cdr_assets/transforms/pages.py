@@ -4,7 +4,9 @@ One batch of pages after another, so that memory does not grow with the number o
 """
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import duckdb
 import polars as pl
@@ -14,6 +16,7 @@ from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
+from cdr_assets.transforms.long_texts import LONG, put_back
 from cdr_assets.transforms.plausibility import plausible, plausible_ends
 from cdr_assets.transforms.records import PageError, take_apart, verbatim
 from cdr_assets.transforms.values import KEPT, read_values
@@ -71,12 +74,23 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     with duckdb.connect() as connection:
         batches: list[_Batch] = []
         first_record = 0
-        for first_page in range(0, max(pages.height, 1), _BATCH_PAGES):
-            some = pages.slice(first_page, _BATCH_PAGES)
-            some = some.with_columns(texts(some)).drop("body_size")
-            batches.append(_read_batch(connection, some, first_record, time_zone))
+        for some in _portions(pages):
+            long_texts: dict[bytes, memoryview] = {}
+            some = some.with_columns(texts(some, long_texts)).drop("body_size")
+            batches.append(_with_texts(_read_batch(connection, some, first_record, time_zone), long_texts))
             first_record += batches[-1].records.height
     return _put_together(pages["partition_hour"], batches)
+
+
+def _portions(pages: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """The pages in portions to be read at once, each of the large ones by itself; one portion at least."""
+    if not pages.height:
+        yield pages
+    first = 0
+    for is_large, run in groupby((size or 0) > LONG for size in pages["body_size"]):
+        length = sum(1 for _ in run)
+        yield from pages.slice(first, length).iter_slices(1 if is_large else _BATCH_PAGES)
+        first += length
 
 
 def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
@@ -123,9 +137,9 @@ def _read_batch(
     kept = pl.concat([read.kept, *(_sent_values(sent, rows) for rows in (aside, aside_ends))])
     calls = (
         records.hstack(call.arrays(connection, records, sent))
+        .hstack(call.extra(records, kept))
         .drop("fields")
         .filter(~pl.col("is_outside") & pl.col("reason").is_null())
-        .join(call.extra(records, kept), on="record", how="left", maintain_order="left")
         .with_columns(partition_hour=pl.coalesce("page_hour", hour_of_partition(pl.col("calldate"), time_zone)))
     )
     calls = calls.with_columns(content_hash=call.content_hashes(connection, calls))
@@ -143,6 +157,15 @@ def _read_batch(
         rejected=rejected.with_columns(
             partition_hour="page_hour", record=verbatim(connection, pages, rejected.select("page", "position"))
         ).select(REJECTED_RECORDS.polars_schema.names()),
+    )
+
+
+def _with_texts(batch: _Batch, long_texts: Mapping[bytes, memoryview]) -> _Batch:
+    return replace(
+        batch,
+        calls=put_back(batch.calls, long_texts),
+        children={name: put_back(rows, long_texts) for name, rows in batch.children.items()},
+        rejected=put_back(batch.rejected, long_texts),
     )
 
 

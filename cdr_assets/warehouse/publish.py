@@ -154,6 +154,7 @@ def _build(
     changed: str | None,
 ) -> None:
     """Writes all tables into `copy`; of the large ones what `changed` names, if they are in it already."""
+    (unlimited,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
     connection.execute(f"SET memory_limit = '{memory_limit()}'")
     # With DuckDB's own size of row groups: in the warehouse's smaller ones, the copy of ten million calls is a quarter
     # larger.
@@ -179,9 +180,19 @@ def _build(
         # each statement by itself would, and a table has a comment a column.
         large = [[table] for table in tables if table.name in _BY_HOUR]
         small = [table for table in tables if table.name not in _BY_HOUR]
-        with ThreadPoolExecutor(processors()) as threads:
-            list(threads.map(build, [*large, small]))
-        connection.execute("CHECKPOINT copy")
+
+        def build_all() -> None:
+            with ThreadPoolExecutor(processors()) as threads:
+                list(threads.map(build, [*large, small]))
+            connection.execute("CHECKPOINT copy")
+
+        try:
+            build_all()
+        except duckdb.OutOfMemoryException:
+            # A text of 60 MB, say: with as much as DuckDB takes by itself, as the marts are built. What is written
+            # already comes out the same when it is written again.
+            connection.execute(f"SET memory_limit = '{unlimited}'")
+            build_all()
     finally:
         # After a full disk this may not work, which must not hide the reason.
         with suppress(duckdb.Error):

@@ -260,6 +260,14 @@ def test_bringing_a_copy_forward_keeps_to_the_memory_of_a_run(published: Path) -
         assert connection.execute(_LIMIT).fetchone() == kept_to
 
 
+def test_a_text_that_the_memory_of_a_run_cannot_hold_is_published_all_the_same(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(publish.__globals__, "memory_limit", lambda: "16MB")
+    republish(published, "x" * 12_000_000)
+    assert [len(reason) for (reason,) in reasons(published)] == [12_000_000]
+
+
 @pytest.mark.parametrize("reason", ["not on this system", "not between these files"])
 def test_the_next_copy_is_made_where_no_blocks_can_be_shared(
     published: Path, monkeypatch: pytest.MonkeyPatch, reason: str
