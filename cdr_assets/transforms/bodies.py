@@ -6,9 +6,12 @@ DuckDB's own compression is as good but for 2,048 rows at a time: to read one pa
 import polars as pl
 import pyarrow as pa
 
-from cdr_assets.transforms.long_texts import LONG, buffers, take_out
+from cdr_assets.transforms.long_texts import buffers, take_out
 
 _CODEC = "zstd"
+
+#: Bytes. Smaller pages are read as they are: looking for long texts takes time, and they take little memory.
+LARGE = 8 << 20
 
 
 def compress(body: bytes) -> bytes:
@@ -32,4 +35,4 @@ def texts(pages: pl.DataFrame, long_texts: dict[bytes, memoryview]) -> pl.Series
 def _unpacked(body: pa.Buffer, size: int, long_texts: dict[bytes, memoryview]) -> memoryview:
     # Arrow cannot unpack what holds nothing.
     unpacked = pa.decompress(body, size, codec=_CODEC) if size else pa.py_buffer(b"")
-    return memoryview(take_out(unpacked, long_texts) if size > LONG else unpacked)
+    return memoryview(take_out(unpacked, long_texts) if size > LARGE else unpacked)

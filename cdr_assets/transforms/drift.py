@@ -42,7 +42,10 @@ def unknown_fields(tables: Tables) -> pl.DataFrame:
 
 def _shortened(rows: pl.DataFrame) -> pl.DataFrame:
     """Those of the rows (partition_hour, json) that have any, without their long texts: only names and types count."""
+    rows = rows.drop_nulls("json")
     size = rows["json"].str.len_bytes()
+    if (size <= LONG).all():
+        return rows
     # Taken by their places: a filter copies them.
     long = rows[(size > LONG).arg_true()]
     json = pa.array([memoryview(take_out(text, {})) for text in buffers(long["json"])], pa.large_binary())

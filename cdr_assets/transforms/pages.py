@@ -6,7 +6,6 @@ One batch of pages after another, so that memory does not grow with the number o
 import datetime as dt
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import duckdb
 import polars as pl
@@ -16,7 +15,7 @@ from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
-from cdr_assets.transforms.long_texts import LONG, put_back
+from cdr_assets.transforms.long_texts import put_back
 from cdr_assets.transforms.plausibility import plausible, plausible_ends
 from cdr_assets.transforms.records import PageError, take_apart, verbatim
 from cdr_assets.transforms.values import KEPT, read_values
@@ -24,6 +23,7 @@ from cdr_assets.transforms.values import KEPT, read_values
 # Enough for work in bulk, since each batch costs a tenth of a second whatever is in it; few enough for what lies
 # between pages and tables to stay in the tens of megabytes.
 _BATCH_PAGES = 170
+_BATCH_BYTES = 32 << 20
 
 # What the warehouse adds to a call.
 _ADDED = ("fetched_at", "vanished_at")
@@ -83,14 +83,14 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
 
 
 def _portions(pages: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The pages in portions to be read at once, each of the large ones by itself; one portion at least."""
-    if not pages.height:
-        yield pages
-    first = 0
-    for is_large, run in groupby((size or 0) > LONG for size in pages["body_size"]):
-        length = sum(1 for _ in run)
-        yield from pages.slice(first, length).iter_slices(1 if is_large else _BATCH_PAGES)
-        first += length
+    """The pages in portions to be read at once; one portion at least, and one page at least in each."""
+    first = size = 0
+    for page, length in enumerate(pages["body_size"].fill_null(0)):
+        if page > first and (page == first + _BATCH_PAGES or size + length > _BATCH_BYTES):
+            yield pages.slice(first, page - first)
+            first, size = page, 0
+        size += length
+    yield pages.slice(first)
 
 
 def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
