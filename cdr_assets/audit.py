@@ -32,7 +32,8 @@ class Audit:
     """What an audit found.
 
     `hours` and `calls` were compared; `differences` has partition_hour, key, finding, fields (see `transforms`) and
-    is_due; `rejected` are the records that the API lists and no call can be made of (rows of cdr.rejected_records);
+    is_due; `rejected` are the records that the API lists and no call can be made of (rows of cdr.rejected_records),
+    `elsewhere` counts those that are of other hours than were asked for;
     `failed` says of other hours why they were not compared. `held_later` are calls that a later hour holds and does
     not list any more, by key with that hour: reading the earlier one alone does not move them.
     """
@@ -41,6 +42,7 @@ class Audit:
     calls: int
     differences: pl.DataFrame
     rejected: pl.DataFrame
+    elsewhere: int
     failed: dict[Fetch, str]
     held_later: dict[str, dt.datetime]
 
@@ -54,6 +56,7 @@ class Audit:
         equal = self.calls - counts.get("late change", 0) - counts.get("missing", 0)
         told = [f"{counts.get(finding, 0):,} {finding}" for finding in _FINDINGS]
         told += [f"{self.rejected.height:,} rejected"] if self.rejected.height else []
+        told += [f"{self.elsewhere:,} of other hours"] if self.elsewhere else []
         return f"{self.calls:,} calls in {self.hours:,} h: {equal:,} equal, {', '.join(told)}"
 
 
@@ -71,7 +74,7 @@ def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt
         reading.look_in_later_hours(client)
     found = _judged(pl.concat(reading.found), hours, unloaded, now)
     rejected = pl.concat(reading.rejected)
-    return Audit(reading.hours, reading.calls, found, rejected, reading.failed, reading.held_later)
+    return Audit(reading.hours, reading.calls, found, rejected, reading.elsewhere, reading.failed, reading.held_later)
 
 
 class _Reading:
@@ -79,7 +82,7 @@ class _Reading:
 
     def __init__(self, alotech: Alotech, warehouse: Warehouse) -> None:
         self._settings, self._warehouse = alotech.settings, warehouse
-        self.hours = self.calls = 0
+        self.hours = self.calls = self.elsewhere = 0
         self.found = [pl.DataFrame(schema=DIFFERENCES)]
         self.rejected = [REJECTED_RECORDS.polars_schema.to_frame()]
         self.failed: dict[Fetch, str] = {}
@@ -91,6 +94,7 @@ class _Reading:
                 stored = stored_calls(connection, hours, listed.calls["key"])
             self.found.append(differences(stored, listed))
             self.rejected.append(listed.rejected_records)
+            self.elsewhere += int(listed.counts["elsewhere"].sum())
             self.hours += len(hours)
             self.calls += listed.calls["key"].n_unique()
             places = listed.calls.group_by("key").agg(listed_in=pl.col("partition_hour").max())

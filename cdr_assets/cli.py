@@ -173,6 +173,11 @@ def audit(start: _Hour, finish: _Hour) -> None:
         )
     if found.rejected.height:
         problems.append(rejected_told(found.rejected))
+    if found.elsewhere:
+        problems.append(
+            f"records that came and are of other hours than were asked for: {found.elsewhere}; they are loaded only if "
+            "their own hours list them: check ALOTECH_TIMEZONE, then report it to AloTech"
+        )
     _tell(problems)
 
 

@@ -31,7 +31,7 @@ def merged(pages: pl.DataFrame, read: Tables) -> Loaded:
             pl.lit(pages["fetched_at"].max(), pl.Datetime("us", "UTC")).alias("fetched_at"),
             pl.lit(None, pl.Datetime("us", "UTC")).alias("ends_at"),
             *(pl.lit(None, pl.Int64).alias(name) for name in ("requests", "retries", "pages")),
-            *(pl.lit(0, pl.Int64).alias(name) for name in ("repeated", "outside_window", "rejected")),
+            *(pl.lit(0, pl.Int64).alias(name) for name in ("repeated", "outside_window", "elsewhere", "rejected")),
             served="loaded",
         )
     )

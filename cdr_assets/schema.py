@@ -292,6 +292,12 @@ LOADS = Table(
             "Records whose calldate lies outside the hour; their own hour holds them.",
         ),
         Column(
+            "elsewhere",
+            Kind.COUNT,
+            "Records of outside_window whose calldate is not even in the second before the hour, which is asked for "
+            "too: they are loaded only if their own hour lists them.",
+        ),
+        Column(
             "repeated",
             Kind.COUNT,
             "Records whose key came again later in the same fetch; the later one counts.",

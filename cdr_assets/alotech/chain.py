@@ -12,6 +12,7 @@ what was asked for last is begun anew, a bounded number of times.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from .errors import (
     ParameterRejectedError,
     RepeatedCursorError,
     RequestRefusedError,
+    TokenRejectedError,
     WrongAddressError,
 )
 from .models import Page, Window
@@ -33,8 +35,14 @@ from .models import Page, Window
 #: How often in a row the same is begun anew after a cursor was refused.
 _MAX_RESTARTS = 2
 
+# Statuses and messages in which a server may refuse a cursor.
+_REFUSALS = (ParameterRejectedError, RequestRefusedError, TokenRejectedError, WrongAddressError)
+
 #: Calls in no order at all would come in the order of time by accident: less often than this, it is no accident.
 _ACCIDENT = 1e-4
+
+# The loader reads these too.
+_YEAR_FIRST = re.compile(r"^([0-9]{4})[/.]([0-9]{2})[/.]([0-9]{2})")
 
 #: What the pages of a window may take together: some 250,000 calls.
 _MAX_BYTES = 256 << 20
@@ -125,8 +133,9 @@ class Chain:
                 where += f" (begun anew {self._restarts} times)"
             try:
                 self._next(where)
-            except (ParameterRejectedError, RequestRefusedError, WrongAddressError) as error:
-                # The same parameters were taken before without a cursor, so it is the cursor that is refused.
+            except _REFUSALS as error:
+                # The same parameters were taken before without a cursor, so it is the cursor that is refused, whatever
+                # the words: "page token expired" is not about the application's token.
                 if self._cursor is None:
                     raise
                 self._wasted += error.attempts
@@ -176,13 +185,11 @@ class Chain:
     def _go_on(self, where: str, error: AlotechError) -> None:
         """Asks for the rest of the window, or begins anew; raises where that was done too often in vain."""
         reached = self._reached()
-        # Words of no known meaning cost all tries of a page each time, and may mean anything.
-        is_plain = not isinstance(error, RequestRefusedError)
-        if reached is not None and is_plain:
+        if reached is not None:
             self._restarts = 0
         elif self._restarts < _MAX_RESTARTS:
             self._restarts += 1
-        elif is_plain:
+        elif not isinstance(error, RequestRefusedError):
             refused = ExpiredCursorError(f"the cursor is refused each time before anything new comes ({error.met})")
             raise _at(where, refused) from None
         else:
@@ -243,9 +250,9 @@ def _order(pages: Sequence[Page], window: Window) -> tuple[datetime | None, floa
 
 
 def _second(calldate: object) -> datetime | None:
-    """The second of a date; None where it is not the tenant's wall clock, or cannot be read."""
+    """The second of a date, the year first; None where it is not the tenant's wall clock, or cannot be read."""
     try:
-        date = datetime.fromisoformat(calldate) if isinstance(calldate, str) else None
+        date = datetime.fromisoformat(_YEAR_FIRST.sub(r"\1-\2-\3", calldate)) if isinstance(calldate, str) else None
     except ValueError:
         return None
     return date.replace(microsecond=0) if date and date.tzinfo is None else None

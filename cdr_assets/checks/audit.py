@@ -71,6 +71,8 @@ def build_audit_check(partitions: HourlyPartitionsDefinition) -> AssetChecksDefi
             else ""
         )
         lost = f"; {rejected_told(found.rejected)}" if found.rejected.height else ""
+        if found.elsewhere:
+            lost += f"; {found.elsewhere} records came that are of other hours than were asked for"
         result = AssetCheckResult(
             asset_key=_CALLS_KEY,
             check_name="warehouse_equals_api",

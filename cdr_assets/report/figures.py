@@ -273,7 +273,9 @@ def _agents(ask: _Ask) -> pl.DataFrame:
             GROUP BY agent_id, agent_username HAVING sum(answered) + sum(assigned) + sum(outbound) > 0
             ORDER BY sum(answered) DESC, agent_username"""
     )
-    return _with_rates(agents, _AGENT_RATES)
+    # More than all of the time is no share of it, as in the marts.
+    share = pl.col("occupancy")
+    return _with_rates(agents, _AGENT_RATES).with_columns(pl.when(share <= 1).then(share).alias("occupancy"))
 
 
 def _loads(ask: _Ask) -> dict[str, Any]:

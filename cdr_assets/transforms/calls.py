@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from cdr_assets.schema import ARRAYS, CALL_DATES, DURATIONS, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
 from cdr_assets.transforms.chunks import in_chunks
+from cdr_assets.transforms.clock import hour_of_partition
 from cdr_assets.transforms.items import as_arrays
-from cdr_assets.transforms.plausibility import no_call_date
+from cdr_assets.transforms.plausibility import is_no_call_date
 from cdr_assets.transforms.values import BLANKS, Values, clock_as_seconds, is_filled
 
 # Parts of a call's content hash that are no hashes.
@@ -25,10 +26,11 @@ _NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
 # What programs write where they have nothing: an agent or a chain of calls of that name would be everybody's.
 _NOTHING = [
-    f'"{blank}{spelled}{blank}"'
+    f'"{before}{spelled}{after}"'
     for word in ("none", "null", "undefined")
     for spelled in (word, word.capitalize(), word.upper())
-    for blank in ("", " ")
+    for before in ("", " ")
+    for after in ("", " ")
 ]
 
 
@@ -53,15 +55,23 @@ def typed_fields(values: Values) -> pl.DataFrame:
     )
 
 
-def status(calldate: pl.Series) -> list[pl.Expr]:
+def status(calldate: pl.Series, time_zone: str) -> list[pl.Expr]:
     """Whether a record lies outside of its page's window (`is_outside`), else why it is no call (`reason`, or NULL).
 
     A record without a key that lies outside is not rejected here: the hour that it belongs to does that.
+    `is_elsewhere`: it lies outside of all that was asked for, which is the hour and a second before it.
     """
-    before = (pl.col("calldate") < pl.col("window_start")).fill_null(False)
-    after = (pl.col("calldate") >= pl.col("window_finish")).fill_null(False)
+    can_be = ~is_no_call_date()
+    before = (pl.col("calldate") < pl.col("window_start")).fill_null(False) & can_be
+    after = (pl.col("calldate") >= pl.col("window_finish")).fill_null(False) & can_be
+    second = pl.col("hour_start") - pl.duration(seconds=1)
+    # After a skipped hour, it is asked for from before that one.
+    is_shown = hour_of_partition(second, time_zone) == second.dt.truncate("1h")
+    asked_from = pl.when(is_shown).then(second).otherwise(second - pl.duration(hours=2))
+    is_asked_for = pl.col("calldate").is_between(asked_from, pl.col("hour_finish")).fill_null(True)
     return [
         (before | after).alias("is_outside"),
+        ((before | after) & ~is_asked_for).alias("is_elsewhere"),
         pl.when(pl.col("fields").is_null())
         .then(pl.lit("not an object"))
         .when(pl.col("key").is_null() & ~before & ~after)
@@ -70,7 +80,8 @@ def status(calldate: pl.Series) -> list[pl.Expr]:
         .then(pl.lit("calldate cannot be read"))
         .when(pl.col("calldate").is_null())
         .then(pl.lit("no calldate"))
-        .otherwise(no_call_date())
+        .when(~can_be)
+        .then(pl.lit("calldate cannot be true"))
         .alias("reason"),
     ]
 

@@ -29,7 +29,7 @@ _BATCH_BYTES = 32 << 20
 _ADDED = ("fetched_at", "vanished_at")
 _CALLS_SCHEMA = pl.Schema({name: dtype for name, dtype in CALLS.polars_schema.items() if name not in _ADDED})
 
-_COUNTS = ("served", "outside_window", "repeated", "rejected", "loaded")
+_COUNTS = ("served", "outside_window", "elsewhere", "repeated", "rejected", "loaded")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Tables:
     """What pages hold, typed; the columns are `schema`'s, in its order, but `calls` lacks fetched_at and vanished_at.
 
     `counts` has one row per partition_hour of the pages, also of those without any record: served, outside_window,
-    repeated, rejected, loaded. served is the sum of the next four.
+    elsewhere, repeated, rejected, loaded. served is the sum of the others without elsewhere, a part of outside_window.
     """
 
     calls: pl.DataFrame
@@ -71,6 +71,11 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
         pl.col("fetched_at").cast(pl.Datetime("us", "UTC")),
         pl.col("record_count", "body", "body_size"),
     ).sort("partition_hour", "page_number", maintain_order=True)
+    # An hour may have come in slices, each a window of its own.
+    pages = pages.with_columns(
+        hour_start=pl.col("window_start").min().over("partition_hour"),
+        hour_finish=pl.col("window_finish").max().over("partition_hour"),
+    )
     with duckdb.connect() as connection:
         batches: list[_Batch] = []
         first_record = 0
@@ -110,7 +115,7 @@ def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.dat
 class _Batch:
     """Some pages, typed. `record` numbers the records of all batches and ties the frames together.
 
-    `records`: record, page_hour (the partition_hour of its page), is_outside, reason (if it was rejected).
+    `records`: record, page_hour (the partition_hour of its page), is_outside, is_elsewhere, reason (of a rejection).
     """
 
     records: pl.DataFrame
@@ -131,7 +136,7 @@ def _read_batch(
         .hstack(pages.drop("body", "record_count").rename({"partition_hour": "page_hour"})[records["page"]])
         .hstack(typed)
         .hstack(instants(typed, time_zone))
-        .with_columns(call.status(sent["calldate"]))
+        .with_columns(call.status(sent["calldate"], time_zone))
     )
     records, aside_ends = plausible_ends(records)
     kept = pl.concat([read.kept, *(_sent_values(sent, rows) for rows in (aside, aside_ends))])
@@ -151,7 +156,7 @@ def _read_batch(
         )
     rejected = records.filter(pl.col("reason").is_not_null())
     return _Batch(
-        records=records.select("record", "page_hour", "is_outside", "reason"),
+        records=records.select("record", "page_hour", "is_outside", "is_elsewhere", "reason"),
         calls=calls.select("record", "page_hour", *_CALLS_SCHEMA),
         children=children,
         rejected=rejected.with_columns(
@@ -190,7 +195,10 @@ def _put_together(hours: pl.Series, batches: list[_Batch]) -> Tables:
             name: rows.join(calls, on="record", how="semi", maintain_order="left") for name, rows in children.items()
         }
     by_hour = records.group_by("page_hour").agg(
-        served=pl.len(), outside_window=pl.col("is_outside").sum(), rejected=pl.col("reason").count()
+        served=pl.len(),
+        outside_window=pl.col("is_outside").sum(),
+        elsewhere=pl.col("is_elsewhere").sum(),
+        rejected=pl.col("reason").count(),
     )
     by_hour_loaded = calls.group_by("page_hour").agg(loaded=pl.len())
     counts = (
@@ -199,7 +207,7 @@ def _put_together(hours: pl.Series, batches: list[_Batch]) -> Tables:
         .unique(maintain_order=True)
         .join(by_hour, on="page_hour", how="left", nulls_equal=True, maintain_order="left")
         .join(by_hour_loaded, on="page_hour", how="left", nulls_equal=True, maintain_order="left")
-        .with_columns(pl.col("served", "outside_window", "rejected", "loaded").fill_null(0).cast(pl.Int64))
+        .with_columns(pl.col("served", "outside_window", "elsewhere", "rejected", "loaded").fill_null(0).cast(pl.Int64))
         .with_columns(repeated=pl.col("served") - pl.col("outside_window") - pl.col("rejected") - pl.col("loaded"))
     )
     return Tables(

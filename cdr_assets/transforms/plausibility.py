@@ -19,7 +19,7 @@ _MOST_SECONDS = 86_400
 _BOUNDED = (*DURATIONS, "hold", "transferred")
 _DAY = pl.duration(days=1)
 
-# What has no window was asked for by its key: a date before this one (0001, 1900, 1970) is a default, not a date.
+# A date before this one (0001, 1900, 1970) is a default, and no call date.
 _EARLIEST = dt.datetime(1990, 1, 1)
 
 #: What a survey may ask for at the most.
@@ -73,12 +73,11 @@ def set_aside_in(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return calls, pl.concat([aside, aside_ends])
 
 
-def no_call_date() -> pl.Expr:
-    """Why the call date of a record whose page has no window cannot be true; NULL where it can."""
+def is_no_call_date() -> pl.Expr:
+    """Whether the call date of a record cannot be true: no hour is its own, whatever window it came in."""
     # A day for every zone, and one more as for hang-ups.
     latest = pl.col("fetched_at").dt.replace_time_zone(None) + 2 * _DAY
-    is_impossible = (pl.col("calldate") < _EARLIEST) | (pl.col("calldate") > latest)
-    return pl.when(pl.col("window_start").is_null() & is_impossible).then(pl.lit("calldate cannot be true"))
+    return ((pl.col("calldate") < _EARLIEST) | (pl.col("calldate") > latest)).fill_null(False)
 
 
 def plausible_items(rows: pl.DataFrame) -> pl.DataFrame:

@@ -136,7 +136,8 @@ def _thorough(json: pl.Series, kind: Kind, time_zone: str) -> tuple[pl.Series, p
             value = word.replace_strict(_WORDS, default=None, return_dtype=pl.Boolean)
         case Kind.INTEGER:
             number = _number(word.replace({"true": "1", "false": "0"}), json)
-            rounded = number.floor() + (number - number.floor() >= 0.5).cast(pl.Float64)
+            # Not half up below 0: -0.4 is no 0.
+            rounded = number.floor() + ((number - number.floor() >= 0.5) & (number > 0)).cast(pl.Float64)
             value = rounded.cast(pl.Int32, strict=False)
             return value, instant, value.is_not_null() & (rounded == number)
         case Kind.NUMBER:

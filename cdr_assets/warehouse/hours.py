@@ -305,7 +305,7 @@ def _correct_loads(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         f"""
         UPDATE cdr.loads SET loaded = incoming.loaded, rejected = incoming.rejected, repeated = incoming.repeated,
-            outside_window = incoming.outside_window, content_hash = hashes.content_hash
+            outside_window = incoming.outside_window, elsewhere = incoming.elsewhere, content_hash = hashes.content_hash
         FROM incoming JOIN ({_HASHES}) AS hashes USING (partition_hour)
         WHERE loads.partition_hour = incoming.partition_hour AND loads.fetched_at = incoming.fetched_at
           AND loads.error IS NULL AND loads.filters IS NULL AND incoming.filters IS NULL
@@ -505,13 +505,13 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
         CREATE OR REPLACE TEMP TABLE stale AS
         WITH spans AS (
             SELECT calls.calldate, calls.queuedate,
-                   coalesce(calls.hangupdate, calls.talkdate, calls.queuedate, calls.calldate) AS ended
+                   greatest(calls.hangupdate, calls.talkdate, calls.queuedate, calls.calldate) AS ended
             FROM cdr.calls AS calls JOIN difference ON calls.key = difference.key
                 AND calls.partition_hour = difference.old_partition_hour
             WHERE outcome IN ('changed', 'vanished')
             UNION ALL
             SELECT calls.calldate, calls.queuedate,
-                   coalesce(calls.hangupdate, calls.talkdate, calls.queuedate, calls.calldate)
+                   greatest(calls.hangupdate, calls.talkdate, calls.queuedate, calls.calldate)
             FROM incoming_calls AS calls JOIN difference USING (key, partition_hour)
             WHERE outcome IN ('new', 'changed')
         ),

@@ -51,6 +51,7 @@ def _new_tables(_: duckdb.DuckDBPyConnection) -> None:
 def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
     """Has all hours typed again, and the marts, which have other columns now, made from nothing."""
     connection.execute("ALTER TABLE cdr.calls ADD COLUMN set_aside JSON")
+    connection.execute("ALTER TABLE cdr.loads ADD COLUMN elsewhere BIGINT")
     connection.execute("CREATE TABLE raw.hours_to_retype (partition_hour TIMESTAMP)")
     connection.execute(
         """INSERT INTO raw.hours_to_retype

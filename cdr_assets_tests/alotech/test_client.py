@@ -253,7 +253,10 @@ class TestExpiredCursor:
         """Reads no slices side by side, however slow the machine is."""
         return connect(server.url, max_concurrency=1)
 
-    @pytest.mark.parametrize("answer", [NO, refused("Invalid parameter"), Answer(b"", 400, {}), Answer(b"", 410, {})])
+    @pytest.mark.parametrize(
+        "answer",
+        [NO, refused("Invalid parameter"), refused("Page token expired"), Answer(b"", 400, {}), Answer(b"", 410, {})],
+    )
     def test_the_rest_is_asked_for_from_the_second_of_the_last_call(
         self, server: ScriptedServer, client: AlotechClient, hour: Window, answer: Answer
     ) -> None:
@@ -366,18 +369,24 @@ class TestExpiredCursor:
         assert {(p.window_start, p.window_finish) for p in pages} == {(hour.start, hour.finish)}
         assert sum(p.attempts for p in pages) == 5
 
-    def test_unknown_words_are_tried_again_first_and_believed_twice(
+    def test_unknown_words_are_tried_again_first_and_believed_while_something_new_comes(
         self, server: ScriptedServer, connect: Connect, hour: Window
     ) -> None:
         no = refused("olmadı")
         client = connect(server.url, max_attempts=2, max_concurrency=1)
-        server.answers(page(calls(*range(20)), "c1"), no, no, page(calls(19, 20)))
+        server.answers(
+            *(page(calls(*range(20)), "c1"), no, no),
+            *(page(calls(*range(19, 40)), "d1"), no, no),
+            *(page(calls(*range(39, 60)), "e1"), no, no),
+            *(page(calls(*range(59, 80)), "f1"), no, no),
+            page(calls(79, 80)),
+        )
         pages = client.fetch_window(hour)
-        assert [p.attempts for p in pages] == [1, 3]
-        server.answers(*(step for n in range(20, 50, 10) for step in (page(calls(*range(n)), f"c{n}"), no, no)))
+        assert [p.attempts for p in pages] == [1, 3, 3, 3, 3]
+        assert set(keys(pages)) == {f"k{n}" for n in range(81)}
+        server.script = lambda asked: no if "cursor" in asked else page(calls(*range(50, 30, -1)), "c1")
         with pytest.raises(RequestRefusedError, match=r"\(begun anew 2 times\): AloTech says \"olmadı\" \(2 tries\)"):
-            client.fetch_window(hour)
-        assert len(server.asked) == 9
+            client.fetch_window(hour, sorting="desc")
 
     def test_what_is_left_may_be_refused_too(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
         server.answers(page(calls(*range(20)), "c1"), NO, refused("invalid startdate"))
@@ -390,13 +399,24 @@ class TestExpiredCursor:
             client.fetch_call(uniqueid="crm-7")
         assert cursors(server) == [None, "c1"] * 3
 
-    def test_a_token_refused_in_mid_chain_is_final(
+    def test_a_token_refused_in_mid_chain_is_final_once_it_is_refused_without_a_cursor_too(
         self, server: ScriptedServer, client: AlotechClient, hour: Window
     ) -> None:
-        server.answers(page([A], "c1"), refused("invalid token"))
-        with pytest.raises(TokenRejectedError, match="page 1"):
+        server.answers(page([A], "c1"), refused("invalid token"), refused("invalid token"))
+        with pytest.raises(TokenRejectedError, match="page 0"):
             client.fetch_window(hour)
-        assert len(server.asked) == 2
+        assert cursors(server) == [None, "c1", None]
+
+    @pytest.mark.parametrize("separator", ["/", "."])
+    def test_dates_of_other_spellings_tell_how_far_it_came(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window, separator: str
+    ) -> None:
+        def spelled(*seconds: int) -> list[dict[str, str]]:
+            return [call | {"calldate": call["calldate"].replace("-", separator)} for call in calls(*seconds)]
+
+        server.answers(page(spelled(*range(20)), "c1"), NO, page(spelled(19, 20)))
+        assert set(keys(client.fetch_window(hour))) == {f"k{n}" for n in range(21)}
+        assert server.asked[2]["startdate"] == "2026-03-02 05:00:18"
 
 
 class TestBudget:

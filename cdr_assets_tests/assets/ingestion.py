@@ -103,7 +103,7 @@ def reload(
         return next((start for start, finish in windows if start <= calldate < finish), None)
 
     listed = {}
-    for read in (read_record(record, time_zone, True, ARRAYS) for record in records):
+    for read in (read_record(record, time_zone, ARRAYS) for record in records):
         hour = hour_of(read.call["calldate"])
         if hour is not None:
             listed[read.call["key"]] = Stored(hour, read.call, read.items)

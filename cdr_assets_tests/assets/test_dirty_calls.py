@@ -166,11 +166,11 @@ def test_the_report_is_written(day: tuple[Pipeline, ExecuteInProcessResult]) -> 
     assert figures.totals["asa_seconds"] == pytest.approx((30 * 14 + 13) / 15, abs=5)
 
 
-# Shares, each part of what it is divided by; an agent may talk in two calls at once, so that occupancy is none.
+# Shares, each part of what it is divided by.
 _SHARES = (
     "service_level", "service_level_strict", "service_level_2t", "service_level_answered", "service_level_credit",
     "abandonment_rate", "abandonment_rate_long", "voicemail_rate", "hold_rate", "transfer_rate", "missed_rate",
-    "outbound_connect_rate", "agent_hung_up_rate",
+    "outbound_connect_rate", "agent_hung_up_rate", "occupancy",
 )  # fmt: skip
 _LONGEST = 86_400
 

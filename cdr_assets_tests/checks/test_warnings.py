@@ -56,6 +56,20 @@ def test_a_server_that_reads_the_window_in_another_zone_is_told_with_the_hours_t
     )
 
 
+def test_records_of_other_hours_beside_those_of_the_hour_are_told(pipeline: Pipeline, calls: ListedCalls) -> None:
+    calls.add(record("good"))
+    calls.add(record("queued later", HOUR - dt.timedelta(seconds=30)), f"{HOUR + MINUTE}")
+    calls.add(record("default", calldate="1970-01-01 02:00:00"), f"{HOUR + MINUTE}")
+    told = warned(pipeline, HOUR)
+    assert told["records_are_of_their_hours"].startswith(
+        "1 records came in 1 h that are of other hours than were asked for, first in 2026-03-02 05:00; they are loaded "
+    )
+    assert "(calldate cannot be true: 1)" in told["records_become_calls"]
+    assert pipeline.ask("SELECT served, loaded, outside_window, elsewhere, rejected FROM cdr.loads") == [
+        (3, 1, 1, 1, 1)
+    ]
+
+
 def test_the_last_second_of_the_hour_before_is_no_record_of_another_hour(
     pipeline: Pipeline, calls: ListedCalls
 ) -> None:

@@ -156,7 +156,7 @@ def load(
         .with_columns(
             pl.col("loaded").fill_null(0),
             pl.col("loaded").fill_null(0).alias("served"),
-            *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
+            *(pl.lit(0).alias(name) for name in ("outside_window", "elsewhere", "repeated", "rejected", "retries")),
             *(pl.lit(1).alias(name) for name in ("requests", "pages")),
             filters=pl.lit(filters, pl.String),
             fetched_at=pl.lit(fetched_at),

@@ -35,7 +35,11 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
     calls = calls.join(read, on="partition_hour", how="left", maintain_order="left")
     says_late = pl.col("sl").not_().fill_null(False)
     calls = calls.with_columns(
-        is_late=says_late, holdduration=pl.coalesce("holdduration", pl.when(pl.col("hold") == 0).then(0))
+        is_late=says_late,
+        holdduration=pl.coalesce(
+            "holdduration",
+            pl.when((pl.col("hold") == 0) & ~pl.col("set_aside").str.contains("holdduration").fill_null(False)).then(0),
+        ),
     )
     flags = ("inbound", "queued", "answered", "abandon", "voicemail", "shortcall", "assigned", "sl", "localrelease")
     calls = calls.with_columns(pl.col(flags).fill_null(False), listed=pl.col("vanished_at").is_null())
@@ -184,7 +188,8 @@ def agent_daily(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
     )
     rows = parts.join(busy, on=["local_date", "agent_id"], how="full", coalesce=True)
     rows = rows.with_columns(pl.selectors.numeric().exclude("span_seconds").fill_null(0))
-    return rows.with_columns(*_rates(), occupancy=_over(pl.col("all_talk_seconds"), pl.col("span_seconds")))
+    occupancy = _over(pl.col("all_talk_seconds"), pl.col("span_seconds"))
+    return rows.with_columns(*_rates(), occupancy=pl.when(occupancy <= 1).then(occupancy))
 
 
 def tag_daily(facts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
@@ -198,7 +203,11 @@ def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
     """Time in the system, waiting and talking, cut by the hour: kind, queue_key, agent_id, local_hour, start, end."""
     rows = []
     for call in facts.filter("listed").iter_rows(named=True):
-        left = call["talkdate_utc"] or call["hangupdate_utc"]
+        talk, end = call["talkdate_utc"], call["hangupdate_utc"]
+        if call["is_answered"] or call["is_direct"] or call["is_outbound_answered"]:
+            left = None if talk is not None and end is not None and talk > end else talk
+        else:
+            left = min((moment for moment in (talk, end) if moment is not None), default=None)
         spans = [("system", call["calldate_utc"], call["hangupdate_utc"]), ("waiting", call["queuedate_utc"], left)]
         if call["talk_seconds"] is not None:
             spans.append(("talking", call["talkdate_utc"], call["hangupdate_utc"]))

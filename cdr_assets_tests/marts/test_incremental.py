@@ -27,6 +27,12 @@ def test_the_copy_that_was_brought_up_to_date_equals_the_warehouse(generated: Ma
     assert not any(differences.values()), differences
 
 
+def test_dirty_calls_in_any_order_give_what_a_full_rebuild_gives(dirty: Marts) -> None:
+    built = dirty.tables()
+    dirty.build(full_refresh=True)
+    agree(built, dirty.tables())
+
+
 def test_hour_by_hour_equals_a_full_rebuild(generated: Marts) -> None:
     built = generated.tables()
     generated.build(full_refresh=True)

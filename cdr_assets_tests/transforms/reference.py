@@ -108,7 +108,7 @@ def integer_of(value: Any) -> tuple[int | None, bool]:
     number = {"true": Decimal(1), "false": Decimal(0)}.get(word, decimal_of(value))
     if number is None or abs(number) > 10**12:
         return None, False
-    rounded = math.floor(number + Decimal("0.5"))
+    rounded = math.floor(number + Decimal("0.5") if number > 0 else number)
     if not -(2**31) <= rounded < 2**31:
         return None, False
     return rounded, rounded == number
@@ -227,7 +227,11 @@ def item_row(table: str, item: Any, calldate: dt.datetime, zone: ZoneInfo) -> di
     return row | {"item": item}
 
 
-def read_record(record: Any, zone_name: str, is_windowed: bool, asked_for: Sequence[str] = ASKED_FOR) -> Read:
+def can_be_true(calldate: dt.datetime) -> bool:
+    return dt.datetime(1990, 1, 1) <= calldate <= FETCHED_AT.replace(tzinfo=None) + 2 * DAY
+
+
+def read_record(record: Any, zone_name: str, asked_for: Sequence[str] = ASKED_FOR) -> Read:
     zone = ZoneInfo(zone_name)
     if not isinstance(record, dict):
         return Read(reason="not an object")
@@ -288,7 +292,7 @@ def read_record(record: Any, zone_name: str, is_windowed: bool, asked_for: Seque
         reason = "no key"
     elif calldate is None:
         reason = "calldate cannot be read" if "calldate" in extra else "no calldate"
-    elif not is_windowed and not dt.datetime(1990, 1, 1) <= calldate <= FETCHED_AT.replace(tzinfo=None) + 2 * DAY:
+    elif not can_be_true(calldate):
         reason = "calldate cannot be true"
     if calldate is None or reason is not None:
         return Read(call, {}, reason)
@@ -314,10 +318,11 @@ def read_hour(pages: list[list[Any]], start: dt.datetime | None, finish: dt.date
     hour = Hour()
     for number, page in enumerate(pages):
         for position, record in enumerate(page):
-            read = read_record(record, zone_name, start is not None)
+            read = read_record(record, zone_name)
             hour.served += 1
             calldate = read.call.get("calldate")
-            if start and finish and calldate is not None and not start <= calldate < finish:
+            is_inside = calldate is None or not (start and finish) or start <= calldate < finish
+            if not is_inside and can_be_true(calldate):
                 hour.outside_window += 1
             elif read.reason is not None:
                 hour.rejected.append((number, position, read.reason, record))

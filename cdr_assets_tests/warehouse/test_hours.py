@@ -46,7 +46,7 @@ def read(
         .with_columns(
             pl.col("loaded").fill_null(0),
             pl.col("loaded").fill_null(0).alias("served"),
-            *(pl.lit(0).alias(name) for name in ("outside_window", "repeated", "rejected", "retries")),
+            *(pl.lit(0).alias(name) for name in ("outside_window", "elsewhere", "repeated", "rejected", "retries")),
             *(pl.lit(1).alias(name) for name in ("requests", "pages")),
             filters=pl.lit(filters, pl.String),
             fetched_at=pl.lit(dt.datetime(2026, 3, 2, 8, minute, tzinfo=dt.UTC)),

@@ -26,8 +26,20 @@
                 when 'waiting' then queued_at_utc
                 when 'talking' then talk_started_at_utc
             end as from_utc,
-            if(kind = 'waiting', coalesce(talk_started_at, ended_at), ended_at) as to_local,
-            if(kind = 'waiting', coalesce(talk_started_at_utc, ended_at_utc), ended_at_utc) as to_utc
+            -- Waiting ends with the answer, or else with the call. If an answered call has no talk date before its hang-up,
+            -- the end of its waiting is not known.
+            case
+                when kind <> 'waiting' then ended_at
+                when is_answered or is_direct or is_outbound_answered
+                    then if(talk_started_at_utc > ended_at_utc, null, talk_started_at)
+                else least(talk_started_at, ended_at)
+            end as to_local,
+            case
+                when kind <> 'waiting' then ended_at_utc
+                when is_answered or is_direct or is_outbound_answered
+                    then if(talk_started_at_utc > ended_at_utc, null, talk_started_at_utc)
+                else least(talk_started_at_utc, ended_at_utc)
+            end as to_utc
         from {{ ref('fct_calls') }}
         where
             not is_vanished

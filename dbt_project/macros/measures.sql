@@ -5,6 +5,11 @@
     ({{ numerator }}) / nullif({{ denominator }}, 0)
 {%- endmacro %}
 
+{# A share of time; NULL too where it would be more than all of it: calls of one agent that overlap say no such share. #}
+{% macro share_of_time(busy, available) -%}
+    case when {{ busy }} <= {{ available }} then {{ rate(busy, available) }} end
+{%- endmacro %}
+
 {# A sum over the calls whose value is known, and how many these are: what a mean of it divides by, never by all calls. #}
 {% macro known_sum(value, among, total, known) -%}
     coalesce(sum({{ value }}) filter (where {{ among }}), 0)::bigint as {{ total }},

@@ -6,7 +6,7 @@ SELECT
     sum(outbound_answered) AS outbound_answered,
     sum(all_talk_seconds) / 3600 AS talk_hours,
     sum(talk_seconds) / nullif(sum(talk_known), 0) AS aht_ex_acw_seconds,
-    sum(all_talk_seconds) / nullif(sum(span_seconds), 0) AS occupancy
+    if(sum(all_talk_seconds) <= sum(span_seconds), sum(all_talk_seconds) / nullif(sum(span_seconds), 0), NULL) AS occupancy
 FROM marts.agent_daily
 WHERE agent_id <> '(none)'
 GROUP BY agent_id, agent_username

@@ -42,7 +42,7 @@ select
     first_talk_at,
     last_hangup_at,
     {{ call_rates() }},
-    {{ rate('all_talk_seconds', 'span_seconds') }} as occupancy,
+    {{ share_of_time('all_talk_seconds', 'span_seconds') }} as occupancy,
     coalesce(is_final, false) as is_final
 from busy
 left join parts using (local_date, agent_id)

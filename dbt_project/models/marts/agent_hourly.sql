@@ -31,7 +31,7 @@ select
     coalesce(busy_seconds, 0) as busy_seconds,
     seconds as hour_seconds,
     {{ call_rates() }},
-    {{ rate('coalesce(busy_seconds, 0)', 'hour_seconds') }} as occupancy,
+    {{ share_of_time('coalesce(busy_seconds, 0)', 'hour_seconds') }} as occupancy,
     coalesce(is_final, false) as is_final
 from parts
 full join busy using (local_hour, agent_id)

@@ -37,8 +37,10 @@ named as (
                 and epoch_us(hangupdate_utc) - epoch_us(talkdate_utc) between 0 and 86400 * 1000000::bigint
                 then (epoch_us(hangupdate_utc) - epoch_us(talkdate_utc)) // 1000000
         end as talk_seconds,
-        -- Without a hold there is no time on hold, whether it was sent or not.
-        coalesce(holdduration, if(hold = 0, 0, null))::bigint as hold_seconds,
+        -- Without a hold there is no time on hold, unless a time was sent that cannot be true.
+        coalesce(
+            holdduration, if(hold = 0 and not coalesce(contains(set_aside::varchar, '"holdduration"'), false), 0, null)
+        )::bigint as hold_seconds,
         hold as holds,
         transferred as transfers,
         call_history_count as events,
