@@ -48,10 +48,12 @@ _PASSING = (
 )
 _WRONG = (
     r"invalid|not valid|wrong|incorrect|missing|required|mandatory|expired|unknown|not found|reject|denied|bad|"
-    r"malformed|unsupported|must be|must not|must have|does not match|earlier than|out of range|not allowed|"
+    r"malformed|unsupported|no longer|stale|decode|must be|must not|must have|does not match|earlier than|out of range|"
+    r"not allowed|"
     r"gecersiz|gecerli degil|hatali|yanlis|eksik|zorunlu|gerekli|bulunamadi|bilinmeyen|reddedildi|suresi dol"
 )
 _TOKEN = r"(app_?)?token|api ?key|credential|anahtar|jeton"
+_CURSOR = r"cursor|page ?token|imlec"
 _ACCESS = r"unauthori[sz]ed|not authori[sz]ed|authentication fail|access denied|yetkisiz|yetkiniz yok"
 _PARAMETER = (
     r"param|argument|start_?date|finish_?date|date|tarih|format|bicim|queue|kuyruk|agent|temsilci|sorting|cursor|"
@@ -127,6 +129,9 @@ def refusal(message: str, redact: Callable[[str], str]) -> AlotechError:
     said = f"AloTech says {_quoted(message, redact)}" if message else "AloTech refuses without a message"
     plain = _plain(redact(message))
     if not _has(_PASSING, plain):
+        # "Page token expired" is not about the application's token.
+        if _has(_CURSOR, plain) and _has(_WRONG, plain):
+            return ParameterRejectedError(said)
         if _has(_ACCESS, plain) or (_has(_TOKEN, plain) and _has(_WRONG, plain)):
             return TokenRejectedError(said)
         if _has(_PARAMETER, plain) and _has(_WRONG, plain):

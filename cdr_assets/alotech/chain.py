@@ -27,16 +27,12 @@ from .errors import (
     ParameterRejectedError,
     RepeatedCursorError,
     RequestRefusedError,
-    TokenRejectedError,
     WrongAddressError,
 )
 from .models import Page, Window
 
 #: How often in a row the same is begun anew after a cursor was refused.
 _MAX_RESTARTS = 2
-
-# Statuses and messages in which a server may refuse a cursor.
-_REFUSALS = (ParameterRejectedError, RequestRefusedError, TokenRejectedError, WrongAddressError)
 
 #: Calls in no order at all would come in the order of time by accident: less often than this, it is no accident.
 _ACCIDENT = 1e-4
@@ -133,9 +129,8 @@ class Chain:
                 where += f" (begun anew {self._restarts} times)"
             try:
                 self._next(where)
-            except _REFUSALS as error:
-                # The same parameters were taken before without a cursor, so it is the cursor that is refused, whatever
-                # the words: "page token expired" is not about the application's token.
+            except (ParameterRejectedError, RequestRefusedError, WrongAddressError) as error:
+                # The same parameters were taken before without a cursor, so it is the cursor that is refused.
                 if self._cursor is None:
                     raise
                 self._wasted += error.attempts
