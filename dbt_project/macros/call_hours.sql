@@ -28,18 +28,15 @@
             end as from_utc,
             -- Waiting ends with the answer, or else with the call. If an answered call has no talk date before its hang-up,
             -- the end of its waiting is not known.
+            {% for zone in ['local', 'utc'] -%}
+            {% set suffix = '_utc' if zone == 'utc' else '' -%}
             case
-                when kind <> 'waiting' then ended_at
+                when kind <> 'waiting' then ended_at{{ suffix }}
                 when is_answered or is_direct or is_outbound_answered
-                    then if(talk_started_at_utc > ended_at_utc, null, talk_started_at)
-                else least(talk_started_at, ended_at)
-            end as to_local,
-            case
-                when kind <> 'waiting' then ended_at_utc
-                when is_answered or is_direct or is_outbound_answered
-                    then if(talk_started_at_utc > ended_at_utc, null, talk_started_at_utc)
-                else least(talk_started_at_utc, ended_at_utc)
-            end as to_utc
+                    then if(talk_started_at_utc > ended_at_utc, null, talk_started_at{{ suffix }})
+                else least(talk_started_at{{ suffix }}, ended_at{{ suffix }})
+            end as to_{{ zone }}{{ ',' if not loop.last }}
+            {% endfor -%}
         from {{ ref('fct_calls') }}
         where
             not is_vanished
