@@ -27,6 +27,7 @@ _AS_VERSION_4 = """
     DELETE FROM cdr.rejected_records WHERE reason = 'no key';
     UPDATE cdr.loads SET loaded = if(partition_hour = '2026-03-02 01:00', 5, 4), rejected = 1;
     ALTER TABLE cdr.calls DROP COLUMN set_aside;
+    ALTER TABLE cdr.loads DROP COLUMN elsewhere;
     DROP TABLE cdr.hours_without_pages;
     DROP TABLE raw.hours_to_retype;
     UPDATE raw.warehouse SET version = 4;
