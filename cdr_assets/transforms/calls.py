@@ -144,11 +144,15 @@ def content_hashes(connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame) -
     texts = [pl.col(column.name) for column in lasting if column.kind is Kind.TEXT]
     others = [pl.col(column.name) for column in lasting if column.kind is not Kind.TEXT]
     others += [pl.col(f"{date}_utc") for date in CALL_DATES]
+    # Why values were set aside is content, so that calls that were typed by other rules are written again; of a call
+    # without any, the hash is what it was before there were reasons.
+    reasons = pl.concat_str(pl.lit("\x1e"), "set_aside").fill_null("")
+    told = pl.concat_str(pl.col("lasting_extra").fill_null(""), reasons)
     content = [
         # A text may hold the separator, and nothing else does: with the lengths, no two contents read the same.
         pl.concat_str([text.str.len_bytes().fill_null(0) for text in texts], separator=","),
         # No text is empty and no JSON either: that says NULL. Nor is any number this high, or instant this late.
-        *(text.fill_null("") for text in [*texts, pl.col("lasting_extra")]),
+        *(text.fill_null("") for text in [*texts, told]),
         *(other.to_physical().cast(pl.Int64).fill_null(10**18).cast(pl.String) for other in others),
     ]
     record = md5(connection, calls.select(pl.concat_str(content, separator="\x1f")).to_series())
