@@ -242,6 +242,7 @@ def retype_hours(
             with _registered(connection, part):
                 _compare(connection)
                 _write_calls(connection, now)
+                _write_items_again(connection)
                 _write_rejected(connection)
                 _correct_loads(connection)
                 # What its own page no longer makes a call of is marked as vanished: it is a rejected record now.
@@ -256,6 +257,23 @@ def retype_hours(
             "DELETE FROM raw.hours_to_retype WHERE partition_hour IN (SELECT unnest($hours))", {"hours": list(hours)}
         )
     return without_pages
+
+
+def _write_items_again(connection: duckdb.DuckDBPyConnection) -> None:
+    """The items of calls that are the same: other rules read their columns, which no hash of a call tells."""
+    for name, table in CHILDREN.items():
+        connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE same AS
+            SELECT key, calls.partition_hour FROM incoming_calls AS calls JOIN difference USING (key, partition_hour)
+            WHERE outcome = 'same' AND {name}_count IS NOT NULL
+            """
+        )
+        connection.execute(
+            f"""DELETE FROM {table.full_name} WHERE partition_hour IN (SELECT partition_hour FROM same)
+                AND key IN (SELECT key FROM same)"""
+        )
+        _insert(connection, table, f"FROM incoming_{name} SEMI JOIN same USING (key, partition_hour)")
 
 
 def _set_aside_stored(

@@ -19,6 +19,7 @@ _AS_VERSION_4 = """
     UPDATE cdr.calls SET hangupdate = '9999-12-31 23:59:59', hangupdate_utc = '9999-12-31 20:59:59+00', extra = NULL
         WHERE key LIKE 'end%';
     UPDATE cdr.calls SET waitduration = NULL, extra = '{"waitduration":"00:00:30"}' WHERE key LIKE 'clock%';
+    UPDATE cdr.csat_answers SET score = 905550000001;
     UPDATE cdr.calls SET content_hash = 'old' WHERE NOT starts_with(key, 'good');
     INSERT INTO cdr.rejected_records
         SELECT partition_hour, 0, 3, 'calldate cannot be read', '{}' FROM cdr.calls WHERE key LIKE 'slash%';
@@ -38,7 +39,7 @@ _AS_VERSION_4 = """
 def old(pipeline: Pipeline, calls: ListedCalls) -> Pipeline:
     """Two hours of a warehouse of version 4; the pages of the second are gone."""
     for hour in (1, 2):
-        calls.add(ordinary(f"good{hour}", hour))
+        calls.add(ordinary(f"good{hour}", hour, csat_answers=[{"answer": "905550000001"}]))
         calls.add(ordinary(f"wait{hour}", hour, 11, waitduration=-(2**31)))
         calls.add(ordinary(f"end{hour}", hour, 12, hangupdate="9999-12-31 23:59:59"))
         calls.add(ordinary(f"clock{hour}", hour, 13, waitduration="00:00:30"))
@@ -69,6 +70,7 @@ def test_old_hours_are_typed_again_from_their_pages(old: Pipeline) -> None:
         "clock2": (None, DAY + dt.timedelta(hours=2, minutes=14), {"waitduration"}, set()),
     }
     assert old.ask("SELECT waitduration FROM cdr.calls WHERE key = 'clock1'") == [(30,)]
+    assert old.ask("SELECT score FROM cdr.csat_answers WHERE key = 'good1'") == [(None,)]
     assert old.ask("SELECT key FROM cdr.calls WHERE key LIKE 'slash%'") == [("slash1",)]
     assert old.ask("SELECT hour(partition_hour), reason FROM cdr.rejected_records ORDER BY ALL") == [
         (1, "no key"),
