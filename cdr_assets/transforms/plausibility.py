@@ -54,7 +54,8 @@ def plausible_ends(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     placeholder of a call that has not ended.
     """
     ended, started = pl.col("hangupdate_utc"), pl.col("calldate_utc")
-    has_no_instant = ended.is_null()  # As a wall clock of the years 1 and 9999 may have none.
+    # A wall clock in the year 1 or 9999 may have no instant.
+    has_no_instant = ended.is_null()
     is_before = pl.when(has_no_instant).then(pl.col("hangupdate") < pl.col("calldate")).otherwise(ended < started)
     is_after = has_no_instant | (ended > pl.col("fetched_at") + _DAY)
     reason = (

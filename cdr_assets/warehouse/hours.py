@@ -245,7 +245,7 @@ def retype_hours(
                 _write_items_again(connection)
                 _write_rejected(connection)
                 _correct_loads(connection)
-                # What its own page no longer makes a call of is marked as vanished: it is a rejected record now.
+                # A call that its page no longer gives, since its record is rejected now, is marked as vanished.
                 connection.execute("INSERT INTO retyped SELECT key FROM difference WHERE outcome <> 'left alone'")
         without_pages = _set_aside_stored(connection, hours, set_aside)
         connection.execute(
@@ -260,7 +260,7 @@ def retype_hours(
 
 
 def _write_items_again(connection: duckdb.DuckDBPyConnection) -> None:
-    """The items of calls that are the same: other rules read their columns, which no hash of a call tells."""
+    """Writes the items of unchanged calls again: their columns may be read otherwise now, which no hash shows."""
     for name, table in CHILDREN.items():
         connection.execute(
             f"""
