@@ -26,8 +26,8 @@ from rich.table import Table
 
 from benchmarks.backfill import served
 from benchmarks.contenders.ours import configure
-from cdr_assets.warehouse import open_published
-from cdr_assets.warehouse.warehouse import open_as
+from cdr_assets.publishing.reading import open_published
+from cdr_assets.warehouse.place import open_as
 
 # From ten to ten: the fresh hours after the week are busy ones.
 START = dt.datetime(2026, 3, 2, 10)
@@ -69,7 +69,7 @@ def repeat_week(connection: duckdb.DuckDBPyConnection, weeks: int) -> None:
 def cdr(*arguments: str) -> float:
     """Runs `cdr` in a process of its own; returns its seconds."""
     began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "cdr_assets.cli", *arguments], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "cdr_assets.cli.commands", *arguments], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr)
     return time.perf_counter() - began

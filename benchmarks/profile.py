@@ -58,7 +58,7 @@ def main(hours: Annotated[int, typer.Option(help="Length of the backfill.")] = 2
         configure(urls[0], START, Path(folder) / "cdr.duckdb")
         began = time.perf_counter()
         import cdr_assets.definitions
-        import cdr_assets.terminal  # noqa: F401
+        import cdr_assets.orchestration.runs  # noqa: F401
 
         imports = time.perf_counter() - began
         profiler = Profiler(interval=0.002)

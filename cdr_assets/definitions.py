@@ -7,20 +7,21 @@
 import warnings
 
 from dagster import AssetSelection, BetaWarning, Definitions, JobDefinition, definitions, in_process_executor
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from cdr_assets.assets.cdr import build_cdr
-from cdr_assets.assets.marts import build_marts
-from cdr_assets.assets.published import build_published
-from cdr_assets.assets.raw import build_cdr_pages
-from cdr_assets.assets.report import build_daily_report
-from cdr_assets.checks import build_audit_check, build_freshness_checks, build_row_count_checks
-from cdr_assets.jobs import build_check_job, build_daily_report_job, build_jobs, build_merging_jobs
-from cdr_assets.partitions import daily_partitions, hourly_partitions
-from cdr_assets.resources import Alotech, build_warehouse
-from cdr_assets.schedules import build_schedules
-from cdr_assets.sensors import build_gap_sensor
-from cdr_assets.settings import Settings, read_settings
+from cdr_assets.domain.settings import Settings, read_settings
+from cdr_assets.ingest.fetching import Alotech
+from cdr_assets.orchestration.assets.cdr import build_cdr
+from cdr_assets.orchestration.assets.marts import build_marts
+from cdr_assets.orchestration.assets.published import build_published
+from cdr_assets.orchestration.assets.raw import build_cdr_pages
+from cdr_assets.orchestration.assets.report import build_daily_report
+from cdr_assets.orchestration.checks import build_audit_check, build_freshness_checks, build_row_count_checks
+from cdr_assets.orchestration.jobs import build_check_job, build_daily_report_job, build_jobs, build_merging_jobs
+from cdr_assets.orchestration.partitions import daily_partitions, hourly_partitions
+from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
+from cdr_assets.orchestration.resources import build_warehouse
+from cdr_assets.orchestration.schedules import build_schedules
+from cdr_assets.orchestration.sensors import build_gap_sensor
 
 # Backfill policies are what makes a ranged run one run; the version of Dagster is pinned.
 warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")

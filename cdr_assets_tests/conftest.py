@@ -13,12 +13,12 @@ from dagster import DagsterInstance, ExecuteInProcessResult, build_schedule_cont
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 
-from cdr_assets.assets.asked import PAGES_OP
 from cdr_assets.definitions import build_defs
-from cdr_assets.ops import config_of
-from cdr_assets.partitions import hourly_partitions, hours_between, range_tags
+from cdr_assets.domain.settings import Settings
+from cdr_assets.orchestration.assets.config import PAGES_OP
+from cdr_assets.orchestration.ops import config_of
+from cdr_assets.orchestration.partitions import hourly_partitions, hours_between, range_tags
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets.settings import Settings
 from cdr_assets.warehouse import Warehouse
 
 TOKEN = "s3cr3t/t0ken+of=tests"
@@ -33,7 +33,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("ALOTECH_", "CDR_")) and name != "CDR_REAL_CALLS":
             monkeypatch.delenv(name)
-    monkeypatch.setattr("cdr_assets.settings.find_dot_env", lambda: None)
+    monkeypatch.setattr("cdr_assets.domain.settings.find_dot_env", lambda: None)
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
 
 
@@ -160,7 +160,11 @@ def pipelines_in(folder: Path) -> Iterator[Callable[..., Pipeline]]:
     home = folder / "home"
     home.mkdir()
     # The event log of dagster.yaml: Dagster's own takes most of a test's time.
-    events = {"module": "cdr_assets.event_log", "class": "EventLog", "config": {"base_dir": str(home / "history")}}
+    events = {
+        "module": "cdr_assets.orchestration.event_log",
+        "class": "EventLog",
+        "config": {"base_dir": str(home / "history")},
+    }
     with DagsterInstance.local_temp(str(home), overrides={"event_log_storage": events}) as instance:
 
         def make(base_url: str, **settings: Any) -> Pipeline:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets_tests.assets.test_hours import failure_of
 from cdr_assets_tests.conftest import TOKEN, Pipeline, pipelines_in, record
+from cdr_assets_tests.orchestration.test_hours import failure_of
 
 DAY = dt.datetime(2026, 3, 2)
 

@@ -2,8 +2,8 @@
 
 import re
 
+from cdr_assets.domain.settings import ROOT
 from cdr_assets.sandbox import ListedCalls
-from cdr_assets.settings import ROOT
 from cdr_assets_tests.conftest import HOUR, Pipeline, record
 
 

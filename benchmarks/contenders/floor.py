@@ -12,7 +12,7 @@ import polars as pl
 import requests
 
 from benchmarks.contenders import AT_ONCE, Task, task
-from cdr_assets.schema import ARRAYS, VENDOR_COLUMNS
+from cdr_assets.domain.schema import ARRAYS, VENDOR_COLUMNS
 
 _ITEMS = {
     "call_history": pl.Struct(dict.fromkeys(("event", "date", "queue", "agent"), pl.String)),

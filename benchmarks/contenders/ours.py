@@ -29,18 +29,19 @@ def configure(base_url: str, start: dt.datetime, database: Path) -> None:
 
 
 def backfill(start: dt.datetime, finish: dt.datetime) -> None:
-    from cdr_assets.cli import main as cdr
+    from cdr_assets.cli.commands import main as cdr
 
     sys.argv = ["cdr", "backfill", f"{start}", f"{finish}"]
     cdr()
 
 
 def load_tables(task: Task) -> None:
-    from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY
     from cdr_assets.definitions import build_defs
-    from cdr_assets.partitions import consecutive, range_tags
-    from cdr_assets.settings import read_settings
-    from cdr_assets.terminal import QUIET, ended_hours, open_instance
+    from cdr_assets.domain.hours import consecutive
+    from cdr_assets.domain.settings import read_settings
+    from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY
+    from cdr_assets.orchestration.partitions import range_tags
+    from cdr_assets.orchestration.runs import QUIET, ended_hours, open_instance
 
     settings = read_settings()
     job = build_defs(settings).resolve_job_def("hourly")

@@ -6,8 +6,10 @@ holds the app token: texts that come from the server pass the redaction of `wire
 
 from __future__ import annotations
 
+from cdr_assets.domain.errors import OperatorError
 
-class AlotechError(Exception):
+
+class AlotechError(OperatorError):
     """A request, or a chain of them, that did not end in an answer.
 
     `met` says what happened, `advice` what to do now, `where` which calls and page were asked for, `attempts`

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
-from cdr_assets.warehouse import WarehouseError
+from cdr_assets.domain.errors import OperatorError
 
 # Upper ends of the steps in which waits are shown, in seconds; the marts count by the same.
 WAIT_EDGES = (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
@@ -88,17 +88,17 @@ def days_of(
 ) -> tuple[dt.date, dt.date]:
     """The days of a report: up to the newest hour loaded unless `finish` is given, four weeks unless `start` is.
 
-    Raises WarehouseError where nothing is loaded, or nothing in time.
+    Raises OperatorError where nothing is loaded, or nothing in time.
     """
     first, last = connection.execute(
         "SELECT min(local_date), max(local_date) FROM marts.dim_hours WHERE is_loaded"
     ).fetchall()[0]
     if first is None:
-        raise WarehouseError("the published copy holds no hour yet; run `cdr backfill` first")
+        raise OperatorError("the published copy holds no hour yet; run `cdr backfill` first")
     finish = finish or last + dt.timedelta(days=1)
     start = start or max(min(first, finish - dt.timedelta(days=1)), finish - dt.timedelta(days=_DAYS_BY_DEFAULT))
     if start >= finish:
-        raise WarehouseError(f"the published copy ends before {start}: its newest day is {last}; choose another --from")
+        raise OperatorError(f"the published copy ends before {start}: its newest day is {last}; choose another --from")
     return start, finish
 
 

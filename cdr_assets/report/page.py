@@ -1,14 +1,15 @@
 """The report as a page: one HTML file that needs nothing else, laid out by `page.html.jinja`."""
 
 import datetime as dt
-import os
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.files import write_whole
+from cdr_assets.publishing.reading import open_published
 from cdr_assets.report import plots
 from cdr_assets.report.figures import Figures, days_of, read_figures
-from cdr_assets.warehouse import WarehouseError, open_published
 
 # The questions of more surveys than these are in the tables alone.
 _QUESTIONS_DRAWN = 4
@@ -21,23 +22,21 @@ def write_report(
 ) -> tuple[Path, Figures]:
     """Writes the page over [start, finish) into the folder, whole or not at all; returns its path and what it says.
 
-    Without them, the last four weeks. The page is named after its first and last day. Raises WarehouseError where the
+    Without them, the last four weeks. The page is named after its first and last day. Raises OperatorError where the
     published copy is not there or has nothing, or the page cannot be written.
     """
     if not published.exists():
-        raise WarehouseError(f"there is no {published} yet; run `cdr backfill` or `make demo` first")
+        raise OperatorError(f"there is no {published} yet; run `cdr backfill` or `make demo` first")
     published_at = dt.datetime.fromtimestamp(published.stat().st_mtime, dt.UTC)
     with open_published(published) as connection:
         figures = read_figures(connection, *days_of(connection, start, finish))
     last = figures.finish - dt.timedelta(days=1)
     page = folder / (f"{last}.html" if figures.start == last else f"{figures.start}_{last}.html")
-    unfinished = page.with_name(f".{page.name}.{os.getpid()}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(render(figures, published_at), encoding="utf-8")
-        unfinished.replace(page)
+        write_whole(page, render(figures, published_at))
     except OSError as error:
-        raise WarehouseError(f"cannot write {page}: {error.strerror}; set CDR_DATA_DIR to another folder") from None
+        raise OperatorError(f"cannot write {page}: {error.strerror}; set CDR_DATA_DIR to another folder") from None
     return page, figures
 
 

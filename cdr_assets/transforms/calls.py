@@ -8,7 +8,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from cdr_assets.schema import ARRAYS, CALL_DATES, DURATIONS, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
+from cdr_assets.domain.schema import ARRAYS, CALL_DATES, DURATIONS, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
 from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.clock import hour_of_partition
 from cdr_assets.transforms.items import as_arrays

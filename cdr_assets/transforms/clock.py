@@ -19,7 +19,7 @@ from typing import Literal
 
 import polars as pl
 
-from cdr_assets.schema import CALL_DATES
+from cdr_assets.domain.schema import CALL_DATES
 
 _USUAL = "%Y-%m-%d %H:%M:%S"
 

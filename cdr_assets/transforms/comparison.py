@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from cdr_assets.schema import CALLS, CHILDREN, VOLATILE_FIELDS
+from cdr_assets.domain.schema import CALLS, CHILDREN, VOLATILE_FIELDS
 from cdr_assets.transforms.pages import Tables
 
 _FINDINGS = pl.Enum(["late change", "missing", "unknown"])

@@ -4,7 +4,7 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from cdr_assets.schema import CALLS, CHILDREN, MORE, UNKNOWN_FIELDS, Table
+from cdr_assets.domain.schema import CALLS, CHILDREN, MORE, UNKNOWN_FIELDS, Table
 from cdr_assets.transforms.long_texts import LONG, buffers, take_out
 from cdr_assets.transforms.pages import Tables
 

@@ -5,7 +5,7 @@ import json
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import CHILDREN, POLARS
+from cdr_assets.domain.schema import CHILDREN, POLARS
 from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.plausibility import plausible_items
 from cdr_assets.transforms.values import read_values, scalar_text

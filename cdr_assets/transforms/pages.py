@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import ARRAYS, CALLS, CHILDREN, REJECTED_RECORDS, VENDOR_COLUMNS
+from cdr_assets.domain.schema import ARRAYS, CALLS, CHILDREN, REJECTED_RECORDS, VENDOR_COLUMNS
 from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from cdr_assets.schema import DURATIONS
+from cdr_assets.domain.schema import DURATIONS
 
 # Of a call's waits, holds and whole length. A count of holds or transfers is no larger: one a second.
 _MOST_SECONDS = 86_400

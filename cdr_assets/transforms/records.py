@@ -10,6 +10,7 @@ import re
 import duckdb
 import polars as pl
 
+from cdr_assets.domain.errors import OperatorError
 from cdr_assets.transforms.chunks import in_chunks
 
 _PAGES_AT_A_TIME = 16
@@ -26,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x1f]")
 _RECORDS = pl.Schema({"page": pl.UInt32(), "fields": pl.Map(pl.String(), pl.String()), "position": pl.Int32()})
 
 
-class PageError(ValueError):
+class PageError(OperatorError):
     """A page that cannot be taken apart into records."""
 
     def __init__(self, partition_hour: dt.datetime | None, page_number: int, reason: str) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from cdr_assets.schema import Kind
+from cdr_assets.domain.schema import Kind
 from cdr_assets.transforms.clock import is_held, usual_wall_clock, wall_clock
 
 _TRUE = ("true", "1", "1.0", "yes", "t", "y", "on", "evet")

@@ -1,8 +1,7 @@
-"""DuckDB: opening the warehouse alone, replacing hours whole, publishing a copy. Knows no Dagster and no AloTech."""
+"""DuckDB: the warehouse file and its lock, its tables and their migrations, hours that are replaced whole."""
 
 from cdr_assets.warehouse.hours import (
-    LATE,
-    Loaded,
+    Load,
     add_failed_fetches,
     calls_of,
     clear_stale_hours,
@@ -24,19 +23,17 @@ from cdr_assets.warehouse.hours import (
     retype_hours,
     stored_calls,
 )
-from cdr_assets.warehouse.publish import publish, read_or_make_secret_key
-from cdr_assets.warehouse.warehouse import (
+from cdr_assets.warehouse.place import (
     Warehouse,
     WarehouseError,
     check_source,
     claim,
     memory_limit,
-    open_published,
+    open_as,
 )
 
 __all__ = [
-    "LATE",
-    "Loaded",
+    "Load",
     "Warehouse",
     "WarehouseError",
     "add_failed_fetches",
@@ -55,11 +52,9 @@ __all__ = [
     "load_hours",
     "mark_stale",
     "memory_limit",
+    "open_as",
     "open_calls",
-    "open_published",
-    "publish",
     "read_narrowed_pages",
-    "read_or_make_secret_key",
     "read_pages_of",
     "read_pages_to_retype",
     "replace_pages",

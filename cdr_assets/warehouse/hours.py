@@ -11,12 +11,9 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from cdr_assets.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, MORE, REJECTED_RECORDS, Table
-from cdr_assets.warehouse.warehouse import transaction
-
-# An hour is final once it was read this long after its end. The nightly look-back reads the last three days, so that
-# its last reading of an hour comes two to three days after the hour's end.
-LATE = dt.timedelta(days=2)
+from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
+from cdr_assets.domain.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, MORE, REJECTED_RECORDS, Table
+from cdr_assets.warehouse.place import transaction
 
 # Rows of cdr.unknown_fields that a table may have: five loads of as many names as a load tells.
 _MOST_UNKNOWN_FIELDS = 1000
@@ -27,7 +24,7 @@ _RETYPED_AT_ONCE = 32_000
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Load:
     """What was read of some hours, ready to be written: frames with schema.py's columns.
 
     `calls` lacks fetched_at and vanished_at, which depend on what is stored. `loads` has one row per hour, its columns
@@ -143,7 +140,7 @@ def open_calls(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> dic
     )
 
 
-def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: str) -> pl.DataFrame:
+def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Load, run_id: str) -> pl.DataFrame:
     """Makes the stored hours equal to what was read, or merges it into them, and returns the hours' rows of cdr.loads.
 
     New and changed calls are written, unchanged ones left alone; of hours that were read whole, vanished ones are kept
@@ -163,7 +160,7 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Loaded, run_id: st
 
 
 @contextmanager
-def _registered(connection: duckdb.DuckDBPyConnection, loaded: Loaded) -> Iterator[None]:
+def _registered(connection: duckdb.DuckDBPyConnection, loaded: Load) -> Iterator[None]:
     """The frames under the names that the statements below know them by."""
     frames = {
         # Stored in this order, a condition on time skips most of an hour; DuckDB takes much longer to sort wide rows.
@@ -224,7 +221,7 @@ def read_pages_to_retype(
 
 def retype_hours(
     connection: duckdb.DuckDBPyConnection,
-    parts: Sequence[Loaded],
+    parts: Sequence[Load],
     hours: Sequence[dt.datetime],
     set_aside: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]],
 ) -> int:
@@ -548,19 +545,19 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
         expired AS (
             SELECT DISTINCT partition_hour FROM cdr.calls AS calls JOIN incoming USING (partition_hour)
             WHERE filters IS NULL AND hangupdate IS NULL AND vanished_at IS NULL
-              AND incoming.fetched_at >= calldate_utc + INTERVAL 1 DAY AND NOT EXISTS (
+              AND incoming.fetched_at >= calldate_utc + $open_for AND NOT EXISTS (
                 FROM cdr.loads AS before
                 WHERE before.partition_hour = calls.partition_hour AND before.error IS NULL
-                  AND before.filters IS NULL AND before.fetched_at >= calls.calldate_utc + INTERVAL 1 DAY
+                  AND before.filters IS NULL AND before.fetched_at >= calls.calldate_utc + $open_for
             )
         ),
         -- An hour's marts say whether it is final, so that they are stale on the load that makes it so.
         finalised AS (
             SELECT partition_hour AS hour FROM incoming_loads AS incoming
-            WHERE filters IS NULL AND incoming.fetched_at >= incoming.ends_at + $late AND NOT EXISTS (
+            WHERE filters IS NULL AND incoming.fetched_at >= incoming.ends_at + $final_after AND NOT EXISTS (
                 FROM cdr.loads AS before
                 WHERE before.partition_hour = incoming.partition_hour AND before.error IS NULL
-                  AND before.filters IS NULL AND before.fetched_at >= incoming.ends_at + $late
+                  AND before.filters IS NULL AND before.fetched_at >= incoming.ends_at + $final_after
             )
         )
         SELECT hour, 'touched' AS reason FROM (FROM touched UNION FROM finalised) WHERE hour IS NOT NULL
@@ -572,7 +569,7 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
         UNION
         SELECT partition_hour, 'partition' FROM expired
         """,
-        {"late": LATE},
+        {"final_after": FINAL_AFTER, "open_for": OPEN_FOR},
     )
     connection.execute("INSERT INTO cdr.stale_hours (FROM stale WHERE hour IS NOT NULL EXCEPT FROM cdr.stale_hours)")
     connection.execute(

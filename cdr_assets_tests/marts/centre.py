@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from cdr_assets.schema import CALL_DATES, CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
-from cdr_assets.warehouse import Loaded, Warehouse, load_hours
+from cdr_assets.domain.schema import CALL_DATES, CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
+from cdr_assets.warehouse import Load, Warehouse, load_hours
 
 ZONE = ZoneInfo("Europe/Berlin")
 
@@ -171,7 +171,7 @@ def load(
         ),
         "call_tags": _items(frame, "call_tags", lambda items: {"tag": items}),
     }
-    loaded = Loaded(
+    loaded = Load(
         calls=frame.select(list(_COLUMNS)),
         children=children,
         rejected_records=REJECTED_RECORDS.polars_schema.to_frame(),

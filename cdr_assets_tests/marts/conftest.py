@@ -9,9 +9,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cdr_assets.dbt import NodeResult, build
-from cdr_assets.settings import Callers, Settings
-from cdr_assets.warehouse import Warehouse, clear_stale_hours, publish
+from cdr_assets.domain.settings import Callers, Settings
+from cdr_assets.marts.build import NodeResult, build
+from cdr_assets.publishing.copy import publish
+from cdr_assets.warehouse import Warehouse, clear_stale_hours
 from cdr_assets_tests.dirty import live_through_dirty_calls
 from cdr_assets_tests.marts import centre, real_calls
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cdr_assets.schema import CALL_DATES
-from cdr_assets.settings import ROOT
+from cdr_assets.domain.schema import CALL_DATES
+from cdr_assets.domain.settings import ROOT
 
 _FIELDS = {
     "key": "VARCHAR", "callid": "VARCHAR", "queued": "BOOLEAN", "answered": "BOOLEAN", "assigned": "BOOLEAN",

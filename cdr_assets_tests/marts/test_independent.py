@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from cdr_assets.schema import CALL_DATES
+from cdr_assets.domain.schema import CALL_DATES
 from cdr_assets_tests.marts import expected
 from cdr_assets_tests.marts.conftest import Marts
 

@@ -10,7 +10,7 @@ from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 from polars.testing import assert_frame_equal
 
-from cdr_assets.dbt import PROJECT_DIR, manifest_path
+from cdr_assets.marts.build import PROJECT_DIR, manifest_path
 from cdr_assets_tests.marts.conftest import Marts
 
 # Every rate and mean of the marts: numerator and denominator, of columns that stand in the same mart.

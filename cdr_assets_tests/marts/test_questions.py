@@ -6,8 +6,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cdr_assets.settings import ROOT, Callers
-from cdr_assets.warehouse import open_published, publish
+from cdr_assets.domain.settings import ROOT, Callers
+from cdr_assets.publishing.copy import publish
+from cdr_assets.publishing.reading import open_published
 from cdr_assets_tests.marts.conftest import Marts
 
 QUESTIONS = sorted((ROOT / "docs" / "questions").glob("*.sql"))

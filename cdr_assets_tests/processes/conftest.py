@@ -14,11 +14,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cdr_assets.checks.row_counts import find_wrong, find_wrong_children
+from cdr_assets.domain.schema import CHILDREN
+from cdr_assets.domain.settings import Settings
+from cdr_assets.ingest.balance import find_wrong, find_wrong_children
+from cdr_assets.publishing.reading import open_published
 from cdr_assets.sandbox import ListedCalls
-from cdr_assets.schema import CHILDREN
-from cdr_assets.settings import Settings
-from cdr_assets.warehouse import Warehouse, open_published
+from cdr_assets.warehouse import Warehouse
 from cdr_assets_tests.conftest import HOUR, record
 
 ONE_HOUR = dt.timedelta(hours=1)
@@ -50,7 +51,7 @@ def environment_for(settings: Settings, home: Path | None = None) -> dict[str, s
 def start_backfill(settings: Settings, start: dt.datetime, hours: int) -> "subprocess.Popen[str]":
     """`cdr backfill` over the hours, in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cdr_assets.cli", *_backfill(start, hours)],
+        [sys.executable, "-m", "cdr_assets.cli.commands", *_backfill(start, hours)],
         env=environment_for(settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

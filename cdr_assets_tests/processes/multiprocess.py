@@ -15,10 +15,10 @@ from dagster import (
     reconstructable,
 )
 
-from cdr_assets.assets.keys import STAGES
 from cdr_assets.definitions import build_defs
-from cdr_assets.partitions import hourly_partitions, hours_between, range_tags
-from cdr_assets.settings import read_settings
+from cdr_assets.domain.settings import read_settings
+from cdr_assets.orchestration.keys import STAGES
+from cdr_assets.orchestration.partitions import hourly_partitions, hours_between, range_tags
 
 
 def hourly() -> JobDefinition:

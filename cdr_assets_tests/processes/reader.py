@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from cdr_assets.warehouse import open_published
+from cdr_assets.publishing.reading import open_published
 
 # What of a call's typed row, tags and history differs from the marts, and hours whose counts do. A copy is of one state
 # exactly if there is none.

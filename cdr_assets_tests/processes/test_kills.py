@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from cdr_assets.domain.settings import Settings
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets.settings import Settings
 from cdr_assets_tests.conftest import HOUR, TOKEN, settings_for
 from cdr_assets_tests.processes.conftest import Machine, hours_of_calls, reading
 

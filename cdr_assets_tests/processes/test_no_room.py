@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from cdr_assets.publishing.reading import open_published
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets.warehouse import open_published
 from cdr_assets_tests.conftest import HOUR, TOKEN, record, settings_for
 from cdr_assets_tests.processes.conftest import ONE_HOUR, Machine
 

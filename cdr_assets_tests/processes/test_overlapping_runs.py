@@ -23,8 +23,8 @@ from cdr_assets_tests.processes.conftest import (
 # Imported before, so that they meet where the databases are made.
 _OPENS_DAGSTER = """
 import dagster, dagster._core.storage.event_log.sqlite, dagster._core.storage.runs.sqlite
-from cdr_assets.settings import read_settings
-from cdr_assets.terminal import open_instance
+from cdr_assets.domain.settings import read_settings
+from cdr_assets.orchestration.runs import open_instance
 print("ready", flush=True)
 input()
 with open_instance(read_settings()) as instance:

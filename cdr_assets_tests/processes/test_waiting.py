@@ -5,18 +5,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from dagster import EventLogEntry
-from dagster._core.utils import make_new_run_id
 
+from cdr_assets.orchestration.runs import backfill
 from cdr_assets.sandbox import ListedCalls
-from cdr_assets.terminal import backfill
-from cdr_assets.warehouse import warehouse
+from cdr_assets.warehouse import place
 from cdr_assets_tests.conftest import HOUR, Pipeline, record
 
 _HOLD = """
 import sys
+from uuid import uuid4
 from pathlib import Path
 from cdr_assets.warehouse import Warehouse
 with Warehouse(Path(sys.argv[1])).connect("run of the test"):
@@ -28,7 +29,7 @@ with Warehouse(Path(sys.argv[1])).connect("run of the test"):
 @pytest.fixture
 def holder(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
     """Another process, which holds the warehouse until its input is closed."""
-    monkeypatch.setattr(warehouse, "_SAY_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(place, "_SAY_EVERY_SECONDS", 0.05)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(pipeline.settings.warehouse_path)],
         stdin=subprocess.PIPE,
@@ -54,7 +55,7 @@ def test_a_wait_is_told_in_the_runs_log(pipeline: Pipeline, calls: ListedCalls, 
         if entry.user_message.startswith(told) and not holder.stdin.closed:
             let_go(holder)
 
-    run_id = make_new_run_id()
+    run_id = str(uuid4())
     pipeline.instance.add_event_listener(run_id, watch)
     assert pipeline.run(HOUR, run_id=run_id).success
     logged = [entry.user_message for entry in pipeline.instance.all_logs(run_id)]

@@ -15,9 +15,9 @@ import polars  # noqa: F401
 import pyarrow  # noqa: F401
 
 import cdr_assets.definitions
-import cdr_assets.settings
-import cdr_assets.terminal
-from cdr_assets.cli import main
+import cdr_assets.domain.settings
+import cdr_assets.orchestration.runs
+from cdr_assets.cli.commands import main
 
 
 def cdr(args: Sequence[str], environment: Mapping[str, str], output: Path, file_size: int | None) -> None:
@@ -34,7 +34,7 @@ def cdr(args: Sequence[str], environment: Mapping[str, str], output: Path, file_
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size))
     os.environ.clear()
     os.environ.update(environment)
-    cdr_assets.settings.find_dot_env = lambda: None
+    cdr_assets.domain.settings.find_dot_env = lambda: None
     sys.argv = ["cdr", *args]
     main()
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from cdr_assets.schema import CALL_DATES
+from cdr_assets.domain.schema import CALL_DATES
 from cdr_assets.transforms.clock import instants
 
 DAYS = [

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets.schema import CHILDREN, VENDOR_COLUMNS
+from cdr_assets.domain.schema import CHILDREN, VENDOR_COLUMNS
 from cdr_assets.transforms import Tables, bodies, drift, long_texts, read_pages, unknown_fields
 from cdr_assets_tests.transforms.test_read_pages import ZONE, call, only, pages, read, with_bodies
 

@@ -14,8 +14,8 @@ import pytest
 SCRIPT = """
     import random, resource, sys
     from pathlib import Path
-    from cdr_assets.loading import loaded
-    from cdr_assets.settings import Callers
+    from cdr_assets.ingest.loading import loaded
+    from cdr_assets.domain.settings import Callers
     from cdr_assets.transforms import read_pages
     from cdr_assets.warehouse import Warehouse, load_hours, publish
     from cdr_assets_tests.transforms.test_read_pages import ZONE, call, pages

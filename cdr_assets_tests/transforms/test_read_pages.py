@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets.schema import ARRAYS, CALL_DATES, CALLS, CHILDREN, VENDOR_COLUMNS, Kind
+from cdr_assets.domain.schema import ARRAYS, CALL_DATES, CALLS, CHILDREN, VENDOR_COLUMNS, Kind
 from cdr_assets.transforms import PageError, Tables, compress, read_pages
 
 HOUR = dt.datetime(2026, 3, 2, 5)

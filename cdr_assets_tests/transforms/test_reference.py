@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cdr_assets.schema import CALLS, VENDOR_COLUMNS, Kind
+from cdr_assets.domain.schema import CALLS, VENDOR_COLUMNS, Kind
 from cdr_assets.transforms import Tables, read_pages
 from cdr_assets_tests.transforms.reference import (
     ARRAYS,

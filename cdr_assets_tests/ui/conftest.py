@@ -17,10 +17,10 @@ import duckdb
 import pytest
 import requests
 
+from cdr_assets.domain.settings import Settings
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.sandbox.faults.base import Exchange
 from cdr_assets.sandbox.faults.refusals import RefusedDate
-from cdr_assets.settings import Settings
 from cdr_assets_tests.conftest import TOKEN, record, settings_for
 
 CALLS_AN_HOUR = 3
@@ -136,7 +136,7 @@ def _running(settings: Settings, log: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cdr_assets.cli", "dev", "--port", str(port)],
+            [sys.executable, "-m", "cdr_assets.cli.commands", "dev", "--port", str(port)],
             env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 

@@ -7,9 +7,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cdr_assets.checks.row_counts import find_wrong
-from cdr_assets.schema import CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
-from cdr_assets.warehouse import Loaded, Warehouse, load_hours
+from cdr_assets.domain.schema import CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
+from cdr_assets.ingest.balance import find_wrong
+from cdr_assets.warehouse import Load, Warehouse, load_hours
 
 HOUR = dt.datetime(2026, 3, 2, 5)
 NEXT_HOUR = HOUR + dt.timedelta(hours=1)
@@ -33,7 +33,7 @@ def call(key: str, hour: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:
 
 def read(
     *calls: dict[str, Any], hours: tuple[dt.datetime, ...] = (HOUR,), minute: int = 0, filters: str | None = None
-) -> Loaded:
+) -> Load:
     """What a fetch of `hours` brought: the calls, each with one tag unless it says that tags were not asked for."""
     frame = pl.DataFrame(list(calls), schema=_CALL_COLUMNS)
     tags = frame.filter(pl.col("call_tags_count").is_not_null()).select(
@@ -53,7 +53,7 @@ def read(
             ends_at=pl.lit(dt.datetime(2026, 3, 2, 3, tzinfo=dt.UTC)),
         )
     )
-    return Loaded(
+    return Load(
         calls=frame,
         children={name: table.polars_schema.to_frame() for name, table in CHILDREN.items()}
         | {"call_tags": tags.cast({"position": pl.Int32})},
@@ -68,7 +68,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse(tmp_path / "cdr.duckdb")
 
 
-def load(warehouse: Warehouse, loaded: Loaded) -> dict[str, int]:
+def load(warehouse: Warehouse, loaded: Load) -> dict[str, int]:
     with warehouse.connect("test") as connection:
         loads = load_hours(connection, loaded, "run")
     return loads.select("new", "changed", "vanished", "moved").sum().row(0, named=True)
@@ -204,7 +204,7 @@ def test_every_hour_that_a_call_overlaps_is_touched_in_its_old_and_its_new_conte
     assert ask(warehouse, touched) == [(HOUR + dt.timedelta(hours=n),) for n in range(3)]
 
 
-def merge(*calls: dict[str, Any], minute: int = 0) -> Loaded:
+def merge(*calls: dict[str, Any], minute: int = 0) -> Load:
     """What a fetch that was narrowed to one queue brought."""
     return read(
         *calls, hours=tuple({call["partition_hour"] for call in calls}), minute=minute, filters='{"queue": "Q"}'
@@ -268,7 +268,7 @@ def test_of_two_fetches_the_later_wins_whichever_is_loaded_last(warehouse: Wareh
 
 
 def test_unknown_fields_are_noticed_once_with_the_first_hour_that_has_them(warehouse: Warehouse) -> None:
-    def mood(hour: dt.datetime, minute: int) -> Loaded:
+    def mood(hour: dt.datetime, minute: int) -> Load:
         loaded = read(hours=(hour,), minute=minute)
         field = {"table_name": "calls", "name": "mood", "type": "string", "partition_hour": hour}
         object.__setattr__(loaded, "unknown_fields", pl.DataFrame([field], schema=loaded.unknown_fields.schema))

@@ -6,9 +6,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cdr_assets.loading import loaded
-from cdr_assets.partitions import Hour
-from cdr_assets.schema import TABLES
+from cdr_assets.domain.hours import Hour
+from cdr_assets.domain.schema import TABLES
+from cdr_assets.ingest.loading import load_of_hours
 from cdr_assets.transforms import read_pages
 from cdr_assets.warehouse import Warehouse, WarehouseError, load_hours, read_pages_of
 from cdr_assets.warehouse.migrations import MIGRATIONS, SCHEMA_VERSION
@@ -53,7 +53,7 @@ def test_a_warehouse_of_version_1_goes_on(old: Path) -> None:
         read = read_pages(pages, "Europe/Istanbul")
         assert read.calls.select("key", "queue", "duration").rows() == [("k1", "Satış", 60)]
         for changed in (1, 0):
-            loads = load_hours(connection, loaded(pages, read, [hour]), "r2")
+            loads = load_hours(connection, load_of_hours(pages, read, [hour]), "r2")
             assert loads.select("loaded", "new", "changed", "vanished").rows() == [(1, 0, changed, 0)]
         assert connection.execute("SELECT key, tag FROM cdr.call_tags").fetchall() == [("k1", "iade")]
         assert connection.execute("SELECT count(*) FROM cdr.calls").fetchall() == [(1,)]

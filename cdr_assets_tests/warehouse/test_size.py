@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cdr_assets.schema import CDR_PAGES
+from cdr_assets.domain.schema import CDR_PAGES
 from cdr_assets.warehouse import Warehouse, drop_pages, load_hours, replace_pages
 from cdr_assets_tests.warehouse.test_hours import HOUR, call, read
 

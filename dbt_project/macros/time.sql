@@ -11,3 +11,9 @@
         timezone({{ zone() }}, {{ local_hour }} - interval 1 hour) + interval 1 hour
     )
 {%- endmacro %}
+
+{# How long after its end an hour must be read to be final, and how long a call may stay without an end. Both are decided
+   in cdr_assets/domain/lateness.py, and come by way of the environment. #}
+{% macro final_after() -%} interval '{{ env_var("CDR_FINAL_AFTER_HOURS") }} hours' {%- endmacro %}
+
+{% macro open_for() -%} interval '{{ env_var("CDR_OPEN_FOR_HOURS") }} hours' {%- endmacro %}

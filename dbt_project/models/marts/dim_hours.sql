@@ -62,7 +62,7 @@ select
     loaded_until_utc,
     coalesce(open_calls, 0) as open_calls,
     coalesce(
-        open_calls is null and fetched_at >= ends_at_utc + interval '{{ var("late_days") }} days', false
+        open_calls is null and fetched_at >= ends_at_utc + {{ final_after() }}, false
     ) as is_final
 from hours
 left join loads using (local_hour)

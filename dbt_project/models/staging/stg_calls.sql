@@ -52,7 +52,7 @@ named as (
         channel,
         -- For a day, a call without an end goes on; after that its end is unknown and will hardly come.
         hangupdate is null
-        and greatest(fetched_at, coalesce(read_at, fetched_at)) < calldate_utc + interval 1 day as goes_on,
+        and greatest(fetched_at, coalesce(read_at, fetched_at)) < calldate_utc + {{ open_for() }} as goes_on,
         vanished_at is not null as is_vanished,
         vanished_at is null as is_listed,
         coalesce(inbound, false) as inbound,

@@ -1,0 +1,284 @@
+"""The `cdr` command. Each subcommand reads like its help; what it does lies in the rooms it calls.
+
+Imports stand inside the commands: Dagster and polars take a second that `cdr query` should not pay.
+"""
+
+import datetime as dt
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdr_assets.cli.console import complain, print_table, readable, say, take_over
+from cdr_assets.cli.progress import run_backfill, tell
+from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.settings import SettingsError, local_hour, read_settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    # A traceback is no answer to a user's mistake, and one with local variables could show the token.
+    pretty_exceptions_enable=False,
+    help="Call detail records of AloTech, in a warehouse people trust.",
+)
+_DIFFERENCES_SHOWN = 20
+
+# Of the sandbox, hence no secret.
+_SANDBOX_TOKEN = "sandbox-token"
+
+
+def main() -> None:
+    """Runs the command; what the operator can mend ends in one line and exit code 1."""
+    take_over()
+    try:
+        app()
+    except OperatorError as error:
+        complain(f"cdr: {error}")
+        sys.exit(1)
+
+
+def _local_hour(text: str) -> dt.datetime:
+    try:
+        return local_hour(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _text(text: str) -> str:
+    if not text.strip():
+        raise typer.BadParameter("it is empty")
+    try:
+        # Python reads arguments as the terminal's encoding says, and keeps the bytes that an ASCII one lacks.
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        raise typer.BadParameter("it is not in UTF-8") from None
+
+
+_Hour = Annotated[dt.datetime, typer.Argument(parser=_local_hour, metavar="DATE", help="The tenant's wall clock.")]
+
+
+@app.command()
+def backfill(start: _Hour, finish: _Hour) -> None:
+    """Fetch and load the hours from START to before FINISH, and publish them."""
+    if finish <= start:
+        raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
+    run_backfill(read_settings(), start, finish)
+
+
+@app.command()
+def refresh(
+    key: Annotated[str, typer.Argument(parser=_text, metavar="KEY", help="The call's key.")],
+    active_call_key: Annotated[bool, typer.Option("--active-call-key", help="KEY is an active call's.")] = False,
+    unique_id: Annotated[
+        bool, typer.Option("--unique-id", help="KEY is a transaction's: a CRM action, a contact.")
+    ] = False,
+) -> None:
+    """Ask for one call again, and publish what became of it."""
+    from cdr_assets.definitions import build_defs
+    from cdr_assets.orchestration.runs import refresh
+
+    if active_call_key and unique_id:
+        raise typer.BadParameter("KEY is the one or the other", param_hint="--active-call-key, --unique-id")
+    settings = read_settings()
+    # A missing variable is told now, not by a failed run.
+    settings.require_tenant()
+    name = "activecallkey" if active_call_key else "uniqueid" if unique_id else "callkey"
+    for found, hour, is_written in refresh(build_defs(settings), settings, name, key):
+        say(f"call {found} of {hour:%Y-%m-%d %H:%M}: {'written anew' if is_written else 'as it was'}")
+
+
+@app.command()
+def audit(start: _Hour, finish: _Hour) -> None:
+    """Read the hours from START to before FINISH again and compare them with the warehouse; write nothing."""
+    from cdr_assets.ingest.audit import audit
+    from cdr_assets.ingest.fetching import Alotech
+    from cdr_assets.orchestration.runs import ended_hours
+    from cdr_assets.transforms import rejected_told
+    from cdr_assets.warehouse import Warehouse
+
+    if finish <= start:
+        raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
+    settings = read_settings()
+    now = dt.datetime.now(dt.UTC)
+    hours = ended_hours(settings, start, finish, now)
+    found = audit(hours, Alotech(settings), Warehouse(settings.warehouse_path), now)
+    worst_first = found.differences.sort("is_due", "partition_hour", "key", descending=[True, False, False])
+    rows = [
+        (finding, str(hour), key, ", ".join(fields), "due" if is_due else "still to be read again")
+        for hour, key, finding, fields, is_due in worst_first.head(_DIFFERENCES_SHOWN).iter_rows()
+    ]
+    if rows:
+        title = f"{len(rows)} of {worst_first.height} differences"
+        print_table(["finding", "hour", "key", "fields", "by now"], rows, title)
+    say(str(found))
+    problems = [f"{fetch} was not compared: {reason}" for fetch, reason in found.failed.items()]
+    if found.due.height:
+        days = sorted({hour.date() for hour in (*found.due["partition_hour"], *found.held_later.values())})
+        problems.append(
+            f"calls that differ and should be equal by now: {found.due.height}; "
+            f"`cdr backfill {days[0]} {days[-1] + dt.timedelta(days=1)}` brings them in"
+        )
+    if found.rejected.height:
+        problems.append(rejected_told(found.rejected))
+    if found.elsewhere:
+        problems.append(
+            f"records that came and are of other hours than were asked for: {found.elsewhere}; they are loaded only if "
+            "their own hours list them: check ALOTECH_TIMEZONE, then report it to AloTech"
+        )
+    tell(problems)
+
+
+@app.command()
+def query(
+    sql: Annotated[
+        str,
+        typer.Argument(parser=_text, metavar="SQL", help='For instance "SELECT * FROM marts.queue_daily".'),
+    ],
+) -> None:
+    """Run a query on the published copy and show the result as a table."""
+    import duckdb
+
+    from cdr_assets.publishing.reading import open_published
+
+    settings = read_settings()
+    if not settings.published_path.exists():
+        raise OperatorError(f"there is no {settings.published_path} yet; run `cdr backfill` or `make demo` first")
+    try:
+        with open_published(settings.published_path) as connection:
+            if not connection.extract_statements(sql):
+                raise typer.BadParameter("there is no statement in it", param_hint="SQL")
+            result = connection.execute(sql)
+            columns = [column[0] for column in result.description or []]
+            rows = result.fetchall()
+    except duckdb.Error as error:
+        raise OperatorError(" ".join(str(error).split())) from None
+    except OverflowError as error:
+        # An interval of a million years, say.
+        raise OperatorError(f"a value cannot be shown ({error}); cast its column to VARCHAR") from None
+    print_table(columns, rows)
+
+
+@app.command()
+def report(
+    start: Annotated[
+        dt.datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First day; four weeks before the end."),
+    ] = None,
+    finish: Annotated[
+        dt.datetime | None,
+        typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Day after the last; by default the newest."),
+    ] = None,
+) -> None:
+    """Write one HTML page of plots and tables over the days from --from to before --to."""
+    from cdr_assets.report import write_report
+
+    if start and finish and finish <= start:
+        raise typer.BadParameter("the second date must lie after the first", param_hint="--to")
+    settings = read_settings()
+    days = [day.date() if day else None for day in (start, finish)]
+    page, _ = write_report(settings.published_path, settings.reports_dir, *days)
+    say(f"{page}, {page.stat().st_size / 1000:.0f} kB")
+
+
+@app.command()
+def check() -> None:
+    """Say whether the configuration is whole, the tenant answers and the warehouse opens."""
+    from cdr_assets.ingest.fetching import Alotech
+    from cdr_assets.warehouse import Warehouse, check_source
+
+    def configuration() -> str:
+        settings = read_settings()
+        settings.require_tenant()
+        return f"{settings.base_url}, {settings.alotech_timezone}, from {settings.cdr_start:%Y-%m-%d %H:%M}"
+
+    def tenant() -> str:
+        settings = read_settings()
+        settings.require_tenant()
+        with Alotech(settings).client() as client:
+            client.ping()
+        return "answers, and accepts the token"
+
+    def warehouse() -> str:
+        settings = read_settings()
+        path = settings.warehouse_path
+        with Warehouse(path, log=say, patience_seconds=0).connect("cdr check") as connection:
+            if not (settings.alotech_tenant or settings.alotech_base_url):
+                return f"{path} opens"
+            holds = check_source(connection, settings.source, path)
+        return f"{path} opens, and holds {f'the calls of {holds}' if holds else 'no calls yet'}"
+
+    told = set[str]()
+    for name, look in (("configuration", configuration), ("tenant", tenant), ("warehouse", warehouse)):
+        try:
+            say(f"    {name}: {look()}", "ok", "green")
+        except OperatorError as error:
+            # What is wrong with a setting keeps all three from going on, and is told once.
+            reason = "not looked at, for the same reason" if str(error) in told else str(error)
+            say(f" {name}: {reason}", "wrong", "red")
+            told.add(str(error))
+    if told:
+        raise typer.Exit(1)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    seed: Annotated[int, typer.Option(help="Of the generated call centre.")] = 1,
+    calls_per_hour: Annotated[int, typer.Option(min=0, help="Mean of an open hour.")] = 120,
+    records: Annotated[Path | None, typer.Option(help="Serve these: .jsonl or .jsonl.gz, the vendor's shape.")] = None,
+    latency_ms: Annotated[int, typer.Option(min=0, help="Wait so long before each answer.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(help="Misbehave: a name of the docs' table of faults.")] = None,
+) -> None:
+    """Serve a local AloTech: a generated call centre, or records from a file."""
+    from cdr_assets.sandbox import GeneratedCentre, RecordsFile, Sandbox, fault_of
+
+    settings = read_settings()
+    zone = settings.alotech_timezone
+    for name in fault or ():
+        try:
+            fault_of(name)
+        except ValueError as error:
+            raise typer.BadParameter(readable(str(error)), param_hint="--fault") from None
+    try:
+        source = (
+            RecordsFile(records)
+            if records
+            else GeneratedCentre(seed=seed, calls_per_hour=calls_per_hour, time_zone=zone)
+        )
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(readable(str(error)), param_hint="--records") from None
+    try:
+        server = Sandbox(
+            source, token=_SANDBOX_TOKEN, port=port, latency_ms=latency_ms, fault=fault or None, time_zone=zone
+        )
+    except OSError as error:
+        raise SettingsError(
+            f"port {port} cannot be used ({error.strerror}); end the program that has it, "
+            "or choose another with --port (0 takes a free one)"
+        ) from None
+    say(f"AloTech sandbox at {server.base_url} (token: {_SANDBOX_TOKEN}); stop with Ctrl-C")
+    with suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
+@app.command(hidden=True)
+def demo() -> None:
+    """What `make demo` runs."""
+    from cdr_assets.cli.demo import run_demo
+
+    run_demo()
+
+
+@app.command(hidden=True)
+def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
+    """What `make dev` runs."""
+    from cdr_assets.cli.demo import run_dev
+
+    run_dev(port)
+
+
+if __name__ == "__main__":
+    main()

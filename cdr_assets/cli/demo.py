@@ -1,0 +1,167 @@
+"""`make demo` and `make dev`: the pipeline against a local sandbox, for whoever has no token yet."""
+
+import datetime as dt
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from cdr_assets.cli.console import print_table, say
+from cdr_assets.cli.progress import run_backfill
+from cdr_assets.domain.settings import ROOT, Settings, SettingsError, read_settings
+
+_DEMO_DAYS = 3
+
+_QUEUES = """
+    SELECT queue_name, sum(offered) AS offered, sum(answered) AS answered, sum(abandoned) AS abandoned,
+           round(100 * sum(answered_within_threshold) / nullif(sum(answered + abandoned - short_abandoned), 0), 1)
+               AS "service level %",
+           round(sum(wait_seconds_answered) / nullif(sum(wait_known_answered), 0), 1) AS "speed of answer s"
+    FROM marts.queue_daily WHERE local_date >= $start AND local_date < $finish
+    GROUP BY queue_name ORDER BY offered DESC
+"""
+
+_AGENTS = """
+    SELECT agent_username, sum(answered) AS answered, sum(missed) AS missed, sum(outbound) AS outbound,
+           round(sum(talk_seconds) / 60.0, 1) AS "talk min"
+    FROM marts.agent_daily WHERE local_date >= $start AND local_date < $finish
+    GROUP BY agent_username ORDER BY answered DESC LIMIT 12
+"""
+
+
+def run_demo() -> None:
+    """Backfills the last three whole days from a sandbox, then shows queues and agents."""
+    before = read_settings()
+    if before.alotech_tenant or before.alotech_base_url:
+        os.environ.update(apart_from(before))
+    with _sandbox():
+        finish = dt.datetime.combine(dt.datetime.now(before.zone), dt.time())
+        start = finish - dt.timedelta(days=_DEMO_DAYS)
+        os.environ["CDR_START"] = f"{min(before.cdr_start, start):%Y-%m-%d %H:%M}"
+        settings = read_settings()
+        hours, seconds = run_backfill(settings, start, finish)
+    _show(settings, start, finish, hours, seconds)
+
+
+def apart_from(tenant: Settings) -> dict[str, str]:
+    """The environment of a demo beside a real tenant, so that invented calls never get into its warehouse.
+
+    Each path is named: an empty variable would leave the one that stands in .env.
+    """
+    folder = tenant.cdr_data_dir / "demo"
+    return {
+        "CDR_DATA_DIR": str(folder),
+        "CDR_WAREHOUSE": str(folder / "warehouse" / "cdr.duckdb"),
+        "CDR_PUBLISHED": str(folder / "published" / "cdr.duckdb"),
+    }
+
+
+def run_dev(port: int) -> None:
+    """Dagster's UI, daemon and schedules on the loopback address, until interrupted or terminated.
+
+    Raises SettingsError where the port is taken.
+    """
+    _check_is_free(port)
+    signal.signal(signal.SIGTERM, _end)
+    settings = read_settings()
+    if settings.alotech_tenant or settings.alotech_base_url:
+        settings.token  # noqa: B018  A missing token is told now, not by every run.
+        _dagster_dev(settings, port)
+    else:
+        say("No ALOTECH_TENANT is set: this runs against the sandbox, a made-up call centre.")
+        with _sandbox():
+            _dagster_dev(read_settings(), port)
+
+
+def _check_is_free(port: int) -> None:
+    # Told before anything starts: a second daemon beside the one that runs would launch what that one launches.
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise SettingsError(
+                f"port {port} cannot be used ({error.strerror}); if `make dev` runs already, open "
+                f"http://127.0.0.1:{port}, else end the program that has it"
+            ) from None
+
+
+def _end(*_: object) -> NoReturn:
+    """Ends this process as an error would, so that what it started ends with it; of itself SIGTERM would not."""
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _dagster_dev(settings: Settings, port: int) -> None:
+    from cdr_assets.orchestration.home import open_instance
+
+    # Opened once before: what Dagster starts opens it several times at once.
+    with open_instance(settings):
+        pass
+    command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
+    # In this process's folder, where its parts find the same .env.
+    process = subprocess.Popen(
+        [*command, "--workspace", str(ROOT / "workspace.yaml")],
+        # Started in a script's background, this process ignores SIGINT and so would Dagster, and SIGTERM with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        say(f"Dagster at http://127.0.0.1:{port}")
+        process.wait()
+    except KeyboardInterrupt:
+        # Ctrl-C has reached Dagster too; a second signal would break off its tidying up.
+        process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _sandbox() -> Iterator[None]:
+    """A sandbox in a process of its own, which the environment points at while the block runs."""
+    command = [sys.executable, "-m", "cdr_assets.cli.commands", "sandbox", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        told = process.stdout.readline().split()
+        if "at" not in told:
+            raise SettingsError("the sandbox did not start; run `cdr sandbox` to see why")
+        os.environ.update(
+            ALOTECH_BASE_URL=told[told.index("at") + 1],
+            ALOTECH_APP_TOKEN=told[told.index("(token:") + 1].rstrip(");"),
+            # Not the tenant of .env: the warehouse notes whose calls it holds, and these are nobody's.
+            ALOTECH_TENANT="sandbox",
+            # Politeness is for a vendor.
+            ALOTECH_REQUESTS_PER_SECOND="0",
+        )
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _show(settings: Settings, start: dt.datetime, finish: dt.datetime, hours: int, seconds: float) -> None:
+    from cdr_assets.publishing.reading import open_published
+
+    days = {"start": start.date(), "finish": finish.date()}
+    with open_published(settings.published_path) as connection:
+        for title, sql in (("Queues", _QUEUES), ("Agents", _AGENTS)):
+            result = connection.execute(sql, days)
+            columns = [column[0] for column in result.description or []]
+            print_table(columns, result.fetchall(), f"{title}, {start:%Y-%m-%d} to {finish - dt.timedelta(1):%Y-%m-%d}")
+        counted = connection.execute(
+            "SELECT count(*) FROM cdr.calls WHERE calldate >= $start AND calldate < $finish", days
+        ).fetchone()
+    calls = counted[0] if counted else 0
+    say(
+        f"{calls:,} calls of {hours} hours in {seconds:.1f} s: {calls / seconds:,.0f} calls a second, "
+        "from the API to the published copy."
+    )
+    say(
+        "Next: `make dev` opens the Dagster UI on http://127.0.0.1:3000 with these runs; "
+        '`.venv/bin/cdr query "SELECT * FROM marts.queue_hourly LIMIT 20"` asks the published copy '
+        f"({settings.published_path}); `.venv/bin/cdr report` draws it."
+    )

@@ -1,0 +1,61 @@
+"""A backfill as the terminal shows it: a progress bar, warnings, a line of what it did."""
+
+import datetime as dt
+import time
+from collections.abc import Sequence
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from cdr_assets.cli.console import complain, errors, say
+from cdr_assets.domain.settings import Settings
+
+_WARNINGS_SHOWN = 20
+
+
+def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) -> tuple[int, float]:
+    """A backfill with a progress bar, its warnings and what it did; returns hours and seconds.
+
+    Exits with 1 if any hour failed.
+    """
+    from cdr_assets.definitions import build_defs
+    from cdr_assets.orchestration.runs import backfill
+
+    # A missing variable is told now, not by a failed run.
+    settings.require_tenant()
+    began = time.monotonic()
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("hours"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+    ) as bar:
+        task = bar.add_task(f"{start:%Y-%m-%d %H:%M} to {finish:%Y-%m-%d %H:%M}", total=None)
+        done = backfill(
+            build_defs(settings),
+            settings,
+            start,
+            finish,
+            begin=lambda hours: bar.update(task, total=hours),
+            progress=lambda hours: bar.advance(task, hours),
+            warn=complain,
+        )
+    seconds = time.monotonic() - began
+    for warning in done.warnings[:_WARNINGS_SHOWN]:
+        complain(f"cdr: warning: {warning}")
+    if len(done.warnings) > _WARNINGS_SHOWN:
+        complain(f"cdr: {len(done.warnings) - _WARNINGS_SHOWN} more warnings; see the runs in the Dagster UI")
+    say(f"{done.hours} hours published in {seconds:.0f} s: {done}")
+    tell(done.problems)
+    return done.hours, seconds
+
+
+def tell(problems: Sequence[str]) -> None:
+    """Each problem in a line of its own, and exit code 1 if there is any."""
+    for problem in problems:
+        complain(f"cdr: {problem}")
+    if problems:
+        raise typer.Exit(1)

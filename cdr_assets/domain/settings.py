@@ -1,0 +1,237 @@
+"""The environment, read once and typed.
+
+Names and defaults are the public ones; `.env.example` lists them for a newcomer. Nothing here touches the network or
+creates a file. A wrong value raises `SettingsError`, whose text is one line for the operator.
+"""
+
+import datetime as dt
+import os
+import re
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cdr_assets.domain.errors import OperatorError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# DuckDB takes what follows a ? for options; SQLite's addresses, in which Dagster keeps its own, decode %20 as well.
+# What no path should hold, a line break or half a character, fails in either.
+_MISREAD = re.compile("[?\x00-\x1f\x7f\ud800-\udfff]")
+_MISREAD_BY_DAGSTER = re.compile(f"{_MISREAD.pattern}|%[0-9A-Fa-f]{{2}}")
+
+
+class SettingsError(OperatorError):
+    """A setting is missing or wrong; the text names the variable and says what to write there."""
+
+
+class Callers(StrEnum):
+    """How the published copy shows phone numbers."""
+
+    PSEUDONYM = "pseudonym"
+    CLEAR = "clear"
+    NONE = "none"
+
+
+def local_hour(text: str) -> dt.datetime:
+    """`2026-03-02` or `2026-03-02 05:00`, cut to the hour; naive. Raises ValueError for anything else."""
+    try:
+        moment = dt.datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is not a date; write 2026-03-02 or '2026-03-02 05:00'") from None
+    if moment.tzinfo is not None:
+        raise ValueError(f"{text!r} carries a zone; write the tenant's wall clock without one")
+    return moment.replace(minute=0, second=0, microsecond=0)
+
+
+def _local_hour(value: Any) -> Any:
+    return local_hour(value) if isinstance(value, str) else value
+
+
+LocalHour = Annotated[dt.datetime, BeforeValidator(_local_hour)]
+
+
+class Settings(BaseSettings):
+    """One attribute per public variable, the name in lower case. `read_settings` reads `.env` as well."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
+
+    alotech_tenant: str | None = None
+    alotech_base_url: str | None = None
+    # Not part of repr, and a SecretStr besides: a settings object may end in a log.
+    alotech_app_token: SecretStr | None = Field(default=None, repr=False)
+    alotech_timezone: str = "Europe/Istanbul"
+    alotech_max_concurrency: int = Field(default=4, ge=1, le=64)
+    alotech_requests_per_second: float = Field(default=10, ge=0)
+    cdr_start: LocalHour = dt.datetime(2025, 1, 1)
+    cdr_settle_minutes: int = Field(default=10, ge=0, le=1440)
+    cdr_data_dir: Path = Path("data")
+    cdr_warehouse: Path | None = None
+    cdr_published: Path | None = None
+    cdr_raw_pages_days: int | None = Field(default=None, ge=1)
+    cdr_callers: Callers = Callers.PSEUDONYM
+    cdr_secret_key: SecretStr | None = Field(default=None, repr=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _cut_blanks(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # A file saved on Windows leaves a CR behind each value, a pasted token a blank: AloTech would refuse the token.
+        cut = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+        return {name: value for name, value in cut.items() if value != ""}
+
+    @field_validator("alotech_timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"{value!r} is not a time zone; write a name like Europe/Istanbul") from None
+        return value
+
+    @field_validator("alotech_base_url")
+    @classmethod
+    def _safe_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        url = urlsplit(value)
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("not a web address; write https://…/api/")
+        _ = url.port  # Read for its error alone.
+        if url.scheme == "http" and url.hostname not in _LOOPBACK:
+            # The token is in every URL: in clear text it would be anybody's.
+            raise ValueError("plain http would show the token to the network; write https://")
+        return value
+
+    @field_validator("alotech_tenant")
+    @classmethod
+    def _tenant_is_a_name(cls, value: str | None) -> str | None:
+        if value is not None and not value.replace("-", "").isalnum():
+            raise ValueError(f"{value!r} is not a tenant; for https://acme.alo-tech.com write acme")
+        return value
+
+    @cached_property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.alotech_timezone)
+
+    @property
+    def base_url(self) -> str:
+        """The endpoint. Raises SettingsError when neither tenant nor address is set."""
+        if self.alotech_base_url:
+            return self.alotech_base_url
+        if self.alotech_tenant:
+            return f"https://{self.alotech_tenant}.alo-tech.com/api/"
+        raise SettingsError("ALOTECH_TENANT is not set: write the tenant's name (acme for acme.alo-tech.com) in .env")
+
+    @property
+    def source(self) -> str:
+        """Whose calls these are: the tenant's endpoint, also behind a proxy that has an address of its own.
+
+        Host, port and path: behind one proxy, each path or port may be another tenant's. What every address has by
+        default is left out, the scheme and its port.
+        """
+        if self.alotech_tenant:
+            return f"{self.alotech_tenant.lower()}.alo-tech.com/api"
+        url = urlsplit(self.base_url)
+        host = url.hostname or ""
+        host = "127.0.0.1" if host in _LOOPBACK else f"[{host}]" if ":" in host else host
+        port = "" if url.port in (None, _DEFAULT_PORTS[url.scheme]) else f":{url.port}"
+        return f"{host}{port}/{url.path.strip('/')}"
+
+    @property
+    def token(self) -> str:
+        """The application token. Raises SettingsError when it is not set."""
+        if self.alotech_app_token is None:
+            raise SettingsError("ALOTECH_APP_TOKEN is not set: write the application token in .env")
+        return self.alotech_app_token.get_secret_value()
+
+    def require_tenant(self) -> None:
+        """Raises SettingsError naming what is missing to ask AloTech for anything."""
+        missing = []
+        for needed in ("base_url", "token"):
+            try:
+                getattr(self, needed)
+            except SettingsError as error:
+                missing.append(str(error))
+        if missing:
+            raise SettingsError("; ".join(missing))
+
+    @property
+    def warehouse_path(self) -> Path:
+        return self.cdr_warehouse or self.cdr_data_dir / "warehouse" / "cdr.duckdb"
+
+    @property
+    def published_path(self) -> Path:
+        return self.cdr_published or self.cdr_data_dir / "published" / "cdr.duckdb"
+
+    @property
+    def reports_dir(self) -> Path:
+        return self.cdr_data_dir / "reports"
+
+
+def find_dot_env() -> Path | None:
+    """The nearest `.env` in the working directory or above it, or else the project's own; None if there is none.
+
+    One that names none of our variables is another program's. Raises SettingsError if it cannot be read as UTF-8.
+    """
+    here = Path.cwd()
+    for file in (folder / ".env" for folder in (here, *here.parents, ROOT)):
+        if os.path.isfile(file):  # noqa: PTH113  Path.is_file raises for a folder above that is closed to this user.
+            try:
+                content = file.read_bytes()
+            except OSError as error:
+                raise SettingsError(f"cannot read {file}: {error.strerror}; let this user read it") from None
+            # A NUL stands beside each letter in UTF-16.
+            if re.search(rb"(?:ALOTECH|CDR)_[A-Z]", content.replace(b"\0", b"")):
+                try:
+                    content.decode("utf-8")
+                except ValueError:
+                    content = b"\0"
+                if b"\0" in content:
+                    raise SettingsError(f"{file} is not in UTF-8, so that it cannot be read; save it as UTF-8")
+                return file
+    return None
+
+
+def read_settings() -> Settings:
+    """The settings of this process. Raises SettingsError naming every wrong variable.
+
+    Relative folders start where `.env` lies, wherever `cdr` is called below it; without one, in the working directory.
+    """
+    file = find_dot_env()
+    try:
+        # Editors on Windows put a byte order mark first, which would belong to the first name.
+        settings = Settings(_env_file=file, _env_file_encoding="utf-8-sig")  # type: ignore[call-arg]
+    except ValidationError as error:
+        wrong = []
+        for problem in error.errors():
+            variable = "_".join(str(part) for part in problem["loc"]).upper() or "settings"
+            wrong.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
+        # Pydantic's own text repeats the value given, which may be the secret.
+        raise SettingsError("; ".join(wrong)) from None
+    if settings.cdr_start > dt.datetime.now(settings.zone).replace(tzinfo=None):
+        raise SettingsError(f"CDR_START: {settings.cdr_start:%Y-%m-%d %H:%M} lies in the future; write a past date")
+    folder = file.parent if file else Path.cwd()
+    settings.cdr_data_dir = _path("CDR_DATA_DIR", folder, settings.cdr_data_dir, _MISREAD_BY_DAGSTER)
+    if settings.cdr_warehouse:
+        settings.cdr_warehouse = _path("CDR_WAREHOUSE", folder, settings.cdr_warehouse, _MISREAD)
+    if settings.cdr_published:
+        settings.cdr_published = _path("CDR_PUBLISHED", folder, settings.cdr_published, _MISREAD)
+    return settings
+
+
+def _path(variable: str, folder: Path, path: Path, misread: re.Pattern[str]) -> Path:
+    # Path.expanduser raises for a user that there is not.
+    whole = folder / os.path.expanduser(path)  # noqa: PTH111
+    if found := misread.search(str(whole)):
+        raise SettingsError(f"{variable}: databases misread {found[0]!r} in {whole}; write a path without it")
+    return whole

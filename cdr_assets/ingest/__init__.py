@@ -1,0 +1,1 @@
+"""What a run does, step by step, without Dagster: fetch and store, load, check the balance, build, audit."""

@@ -1,0 +1,132 @@
+"""The audit: hours read again from the API and compared with the warehouse. Writes nothing.
+
+A difference is excused while a scheduled reading is still to bring it in: an hour's look-backs end three days after it,
+the sweep of survey answers thirty. What differs after that, or in an hour that was never loaded, is due. A record that
+cannot become a call is lost, in the warehouse as here: it is told, and nothing is equal about it.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from cdr_assets.alotech import AlotechClient, Filters
+from cdr_assets.domain.hours import HOUR, Hour
+from cdr_assets.domain.lateness import CSAT_OVER, LOOK_BACK_OVER
+from cdr_assets.domain.schema import REJECTED_RECORDS
+from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_all, fetch_from, fetch_of, pages_frame
+from cdr_assets.transforms import DIFFERENCES, Tables, differences, read_hours
+from cdr_assets.warehouse import Warehouse, check_source, hours_never_loaded, stored_calls
+
+_FINDINGS = ("late change", "missing", "unknown")
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    `hours` and `calls` were compared; `differences` has partition_hour, key, finding, fields (see `transforms`) and
+    is_due; `rejected` are the records that the API lists and no call can be made of (rows of cdr.rejected_records),
+    `elsewhere` counts those that are of other hours than were asked for;
+    `failed` says of other hours why they were not compared. `held_later` are calls that a later hour holds and does
+    not list any more, by key with that hour: reading the earlier one alone does not move them.
+    """
+
+    hours: int
+    calls: int
+    differences: pl.DataFrame
+    rejected: pl.DataFrame
+    elsewhere: int
+    failed: dict[Fetch, str]
+    held_later: dict[str, dt.datetime]
+
+    @property
+    def due(self) -> pl.DataFrame:
+        """The differences that should not be there any more."""
+        return self.differences.filter("is_due")
+
+    def __str__(self) -> str:
+        counts = dict(self.differences.group_by("finding").len().iter_rows())
+        equal = self.calls - counts.get("late change", 0) - counts.get("missing", 0)
+        told = [f"{counts.get(finding, 0):,} {finding}" for finding in _FINDINGS]
+        told += [f"{self.rejected.height:,} rejected"] if self.rejected.height else []
+        told += [f"{self.elsewhere:,} of other hours"] if self.elsewhere else []
+        return f"{self.calls:,} calls in {self.hours:,} h: {equal:,} equal, {', '.join(told)}"
+
+
+def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt.datetime) -> Audit:
+    """Compares the hours; `now` (aware) decides what is excused.
+
+    Raises WarehouseError where there is no warehouse, or it is another tenant's, and SettingsError without a token.
+    """
+    with warehouse.connect("cdr audit", read_only=True) as connection:
+        check_source(connection, alotech.settings.source, warehouse.path)
+        unloaded = hours_never_loaded(connection, [hour.start for hour in hours])
+    reading = _Reading(alotech, warehouse)
+    with alotech.client() as client:
+        reading.compare(client, map(fetch_of, hours))
+        reading.look_in_later_hours(client)
+    found = _judged(pl.concat(reading.found), hours, unloaded, now)
+    rejected = pl.concat(reading.rejected)
+    return Audit(reading.hours, reading.calls, found, rejected, reading.elsewhere, reading.failed, reading.held_later)
+
+
+class _Reading:
+    """What the API lists now, hour by hour, beside what is stored."""
+
+    def __init__(self, alotech: Alotech, warehouse: Warehouse) -> None:
+        self._settings, self._warehouse = alotech.settings, warehouse
+        self.hours = self.calls = self.elsewhere = 0
+        self.found = [pl.DataFrame(schema=DIFFERENCES)]
+        self.rejected = [REJECTED_RECORDS.polars_schema.to_frame()]
+        self.failed: dict[Fetch, str] = {}
+        self.held_later: dict[str, dt.datetime] = {}
+
+    def compare(self, client: AlotechClient, fetches: Iterable[Fetch]) -> None:
+        for hours, listed in self._read(client, fetches):
+            with self._warehouse.connect("cdr audit", read_only=True) as connection:
+                stored = stored_calls(connection, hours, listed.calls["key"])
+            self.found.append(differences(stored, listed))
+            self.rejected.append(listed.rejected_records)
+            self.elsewhere += int(listed.counts["elsewhere"].sum())
+            self.hours += len(hours)
+            self.calls += listed.calls["key"].n_unique()
+            places = listed.calls.group_by("key").agg(listed_in=pl.col("partition_hour").max())
+            held = stored["calls"].filter(pl.col("vanished_at").is_null()).join(places, on="key")
+            later = held.filter(pl.col("partition_hour") > pl.col("listed_in"))
+            self.held_later |= dict(later.select("key", "partition_hour").iter_rows())
+
+    def look_in_later_hours(self, client: AlotechClient) -> None:
+        """A key that two hours list is the later one's call: listed in the earlier one too, it differs in nothing."""
+        zone = self._settings.zone
+        later = [fetch_from(hour, HOUR, zone) for hour in sorted(set(self.held_later.values()))]
+        for _, listed in self._read(client, later):
+            places = listed.calls.select("key", later="partition_hour").unique().rows()
+            twice = {key: self.held_later.pop(key) for key, hour in places if self.held_later.get(key) == hour}
+            self.calls -= len(twice)
+            later_of = pl.col("key").replace_strict(twice, default=None, return_dtype=pl.Datetime("us"))
+            is_of_later = (pl.col("partition_hour") < later_of).fill_null(False)
+            self.found = [found.filter(~is_of_later) for found in self.found]
+
+    def _read(self, client: AlotechClient, fetches: Iterable[Fetch]) -> Iterator[tuple[list[dt.datetime], Tables]]:
+        filters = Filters()
+        at_once = self._settings.alotech_max_concurrency
+        for fetched in fetch_all(client, fetches, filters, self.failed.__setitem__, at_once=at_once):
+            listed, unread = read_hours(pages_frame(fetched, filters.arrays()), self._settings.alotech_timezone)
+            hour_of = {fetch: fetch.partition_hour for fetch in fetched if fetch.partition_hour}
+            self.failed |= {fetch: unread[hour] for fetch, hour in hour_of.items() if hour in unread}
+            yield [hour for hour in hour_of.values() if hour not in unread], listed
+
+
+def _judged(found: pl.DataFrame, hours: Sequence[Hour], unloaded: set[dt.datetime], now: dt.datetime) -> pl.DataFrame:
+    """The differences with `is_due`."""
+    ages = pl.DataFrame(
+        [(hour.start, now - hour.ends_at, hour.start in unloaded) for hour in hours],
+        schema={"partition_hour": pl.Datetime("us"), "age": pl.Duration("us"), "is_unloaded": pl.Boolean},
+        orient="row",
+    ).unique("partition_hour", keep="first")
+    is_swept = (pl.col("fields").list.len() == 1) & pl.col("fields").list.contains("csat_answers")
+    over = pl.when(is_swept).then(pl.lit(CSAT_OVER)).otherwise(pl.lit(LOOK_BACK_OVER))
+    judged = found.join(ages, on="partition_hour", how="left", maintain_order="left")
+    return judged.with_columns(is_due=pl.col("is_unloaded") | (pl.col("age") >= over)).drop("age", "is_unloaded")

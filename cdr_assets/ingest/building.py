@@ -1,0 +1,48 @@
+"""Building: the marts of the hours that have changed, and then the analysts' copy.
+
+How dbt is run is `marts`; how the copy is made is `publishing`.
+"""
+
+from collections.abc import Sequence
+
+from cdr_assets.domain.settings import Settings
+from cdr_assets.ingest.loading import retype
+from cdr_assets.marts.build import DbtError, NodeResult, build
+from cdr_assets.publishing.copy import publish
+from cdr_assets.publishing.secret_key import read_or_make_secret_key
+from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours
+
+
+def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
+    """Builds the marts of the hours that have changed, or some models of them, and tests them.
+
+    Hours that an older version of this code typed are typed again before: no mart is made of what it let pass.
+    The caller holds the warehouse: hours that another run loads between the building and the clearing would be cleared
+    without being built. Raises DbtError if a model could not be built. What tests found is in the results.
+    """
+    with warehouse.opened() as connection:
+        retype(connection, settings.alotech_timezone, warehouse.log)
+    results = build(settings, select)
+    broken = [result for result in results if result.status == "error"]
+    if broken:
+        told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
+        raise DbtError(f"the marts could not be built and keep what they held: {told}")
+    if not select:
+        with warehouse.opened() as connection:
+            clear_stale_hours(connection)
+    return results
+
+
+def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> str:
+    """Publishes the copy, and says in a line what and where. Raises WarehouseError, or DbtError if a mart is broken."""
+    key = settings.cdr_secret_key
+    secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
+    with warehouse.held(holder):
+        with warehouse.opened() as connection:
+            is_behind = has_stale_hours(connection)
+        if is_behind:
+            # Another run has loaded since the marts were built: the copy would show calls without their marts.
+            build_stale_marts(warehouse, settings)
+        with warehouse.opened() as connection:
+            size = publish(connection, settings.published_path, settings.cdr_callers, secret_key)
+    return f"published {settings.published_path}, {size / 1e6:.1f} MB"

@@ -1,0 +1,123 @@
+"""`cdr/calls` and its children: the stored pages, typed and exploded, each hour replaced in one transaction."""
+
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import polars as pl
+from dagster import (
+    AssetExecutionContext,
+    AssetKey,
+    AssetsDefinition,
+    AssetSpec,
+    HourlyPartitionsDefinition,
+    MaterializeResult,
+    ResourceParam,
+    multi_asset,
+)
+
+from cdr_assets.domain.hours import Hour
+from cdr_assets.domain.schema import CALLS, CHILDREN
+from cdr_assets.ingest.loading import NOT_LOADED, merge_calls, read_batches
+from cdr_assets.orchestration.assets.config import pages_config
+from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY, table_metadata
+from cdr_assets.orchestration.steps import (
+    BACKFILL_POLICY,
+    ended,
+    fail_for,
+    failure,
+    holder,
+    hours_in,
+    in_operators_words,
+    report,
+    split,
+)
+from cdr_assets.warehouse import Load, Warehouse, add_failed_fetches, count_records, load_hours
+
+
+def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsDefinition:
+    calls_key = AssetKey(CALLS.asset_key)
+    tables = (CALLS, *CHILDREN.values())
+
+    @multi_asset(
+        name="cdr",
+        specs=[
+            AssetSpec(
+                table.asset_key,
+                deps=[PAGES_KEY if table is CALLS else calls_key],
+                description=table.description,
+                metadata=table_metadata(table),
+                group_name="cdr",
+                kinds={"polars", "duckdb"},
+            )
+            for table in tables
+        ],
+        partitions_def=partitions,
+        backfill_policy=BACKFILL_POLICY,
+    )
+    @in_operators_words
+    def cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[MaterializeResult[None]]:
+        if pages_config(context.run).narrowed_by():
+            merge_calls(
+                warehouse, holder(context), context.run.run_id, time_zone, context.log.info, context.log.warning
+            )
+        else:
+            fail_for(context, _replace(context, warehouse, time_zone, hours_in(context)), "cdr")
+        for key in CDR_KEYS:
+            yield ended(key)
+
+    return cdr
+
+
+def _replace(
+    context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, hours: Sequence[Hour]
+) -> dict[Hour, str]:
+    """Replaces the hours by their stored pages, and returns why some could not be."""
+    with warehouse.connect(holder(context)) as connection:
+        # Pages of an earlier run are no answer where this run's fetch of the hour failed.
+        fetched, failed = split(context, connection, hours)
+        records = count_records(connection, [hour.start for hour in fetched])
+        good = [hour for hour in fetched if hour.start in records]
+        no_pages = f"{NOT_LOADED}it has no pages; materialize raw/cdr_pages too"
+        failed |= _note_failed(context, connection, {hour: no_pages for hour in fetched if hour not in good})
+    if not good:
+        raise failure(failed)
+    # The last hours first: a call whose date was corrected leaves a later hour before an earlier one takes it.
+    for batch, load, unread in read_batches(warehouse, holder(context), time_zone, good[::-1], records):
+        with warehouse.connect(holder(context)) as connection:
+            failed |= _note_failed(context, connection, unread)
+            loads = load_hours(connection, load, context.run.run_id)
+        _report(context, batch, load, loads)
+        # Let go of the batch before the next one is waited for.
+        del load
+    if len(failed) == len(hours):
+        raise failure(failed)
+    return failed
+
+
+def _note_failed(
+    context: AssetExecutionContext, connection: duckdb.DuckDBPyConnection, failed: dict[Hour, str]
+) -> dict[Hour, str]:
+    """Tells of hours that could not be loaded, in the run's log and in cdr.loads; returns them."""
+    for hour, reason in failed.items():
+        context.log.error(f"{hour} failed: {reason}")
+    errors = {hour.start: reason for hour, reason in failed.items()}
+    add_failed_fetches(connection, errors, context.run.run_id, None)
+    return failed
+
+
+def _report(context: AssetExecutionContext, hours: Sequence[Hour], load: Load, loads: pl.DataFrame) -> None:
+    figures = {row["partition_hour"]: row for row in loads.drop("fetched_at", "loaded_at").iter_rows(named=True)}
+    versions = {hour: figures[hour.start]["content_hash"] for hour in hours}
+    calls = {
+        hour: {"dagster/partition_row_count": figures[hour.start]["loaded"]} | _plain(figures[hour.start])
+        for hour in hours
+    }
+    report(context, AssetKey(CALLS.asset_key), hours, calls, versions)
+    for name, table in CHILDREN.items():
+        rows = dict(load.children[name].group_by("partition_hour").len().iter_rows())
+        counts = {hour: {"dagster/partition_row_count": rows.get(hour.start, 0)} for hour in hours}
+        report(context, AssetKey(table.asset_key), hours, counts, versions)
+
+
+def _plain(figures: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in figures.items() if name not in ("partition_hour", "run_id")}

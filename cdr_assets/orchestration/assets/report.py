@@ -1,0 +1,55 @@
+"""`published/daily_report`: a page for each local day, beside the chain of hours and never in its way."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+from dagster import (
+    AssetExecutionContext,
+    AssetsDefinition,
+    DailyPartitionsDefinition,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+)
+
+from cdr_assets.domain.settings import Settings
+from cdr_assets.orchestration.keys import DAILY_REPORT_KEY, PUBLISHED_KEY
+from cdr_assets.orchestration.steps import BACKFILL_POLICY, in_operators_words
+
+
+def build_daily_report(partitions: DailyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
+    @asset(
+        key=DAILY_REPORT_KEY,
+        deps=[PUBLISHED_KEY],
+        description=(
+            "One HTML page for each local day, <data>/reports/YYYY-MM-DD.html: volume, service level, waits, queues, "
+            "agents, satisfaction, and how complete the day is."
+        ),
+        partitions_def=partitions,
+        backfill_policy=BACKFILL_POLICY,
+        group_name="published",
+        kinds={"html"},
+    )
+    @in_operators_words
+    def daily_report(context: AssetExecutionContext) -> Iterator[MaterializeResult[None]]:
+        # Plots take a second to import, which the hourly runs should not pay.
+        from cdr_assets.report import write_report
+
+        for key in context.partition_keys:
+            day = dt.date.fromisoformat(key)
+            page, figures = write_report(settings.published_path, settings.reports_dir, day, day + dt.timedelta(days=1))
+            context.add_asset_metadata(
+                {
+                    "page": MetadataValue.path(page),
+                    "offered": figures.totals["offered"],
+                    "answered": figures.totals["answered"],
+                    "hours loaded": figures.loads["loaded"],
+                    "hours final": figures.loads["final"],
+                }
+                # Nothing to divide by is no service level, and no point in the asset's plot.
+                | {name: figures.totals[name] for name in ("service_level",) if figures.totals[name] is not None},
+                partition_key=key,
+            )
+        yield MaterializeResult()
+
+    return daily_report

@@ -1,0 +1,91 @@
+"""The scheduled audit: a sample of old hours, read again from the API and compared with the warehouse."""
+
+import datetime as dt
+import random
+from collections.abc import Iterator
+
+from dagster import (
+    AssetCheckEvaluation,
+    AssetCheckExecutionContext,
+    AssetCheckResult,
+    AssetChecksDefinition,
+    AssetCheckSeverity,
+    AssetCheckSpec,
+    AssetKey,
+    Failure,
+    HourlyPartitionsDefinition,
+    Output,
+    ResourceParam,
+    multi_asset_check,
+)
+
+from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.lateness import LOOK_BACK_OVER
+from cdr_assets.domain.schema import CALLS
+from cdr_assets.ingest.audit import audit
+from cdr_assets.ingest.fetching import Alotech
+from cdr_assets.orchestration.checks.evaluation import evaluated
+from cdr_assets.orchestration.partitions import hours_between
+from cdr_assets.transforms import rejected_told
+from cdr_assets.warehouse import Warehouse
+
+_CALLS_KEY = AssetKey(CALLS.asset_key)
+
+# A day's worth of requests spread over what may still be asked for: a fault of the loading shows within days.
+_HOURS = 24
+_SAMPLED_FROM = dt.timedelta(days=90)
+
+
+def build_audit_check(partitions: HourlyPartitionsDefinition) -> AssetChecksDefinition:
+    @multi_asset_check(
+        name="audit_checks",
+        specs=[
+            AssetCheckSpec(
+                "warehouse_equals_api",
+                asset=_CALLS_KEY,
+                description=(
+                    f"{_HOURS} hours of the last {_SAMPLED_FROM.days} days, chosen by chance and read again from the "
+                    "API, hold the same calls, field by field. Run by the job audit."
+                ),
+            )
+        ],
+    )
+    def warehouse_equals_api(
+        context: AssetCheckExecutionContext, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
+    ) -> Iterator[Output[None] | AssetCheckEvaluation]:
+        now = dt.datetime.now(dt.UTC)
+        hours = hours_between(partitions, now - _SAMPLED_FROM, now - LOOK_BACK_OVER, now)
+        # By the run, so that a run that is done again looks at the same hours.
+        sample = sorted(
+            random.Random(context.run.run_id).sample(hours, min(_HOURS, len(hours))), key=lambda hour: hour.ends_at
+        )
+        try:
+            found = audit(sample, alotech, warehouse, now)
+        except OperatorError as error:
+            raise Failure(str(error), allow_retries=False) from None
+        due = found.due
+        example = f"; for instance {due.row(0)}" if due.height else ""
+        unread = (
+            f"; {len(found.failed)} hours could not be read: {next(iter(found.failed.values()))}"
+            if found.failed
+            else ""
+        )
+        lost = f"; {rejected_told(found.rejected)}" if found.rejected.height else ""
+        if found.elsewhere:
+            lost += f"; {found.elsewhere} records came that are of other hours than were asked for"
+        result = AssetCheckResult(
+            asset_key=_CALLS_KEY,
+            check_name="warehouse_equals_api",
+            passed=not due.height and not found.failed and not lost,
+            severity=AssetCheckSeverity.WARN,
+            description=f"{found}{example}{lost}{unread}",
+            metadata={
+                "calls": found.calls,
+                "hours": found.hours,
+                "different": due.height,
+                "rejected": found.rejected.height,
+            },
+        )
+        yield from evaluated(warehouse_equals_api, result)
+
+    return warehouse_equals_api

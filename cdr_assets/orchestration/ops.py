@@ -1,0 +1,174 @@
+"""The steps of runs that ask for calls and not for hours: one call, survey answers, calls that were open.
+
+What they bring is merged by key, the marts of the hours concerned are built anew, and the copy is published: the same
+functions as the assets call. They are no assets, since no partition is made by them.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
+
+from dagster import Config, In, Nothing, OpDefinition, OpExecutionContext, Output, ResourceParam, op
+from pydantic import Field
+
+from cdr_assets.alotech import PAGE_SIZE, Filters
+from cdr_assets.domain.hours import HOUR
+from cdr_assets.domain.schema import CHILDREN
+from cdr_assets.domain.settings import Settings, SettingsError, local_hour
+from cdr_assets.ingest.balance import find_wrong, find_wrong_children
+from cdr_assets.ingest.building import build_stale_marts, publish_copy
+from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_and_store, fetch_from
+from cdr_assets.ingest.loading import merge_calls
+from cdr_assets.orchestration.assets.config import as_json
+from cdr_assets.orchestration.steps import failure, holder, in_operators_words
+from cdr_assets.warehouse import (
+    Warehouse,
+    WarehouseError,
+    count_records,
+    errors_of,
+    hours_loaded_by,
+    open_calls,
+)
+
+_Done = Iterator[Output[None]]
+
+
+class Call(Config):
+    """One call, by exactly one of its keys."""
+
+    callkey: str | None = Field(None, description="The call's key.")
+    activecallkey: str | None = Field(None, description="The key that the call had while it was active.")
+    uniqueid: str | None = Field(None, description="The transaction: a CRM action's or a contact's ID.")
+
+
+class Days(Config):
+    """Days of the tenant's calendar."""
+
+    since: str = Field(description="First day, for instance 2026-03-02.")
+    until: str = Field(description="The day after the last one.")
+
+
+class OpenSince(Config):
+    since: str = Field(description='Calls that began from this local hour on, for instance "2026-03-02 05:00".')
+
+
+def config_of(op: str, **config: object) -> dict[str, object]:
+    """The configuration of a run whose op is given this."""
+    return {"ops": {op: {"config": config}}}
+
+
+@op(description="Asks for one call by its key, and merges what comes.")
+@in_operators_words
+def ask_for_call(
+    context: OpExecutionContext, config: Call, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
+) -> _Done:
+    given = {name: key for name, key in vars(config).items() if key}
+    if len(given) != 1:
+        raise SettingsError("a call is asked for by one of callkey, activecallkey and uniqueid")
+    _fetch_and_merge(context, alotech, warehouse, [Fetch(None, key=next(iter(given.items())))], Filters(), given)
+    yield Output(None)
+
+
+@op(description="Asks for the calls with survey answers, a day at a time, and merges them.")
+@in_operators_words
+def ask_for_csat(
+    context: OpExecutionContext, config: Days, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
+) -> _Done:
+    first, last = _hour(config.since), _hour(config.until)
+    days = [first + dt.timedelta(days=n) for n in range((last - first).days)]
+    fetches = [fetch_from(day, dt.timedelta(days=1), alotech.settings.zone) for day in days]
+    filters = Filters(csat_only=True)
+    _fetch_and_merge(context, alotech, warehouse, fetches, filters, filters.narrowing())
+    yield Output(None)
+
+
+@op(description="Asks for stored calls that had not ended, by their keys or their hour, and merges them.")
+@in_operators_words
+def ask_for_open_calls(
+    context: OpExecutionContext, config: OpenSince, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
+) -> _Done:
+    with warehouse.connect(holder(context)) as connection:
+        keys_of_hour: dict[dt.datetime, list[str]] = {}
+        for key, hour in open_calls(connection, _hour(config.since)).items():
+            keys_of_hour.setdefault(hour, []).append(key)
+        records = count_records(connection, list(keys_of_hour))
+    fetches = []
+    for hour, keys in keys_of_hour.items():
+        if len(keys) > records.get(hour, 0) // PAGE_SIZE + 1:
+            # The whole hour takes fewer requests than its open calls: a tenant may have hundreds, or never hang up.
+            fetches.append(fetch_from(hour, HOUR, alotech.settings.zone))
+        else:
+            fetches += [Fetch(hour, key=("callkey", key)) for key in keys]
+    _fetch_and_merge(context, alotech, warehouse, fetches, Filters(), {"open_since": config.since})
+    yield Output(None)
+
+
+def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition]:
+    """The steps after the merge: the marts of what has changed, and the copy."""
+
+    @op(ins={"merged": In(Nothing)}, description="Checks what was merged, and builds the marts that it changed.")
+    @in_operators_words
+    def marts_of_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
+        with warehouse.connect(holder(context)) as connection:
+            hours = sorted(hours_loaded_by(connection, context.run.run_id))
+            found = [*find_wrong(connection, hours)]
+            found += [find_wrong_children(connection, name, hours) for name in CHILDREN]
+        wrong = [each for rows in found for each in rows]
+        if wrong:
+            raise WarehouseError(f"row counts do not balance, so that nothing was published: {wrong[0]}")
+        with warehouse.held(holder(context)):
+            results = build_stale_marts(warehouse, settings)
+        for result in results:
+            told = f"{result.unique_id.split('.')[2]}: {result.message}"
+            if result.status == "warn":
+                context.log.warning(told)
+            elif result.status == "fail":
+                raise WarehouseError(f"a test of the marts failed, so that nothing was published: {told}")
+        yield Output(None)
+
+    @op(ins={"marts": In(Nothing)}, description="Publishes the analysts' copy; fails if a fetch of the run has.")
+    @in_operators_words
+    def publish_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
+        context.log.info(publish_copy(warehouse, settings, holder(context)))
+        with warehouse.connect(holder(context)) as connection:
+            failed = errors_of(connection, context.run.run_id)
+        if failed:
+            asked_in = context.job_def.nodes_in_topological_order[0]
+            raise failure(failed, asked_in.name)
+        yield Output(None)
+
+    return marts_of_merged, publish_merged
+
+
+def _fetch_and_merge(
+    context: OpExecutionContext,
+    alotech: Alotech,
+    warehouse: Warehouse,
+    fetches: Sequence[Fetch],
+    filters: Filters,
+    narrowed_by: Mapping[str, object],
+) -> None:
+    """Merges the calls of all fetches that come, and notes why the others failed; raises if all did."""
+    run_id, failed = context.run.run_id, dict[Fetch, str]()
+    for _ in fetch_and_store(
+        alotech,
+        warehouse,
+        holder(context),
+        run_id,
+        fetches,
+        filters,
+        as_json(narrowed_by),
+        failed,
+        context.log.error,
+    ):
+        pass
+    if failed and len(failed) == len(fetches):
+        raise failure(failed, context.op.name)
+    time_zone = alotech.settings.alotech_timezone
+    merge_calls(warehouse, holder(context), run_id, time_zone, context.log.info, context.log.warning)
+
+
+def _hour(text: str) -> dt.datetime:
+    try:
+        return local_hour(text)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None

@@ -1,0 +1,97 @@
+"""The hours and their windows: which wall-clock times of the tenant a partition stands for.
+
+Keys are never parsed: the repeated hour of a DST change has a key with an offset, and a skipped hour has none.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from zoneinfo import ZoneInfo
+
+from dagster import DagsterRun, DailyPartitionsDefinition, HourlyPartitionsDefinition, PartitionKeyRange, TimeWindow
+
+from cdr_assets.domain.hours import HOUR, Hour, runs_twice
+from cdr_assets.domain.settings import Settings
+from cdr_assets.orchestration.private import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+    PARTITION_NAME_TAG,
+)
+
+
+def hourly_partitions(settings: Settings) -> HourlyPartitionsDefinition:
+    """Every local hour from CDR_START on, in the tenant's zone."""
+    return HourlyPartitionsDefinition(
+        start_date=settings.cdr_start.strftime("%Y-%m-%d-%H:%M"), timezone=settings.alotech_timezone
+    )
+
+
+def daily_partitions(settings: Settings) -> DailyPartitionsDefinition:
+    """Every local day from that of CDR_START on: what each has a report of."""
+    return DailyPartitionsDefinition(
+        start_date=settings.cdr_start.strftime("%Y-%m-%d"), timezone=settings.alotech_timezone
+    )
+
+
+def hour_of(key: str, window: TimeWindow) -> Hour:
+    start = window.start.replace(tzinfo=None)
+    before = (window.start.astimezone(dt.UTC) - dt.timedelta(seconds=1)).astimezone(window.start.tzinfo)
+    is_after_skipped = before.replace(tzinfo=None) < start - dt.timedelta(seconds=1)
+    return Hour(
+        key=key,
+        start=start,
+        finish=max(start + HOUR, window.end.replace(tzinfo=None)),
+        ends_at=window.end.astimezone(dt.UTC),
+        is_repeated=runs_twice(start, window.start.tzinfo),
+        asked_from=start - 2 * HOUR if is_after_skipped else start,
+    )
+
+
+def hours_of(partitions: HourlyPartitionsDefinition, keys: Iterable[str]) -> list[Hour]:
+    """The partitions' hours, in the order of the keys."""
+    return [hour_of(key, partitions.time_window_for_partition_key(key)) for key in keys]
+
+
+def hours_of_run(partitions: HourlyPartitionsDefinition, run: DagsterRun) -> list[Hour]:
+    """The hours that a run is for, in order; none for a run without partitions, or over days.
+
+    Read from the run's tags, since a check's context in a ranged run knows no partition.
+    """
+    key = run.tags.get(PARTITION_NAME_TAG)
+    first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
+    if not partitions.has_partition_key(key or first or ""):
+        return []
+    if key is not None:
+        return hours_of(partitions, [key])
+    if first is not None and last is not None:
+        return hours_of(partitions, partitions.get_partition_keys_in_range(PartitionKeyRange(first, last)))
+    return []
+
+
+def hours_between(
+    partitions: HourlyPartitionsDefinition, start: dt.datetime, finish: dt.datetime, now: dt.datetime
+) -> list[Hour]:
+    """The hours that begin in [start, finish), both aware, and have ended at `now`."""
+    first, last = partitions.start.astimezone(dt.UTC), now.astimezone(dt.UTC)
+    # In UTC, where comparing and subtracting hold in the repeated hour too.
+    window = TimeWindow(max(start.astimezone(dt.UTC), first), min(finish.astimezone(dt.UTC), last))
+    if window.start >= window.end:
+        return []
+    zone = ZoneInfo(partitions.timezone)
+    local = TimeWindow(window.start.astimezone(zone), window.end.astimezone(zone))
+    hours = hours_of(partitions, partitions.get_partition_keys_in_time_window(local))
+    return [hour for hour in hours if hour.ends_at <= now]
+
+
+def days_before(partitions: DailyPartitionsDefinition, moment: dt.datetime, at_most: int) -> list[str]:
+    """The keys of the last days that have ended at `moment`, an aware time, in order."""
+    return list(partitions.get_partition_keys(current_time=moment))[-at_most:]
+
+
+def range_tags(hours: Sequence[Hour]) -> dict[str, str]:
+    """The tags of a run over consecutive hours."""
+    return range_of(hours[0].key, hours[-1].key)
+
+
+def range_of(first: str, last: str) -> dict[str, str]:
+    """The tags of a run over the partitions from the first to the last."""
+    return {ASSET_PARTITION_RANGE_START_TAG: first, ASSET_PARTITION_RANGE_END_TAG: last}

@@ -1,0 +1,148 @@
+"""The schedules. Each asks for what is due at its tick; what an outage left out is the gap sensor's.
+
+Each takes its turn in the hour, so that they don't all ask the vendor and wait for the warehouse at once: the hour that
+has ended at CDR_SETTLE_MINUTES past, the hours before it 20 minutes later, the calls that were open 20 minutes after
+that. What is done once a day is done by night.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from dagster import (
+    DefaultScheduleStatus,
+    HourlyPartitionsDefinition,
+    JobDefinition,
+    RunRequest,
+    ScheduleDefinition,
+    ScheduleEvaluationContext,
+    SkipReason,
+    schedule,
+)
+
+from cdr_assets.domain.hours import HOUR, Hour, consecutive
+from cdr_assets.domain.lateness import CATCH_UP, CSAT_DAYS, NIGHTLY_LOOK_BACK, OPEN_FOR, REPORTED_DAYS
+from cdr_assets.domain.settings import Settings
+from cdr_assets.orchestration.ops import config_of
+from cdr_assets.orchestration.partitions import daily_partitions, days_before, hours_between, range_of, range_tags
+from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
+from cdr_assets.publishing.reading import has_open_calls, hours_left_out
+
+_Requests = Iterator[RunRequest | SkipReason]
+
+# Calls mostly end, and are mostly surveyed and tagged, within hours.
+LOOK_BACK_HOURS = 6
+
+
+def build_schedules(
+    jobs: Mapping[str, JobDefinition | UnresolvedAssetJobDefinition],
+    partitions: HourlyPartitionsDefinition,
+    settings: Settings,
+) -> list[ScheduleDefinition]:
+    """All schedules, running by default; `jobs` by name."""
+    settle = dt.timedelta(minutes=settings.cdr_settle_minutes)
+
+    def minute(after: int) -> int:
+        return (settings.cdr_settle_minutes + after) % 60
+
+    def build(
+        name: str, job: str, cron_schedule: str, description: str, due: Callable[[dt.datetime], Iterable[RunRequest]]
+    ) -> ScheduleDefinition:
+        @schedule(
+            name=name,
+            job=jobs[job],
+            cron_schedule=cron_schedule,
+            execution_timezone=settings.alotech_timezone,
+            default_status=DefaultScheduleStatus.RUNNING,
+            description=description,
+        )
+        def ticked(context: ScheduleEvaluationContext) -> _Requests:
+            requests = list(due(context.scheduled_execution_time.astimezone(dt.UTC)))
+            yield from requests
+            if not requests:
+                yield SkipReason("nothing is due")
+
+        return ticked
+
+    def hourly(now: dt.datetime) -> Iterator[RunRequest]:
+        for hour in hours_between(partitions, now - settle - 2 * HOUR, now - settle, now - settle)[-1:]:
+            yield RunRequest(run_key=hour.key, partition_key=hour.key)
+
+    def last_hours(now: dt.datetime) -> Iterator[RunRequest]:
+        settled = now - settle
+        hours = hours_between(partitions, settled - (LOOK_BACK_HOURS + 1) * HOUR, settled, settled)
+        return _runs(hours[-LOOK_BACK_HOURS:], now)
+
+    def last_days(now: dt.datetime) -> Iterator[RunRequest]:
+        settled = now - settle
+        hours = hours_between(partitions, settled - CATCH_UP, settled, settled)
+        left_out = hours_left_out(settings.published_path)
+        newest = settled - NIGHTLY_LOOK_BACK
+        return _runs([hour for hour in hours if hour.ends_at > newest or hour.start in left_out], now)
+
+    def csat(now: dt.datetime) -> Iterator[RunRequest]:
+        today = now.astimezone(settings.zone).date()
+        since, until = today - dt.timedelta(days=CSAT_DAYS), today + dt.timedelta(days=1)
+        yield RunRequest(run_key=f"{now}", run_config=config_of("ask_for_csat", since=f"{since}", until=f"{until}"))
+
+    def calls_that_were_open(now: dt.datetime) -> Iterator[RunRequest]:
+        since = (now - OPEN_FOR).astimezone(settings.zone).replace(tzinfo=None)
+        if has_open_calls(settings.published_path, since):
+            yield RunRequest(
+                run_key=f"{now}", run_config=config_of("ask_for_open_calls", since=f"{since:%Y-%m-%d %H:%M}")
+            )
+
+    def daily_report(now: dt.datetime) -> Iterator[RunRequest]:
+        days = days_before(daily_partitions(settings), now, REPORTED_DAYS)
+        if days and settings.published_path.exists():
+            yield RunRequest(run_key=f"{now}", tags=range_of(days[0], days[-1]))
+
+    def at(now: dt.datetime) -> Iterator[RunRequest]:
+        yield RunRequest(run_key=f"{now}")
+
+    return [
+        build(
+            "hourly",
+            "hourly",
+            f"{minute(0)} * * * *",
+            f"The hour that ended {settings.cdr_settle_minutes} minutes ago.",
+            hourly,
+        ),
+        build(
+            "lookback_hourly",
+            "lookback",
+            f"{minute(20)} * * * *",
+            f"The last {LOOK_BACK_HOURS} hours again: most late changes come soon.",
+            last_hours,
+        ),
+        build(
+            "lookback_nightly",
+            "lookback",
+            "30 2 * * *",
+            "The last three days again, and older hours that were never read so late that they could be final.",
+            last_days,
+        ),
+        build("csat_sweep", "csat_sweep", "45 3 * * *", f"Survey answers to calls of the last {CSAT_DAYS} days.", csat),
+        build(
+            "open_calls",
+            "open_calls",
+            f"{minute(40)} * * * *",
+            "Stored calls of the last day that had not ended, by their keys or, where they are many, by their hour.",
+            calls_that_were_open,
+        ),
+        build(
+            "audit", "audit", "15 5 * * *", "A sample of old hours, compared with what the API says of them now.", at
+        ),
+        build(
+            "daily_report",
+            "daily_report",
+            "0 6 * * *",
+            f"The pages of the last {REPORTED_DAYS} days: yesterday's, and those whose calls may have changed since.",
+            daily_report,
+        ),
+        build("freshness", "freshness", "45 * * * *", "Is the newest hour there, and do calls still come.", at),
+    ]
+
+
+def _runs(hours: Iterable[Hour], now: dt.datetime) -> Iterator[RunRequest]:
+    for group in consecutive(list(hours)):
+        yield RunRequest(run_key=f"{group[0].key} to {group[-1].key} at {now}", tags=range_tags(group))

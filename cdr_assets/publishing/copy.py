@@ -1,0 +1,300 @@
+"""The published copy: what analysts read. Replaced whole and at once, so that nobody waits and nobody sees half.
+
+The copy in place is never written to. The one before it, which nobody can find any more, is kept, brought forward by
+the hours that have changed since, and put in place in its turn: writing all of history took 9 s at 330,000 calls each
+hour, and copying the file 8 s at ten million. Where a program still reads it, the next begins as a copy of the file in
+place. Where neither is as it was left, or they are made otherwise now, everything is written.
+
+It holds the schemas `cdr` and `marts`, no raw pages, phone numbers as CDR_CALLERS says, and every description as a
+DuckDB comment.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+
+from cdr_assets.domain.schema import CALLS, CHILDREN
+from cdr_assets.domain.settings import Callers
+from cdr_assets.warehouse.ddl import declaration
+from cdr_assets.warehouse.place import WarehouseError, memory_limit, processors, quoted, transaction
+
+# Read by DuckDB 1.3 of May 2025 and later. In the oldest format the copy is a fifth larger, and takes a third longer.
+_STORAGE_VERSION = "v1.3.0"
+
+# Not for analysts: bookkeeping between the load and the marts.
+_INTERNAL = ("stale_hours", "unpublished_hours")
+
+# Large, and written by whole hours: what changed in them is noted in cdr.unpublished_hours. All else is small.
+_BY_HOUR = (CALLS.name, *CHILDREN, "fct_calls", "fct_call_events", "fct_call_tags", "fct_contacts", "fct_csat_answers")
+
+# Bytes asked for in one call of the system: a copy that has to be made is made in between signals.
+_COPIED_AT_ONCE = 1 << 30
+
+# Columns that hold a phone number, and those that hold text in which one may stand.
+_NUMBERS = ("callerid", "called_num", "caller_number", "called_number")
+_TEXTS = ("channel", "recordingurl", "extra", "item", "record")
+
+
+def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Callers, secret_key: str) -> int:
+    """Builds the copy from the warehouse that `connection` has in use, and puts it in place; returns its bytes.
+
+    Readers that are open keep the file they have; the next to open gets the new one. Raises WarehouseError when the
+    folder cannot be written or the disk is full; what was published before then stays.
+    """
+    # One fixed name: what a killed run left is overwritten and never piles up.
+    building = published.parent / f".{published.stem}.building"
+    copy = building / published.name
+    before = published.parent / f".{published.stem}.before"
+    try:
+        shutil.rmtree(building, ignore_errors=True)
+        building.mkdir(parents=True)
+        tables = _tables(connection)
+        made_of = _made_of(tables, callers, secret_key)
+        changed = _begin(connection, copy, published, before, made_of)
+        _build(connection, copy, tables, callers, secret_key, changed)
+        # A program that opens the copy for writing would shut all others out, and its changes would be lost.
+        copy.chmod(0o444)
+        _sync(copy)
+        size = copy.stat().st_size
+        # Left by a program that did so all the same: DuckDB would replay it on the new copy.
+        published.with_name(published.name + ".wal").unlink(missing_ok=True)
+        if _is_as_left(connection, published, made_of):
+            # A second name, since there must be no moment without a copy in place.
+            with suppress(OSError):
+                before.hardlink_to(published)
+        copy.replace(published)
+        _sync(published.parent)
+        _note(connection, [published, before], made_of)
+    except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
+        raise WarehouseError(
+            f"cannot publish to {published}: {str(error).splitlines()[0]}; mend this and run again: "
+            "the copy published before is still in place"
+        ) from None
+    finally:
+        # Also after a failure: on a full disk, half a copy must not take the room that the next load needs.
+        shutil.rmtree(building, ignore_errors=True)
+    return size
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table of the copy. `columns`: name, type and description of each."""
+
+    schema: str
+    name: str
+    description: str | None
+    columns: list[tuple[str, str, str | None]]
+
+    @property
+    def full_name(self) -> str:
+        return f'{self.schema}."{self.name}"'
+
+
+def _begin(
+    connection: duckdb.DuckDBPyConnection, copy: Path, published: Path, before: Path, made_of: str
+) -> str | None:
+    """Puts an earlier copy where the next one is made; returns where what it lacks is noted, None if there is none."""
+    if _is_as_left(connection, before, made_of) and not _is_in_use(before):
+        before.replace(copy)
+        copy.chmod(0o644)
+        return "(FROM cdr.unpublished_hours UNION FROM raw.newly_published_hours)"
+    # Programs that read it keep it until they close it; its room is needed.
+    before.unlink(missing_ok=True)
+    if not _is_as_left(connection, published, made_of):
+        return None
+    _copy(published, copy)
+    return "cdr.unpublished_hours"
+
+
+def _build(
+    connection: duckdb.DuckDBPyConnection,
+    copy: Path,
+    tables: list[_Table],
+    callers: Callers,
+    secret_key: str,
+    changed: str | None,
+) -> None:
+    """Writes all tables into `copy`; of the large ones what `changed` names, if they are in it already."""
+    (unlimited,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
+    connection.execute(f"SET memory_limit = '{memory_limit()}'")
+    # With DuckDB's own size of row groups: in the warehouse's smaller ones, the copy of ten million calls is a quarter
+    # larger.
+    connection.execute(f"ATTACH {quoted(str(copy))} AS copy (STORAGE_VERSION '{_STORAGE_VERSION}')")
+    (in_use,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    try:
+        for schema in ("cdr", "marts"):
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
+
+        def build(some: Sequence[_Table]) -> None:
+            # A connection of the thread's own, to the same databases.
+            with connection.cursor() as cursor:
+                cursor.execute(f"USE {in_use}")
+                # A variable, since the key must not stand in the text of a query. It ends with the cursor.
+                cursor.execute("SET VARIABLE secret_key = ?", [secret_key])
+                with transaction(cursor):
+                    for table in some:
+                        shown = _shown([column for column, _, _ in table.columns], callers)
+                        if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
+                            _write(cursor, table, shown)
+
+        # The large tables side by side, and all others in one transaction: each of its own would wait for the disk, as
+        # each statement by itself would, and a table has a comment a column.
+        large = [[table] for table in tables if table.name in _BY_HOUR]
+        small = [table for table in tables if table.name not in _BY_HOUR]
+
+        def build_all() -> None:
+            with ThreadPoolExecutor(processors()) as threads:
+                list(threads.map(build, [*large, small]))
+            connection.execute("CHECKPOINT copy")
+
+        try:
+            build_all()
+        except duckdb.OutOfMemoryException:
+            # A text of 60 MB, say: with as much as DuckDB takes by itself, as the marts are built. What is written
+            # already comes out the same when it is written again.
+            connection.execute(f"SET memory_limit = '{unlimited}'")
+            build_all()
+    finally:
+        # After a full disk this may not work, which must not hide the reason.
+        with suppress(duckdb.Error):
+            connection.execute("DETACH copy")
+
+
+def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> None:
+    """The whole table, and what it and its columns hold."""
+    name = table.full_name
+    columns = ", ".join(declaration(column, type_of_column) for column, type_of_column, _ in table.columns)
+    connection.execute(f"CREATE OR REPLACE TABLE copy.{name} ({columns})")
+    connection.execute(f"INSERT INTO copy.{name} SELECT {shown} FROM {name}")
+    if table.description:
+        connection.execute(f"COMMENT ON TABLE copy.{name} IS {quoted(table.description)}")
+    for column, _, description in table.columns:
+        if description:
+            connection.execute(f'COMMENT ON COLUMN copy.{name}."{column}" IS {quoted(description)}')
+
+
+def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, changed: str) -> bool:
+    """Writes the hours that changed; False if that cannot make the tables equal."""
+    noted_as = table.name if table.schema == "marts" else CALLS.name
+    hours = f"FROM {changed} WHERE table_name = {quoted(noted_as)}"
+    if connection.execute(f"{hours} AND hour IS NULL").fetchone():
+        return False
+    name = table.full_name
+    is_changed = f"partition_hour IN (SELECT hour {hours})"
+    connection.execute(f"DELETE FROM copy.{name} WHERE {is_changed}")
+    connection.execute(f"INSERT INTO copy.{name} SELECT {shown} FROM {name} WHERE {is_changed}")
+    counts = connection.execute(f"SELECT (SELECT count(*) FROM copy.{name}) = (SELECT count(*) FROM {name})")
+    return counts.fetchone() == (True,)
+
+
+def _made_of(tables: list[_Table], callers: Callers, secret_key: str) -> str:
+    """The same as long as a row of the warehouse would look the same in the copy."""
+    return hashlib.sha256(repr((_STORAGE_VERSION, tables, callers.value, secret_key)).encode()).hexdigest()
+
+
+def _is_as_left(connection: duckdb.DuckDBPyConnection, file: Path, made_of: str) -> bool:
+    left = connection.execute("SELECT inode, size, modified, made_of FROM raw.published_copy").fetchall()
+    return file.exists() and (*_identity(file), made_of) in left
+
+
+def _is_in_use(file: Path) -> bool:
+    """Whether a program has it open, or it has another name: what is written to it would be seen there.
+
+    The system gives a lease for writing on a file that is open nowhere else. That includes programs that take none of
+    DuckDB's locks, such as a backup that is half through. Where there are no leases, nobody can tell.
+    """
+    try:
+        import fcntl
+
+        with file.open("rb") as opened:
+            # The signal for who holds a lease on a file that is opened meanwhile; the usual one ends the process.
+            fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        return file.stat().st_nlink > 1
+    except (ImportError, AttributeError, OSError):
+        return True
+
+
+def _note(connection: duckdb.DuckDBPyConnection, files: list[Path], made_of: str) -> None:
+    # After the copy is in place. A run that is killed between the two leaves a file that is not known there: the next
+    # one brings the copy before it forward, if that was kept, or writes everything.
+    with transaction(connection):
+        connection.execute("DELETE FROM raw.published_copy")
+        for file in files:
+            if file.exists():
+                connection.execute("INSERT INTO raw.published_copy VALUES (?, ?, ?, ?)", [*_identity(file), made_of])
+        connection.execute("DELETE FROM raw.newly_published_hours")
+        connection.execute("INSERT INTO raw.newly_published_hours FROM cdr.unpublished_hours")
+        connection.execute("DELETE FROM cdr.unpublished_hours")
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> list[_Table]:
+    rows = connection.execute(
+        """SELECT schema_name, table_name, any_value(tables.comment),
+                  list((column_name, data_type, columns.comment) ORDER BY column_index)
+           FROM duckdb_tables() AS tables JOIN duckdb_columns() AS columns
+               USING (database_name, schema_name, table_name)
+           WHERE database_name = current_database() AND schema_name IN ('cdr', 'marts') AND NOT contains(?, table_name)
+           GROUP BY schema_name, table_name ORDER BY schema_name, table_name""",
+        [list(_INTERNAL)],
+    ).fetchall()
+    return [_Table(*row) for row in rows]
+
+
+def _shown(columns: list[str], callers: Callers) -> str:
+    """The select list that shows phone numbers as `callers` says."""
+    if callers is Callers.CLEAR:
+        return "*"
+    inbound = next((column for column in columns if column in ("inbound", "is_inbound")), None)
+    replaced = []
+    for column in columns:
+        if column in _NUMBERS:
+            if callers is Callers.NONE:
+                shown = "NULL::VARCHAR"
+            else:
+                shown = f"left(sha256(getvariable('secret_key') || {column}), 12) || '-' || right({column}, 2)"
+            if column.startswith("called") and inbound:
+                # The number called by an inbound call is a line of the centre's own.
+                shown = f"CASE WHEN {inbound} THEN {column} ELSE {shown} END"
+        elif column in _TEXTS:
+            # Any run of seven digits or more may be a number. Digits in its place keep JSON readable as JSON.
+            shown = f"regexp_replace({column}, '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
+            if column not in ("channel", "recordingurl"):
+                shown += "::JSON"
+        else:
+            continue
+        replaced.append(f'{shown} AS "{column}"')
+    return f"* REPLACE ({', '.join(replaced)})" if replaced else "*"
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Where the file system can (XFS, Btrfs), the copy shares the blocks of the original: no time, and no room."""
+    try:
+        with source.open("rb") as read, target.open("wb") as written:
+            while os.copy_file_range(read.fileno(), written.fileno(), _COPIED_AT_ONCE):
+                pass
+    except (AttributeError, OSError):
+        # Not on this system, or not between these files.
+        shutil.copyfile(source, target)
+
+
+def _sync(path: Path) -> None:
+    """On disk, not only in the cache: else a power cut after the replacement could leave an empty file in place."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

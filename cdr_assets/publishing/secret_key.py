@@ -1,0 +1,30 @@
+"""The key of the pseudonyms, where CDR_SECRET_KEY does not set one."""
+
+import secrets
+from pathlib import Path
+
+from filelock import FileLock
+
+from cdr_assets.domain.files import write_whole
+from cdr_assets.warehouse import WarehouseError
+
+
+def read_or_make_secret_key(path: Path) -> str:
+    """The key in the file, made at the first use and readable by this user alone.
+
+    Raises WarehouseError where it is not there and cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Of two processes that start together, one makes the key and the other reads it.
+        with FileLock(path.with_name(path.name + ".lock")):
+            key = path.read_text(encoding="ascii").strip() if path.exists() else ""
+            if not key:
+                key = secrets.token_hex(32)
+                write_whole(path, key, mode=0o600)
+            return key
+    except OSError as error:
+        raise WarehouseError(
+            f"cannot write the key of the pseudonyms to {path}: {error.strerror}; let this user write there, "
+            "or set CDR_SECRET_KEY"
+        ) from None

@@ -1,0 +1,106 @@
+"""The environment and `.env`: where it is found, what of it is cut, and what is refused in one line."""
+
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.domain.settings import Settings, SettingsError, find_dot_env, read_settings
+from cdr_assets_tests.conftest import TOKEN
+
+TURKISH = f"# çağrı merkezi\nALOTECH_TENANT=acme\nALOTECH_APP_TOKEN={TOKEN}\nCDR_DATA_DIR=mydata\n"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project's folder; the working directory is one below it."""
+    (tmp_path / "project" / "below").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "project" / "below")
+    monkeypatch.setattr("cdr_assets.domain.settings.find_dot_env", find_dot_env)
+    monkeypatch.setattr("cdr_assets.domain.settings.ROOT", tmp_path / "root")
+    return tmp_path / "project"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_dot_env_is_found_above_and_relative_folders_start_there(folder: Path, encoding: str) -> None:
+    (folder / ".env").write_text(TURKISH, encoding=encoding)
+    settings = read_settings()
+    assert (settings.alotech_tenant, settings.token) == ("acme", TOKEN)
+    assert settings.cdr_data_dir == folder / "mydata"
+    assert settings.warehouse_path == folder / "mydata" / "warehouse" / "cdr.duckdb"
+
+
+@pytest.mark.parametrize("encoding", ["cp1254", "utf-16", "utf-16-le", "utf-16-be"])
+def test_dot_env_in_another_encoding_is_one_line(folder: Path, encoding: str) -> None:
+    (folder / ".env").write_text(TURKISH, encoding=encoding)
+    with pytest.raises(SettingsError) as raised:
+        read_settings()
+    assert str(raised.value) == f"{folder / '.env'} is not in UTF-8, so that it cannot be read; save it as UTF-8"
+
+
+def test_the_nearest_dot_env_of_ours_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.parent / "root").mkdir()
+    (folder.parent / "root" / ".env").write_text("ALOTECH_TENANT=of-the-project\n")
+    (folder / ".env").write_text("DATABASE_URL=of another program\n", encoding="utf-16")
+    (folder / "below" / ".env").mkdir()
+    settings = read_settings()
+    assert (settings.alotech_tenant, settings.cdr_data_dir) == ("of-the-project", folder.parent / "root" / "data")
+    (folder / ".env").write_text("ALOTECH_TENANT=nearer\n")
+    monkeypatch.setenv("CDR_PUBLISHED", "copy.duckdb")
+    settings = read_settings()
+    assert (settings.alotech_tenant, settings.published_path) == ("nearer", folder / "copy.duckdb")
+
+
+def test_without_dot_env_relative_folders_start_in_the_working_directory(folder: Path) -> None:
+    assert read_settings().cdr_data_dir == folder / "below" / "data"
+
+
+def test_blanks_and_carriage_returns_belong_to_no_value(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".env").write_bytes(b'ALOTECH_TENANT=" acme "\r\nALOTECH_BASE_URL= \r\n')
+    monkeypatch.setenv("ALOTECH_APP_TOKEN", f" {TOKEN}\r\n")
+    monkeypatch.setenv("CDR_DATA_DIR", f"{folder}/data\r")
+    monkeypatch.setenv("CDR_CALLERS", "clear\r")
+    monkeypatch.setenv("CDR_SETTLE_MINUTES", "5\r")
+    monkeypatch.setenv("CDR_SECRET_KEY", " ")
+    settings = read_settings()
+    assert (settings.base_url, settings.token) == ("https://acme.alo-tech.com/api/", TOKEN)
+    assert (settings.cdr_data_dir, settings.cdr_callers.value) == (folder / "data", "clear")
+    assert (settings.cdr_settle_minutes, settings.cdr_secret_key) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "path"),
+    [
+        ("CDR_DATA_DIR", "my%20data"),
+        ("CDR_DATA_DIR", "data?x=1"),
+        ("CDR_DATA_DIR", "two\nlines"),
+        ("CDR_WAREHOUSE", "/tmp/what?/cdr.duckdb"),
+        ("CDR_PUBLISHED", "what?.duckdb"),
+    ],
+)
+def test_a_path_that_a_database_would_misread_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, path: str
+) -> None:
+    monkeypatch.setenv(variable, path)
+    with pytest.raises(SettingsError, match=f"^{variable}: databases misread "):
+        read_settings()
+
+
+def test_what_is_missing_is_told_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"^ALOTECH_TENANT is not set: .*; ALOTECH_APP_TOKEN is not set: "):
+        read_settings().require_tenant()
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ({"alotech_tenant": "Acme"}, "acme.alo-tech.com/api"),
+        ({"alotech_tenant": "acme", "alotech_base_url": "https://proxy.example/x"}, "acme.alo-tech.com/api"),
+        ({"alotech_base_url": "https://ACME.alo-tech.com:443/api/"}, "acme.alo-tech.com/api"),
+        ({"alotech_base_url": "https://proxy.example/acme/api"}, "proxy.example/acme/api"),
+        ({"alotech_base_url": "https://proxy.example:8443"}, "proxy.example:8443/"),
+        ({"alotech_base_url": "http://localhost:8000/api/"}, "127.0.0.1:8000/api"),
+        ({"alotech_base_url": "https://[2001:db8::1]:8443/api/"}, "[2001:db8::1]:8443/api"),
+    ],
+)
+def test_a_source_is_an_endpoint(given: dict[str, str], source: str) -> None:
+    assert Settings(**given).source == source

@@ -1,0 +1,98 @@
+"""dbt: the project parsed once, and never half; built in the memory of a run, or from disk."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cdr_assets.domain.settings import Settings
+from cdr_assets.marts import build as dbt
+from cdr_assets.warehouse.place import _ROW_GROUP_SIZE
+
+_DIE_WHILE_PARSING = """
+import os, signal, sys
+from pathlib import Path
+from cdr_assets.marts import build as dbt
+
+def write_half(args):
+    target = Path(args[args.index("--target-path") + 1])
+    target.mkdir(exist_ok=True)
+    (target / "partial_parse.msgpack").write_bytes(b"half")
+    (target / "manifest.json").write_text('{"nodes": ')
+    os.kill(os.getpid(), signal.SIGKILL)
+
+dbt._PARSED = Path(sys.argv[1])
+dbt._invoke = write_half
+dbt.manifest_path()
+"""
+
+
+def test_half_a_manifest_of_a_killed_process_is_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = subprocess.run([sys.executable, "-c", _DIE_WHILE_PARSING, str(tmp_path)], check=False)
+    assert killed.returncode == -9
+    monkeypatch.setattr(dbt, "_PARSED", tmp_path)
+    parsed = dbt.manifest_path()
+    assert json.loads(parsed.read_text(encoding="utf-8"))["nodes"]
+    assert not (tmp_path / "parsing").exists()
+    parsed_at = parsed.stat().st_mtime_ns
+    assert dbt.manifest_path().stat().st_mtime_ns == parsed_at
+
+
+def test_dbt_writes_row_groups_as_the_loads_do() -> None:
+    profiles = yaml.safe_load((dbt.PROJECT_DIR / "profiles.yml").read_text(encoding="utf-8"))
+    (warehouse,) = profiles["cdr_marts"]["outputs"]["warehouse"]["attach"]
+    assert warehouse["options"] == {"row_group_size": _ROW_GROUP_SIZE}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, tuple[str, str]]]:
+    """Builds the given models, each by the ones before it, in place of ours; returns status and message of each."""
+    folder = tmp_path / "project"
+    (folder / "models").mkdir(parents=True)
+    shutil.copy(dbt.PROJECT_DIR / "profiles.yml", folder)
+    (folder / "dbt_project.yml").write_text("name: cdr_marts\nprofile: cdr_marts\nmodels: {+materialized: table}\n")
+    monkeypatch.setattr(dbt, "PROJECT_DIR", folder)
+    monkeypatch.setattr(dbt, "_PARSED", folder / "target")
+    settings = Settings(cdr_data_dir=tmp_path, cdr_warehouse=tmp_path / "cdr.duckdb")
+
+    def build(**models: str) -> dict[str, tuple[str, str]]:
+        before = ""
+        for name, query in models.items():
+            (folder / "models" / f"{name}.sql").write_text(f"{before}\n{query}")
+            before = f"-- depends_on: {{{{ ref('{name}') }}}}"
+        return {result.unique_id.split(".")[-1]: (result.status, result.message) for result in dbt.build(settings)}
+
+    return build
+
+
+def test_a_model_that_needs_more_than_its_memory_goes_on_from_disk(
+    project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("120MB", "120MB"))
+    sort = "select row_number() over (order by hash(n)) as place from range(10_000_000) as _ (n)"
+    assert project(first=f"select max(place) as last from ({sort})", second="select 1 as one") == {
+        "first": ("success", "OK"),
+        "second": ("success", "OK"),
+    }
+
+
+def test_a_model_that_cannot_do_with_its_memory_is_given_all(
+    project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, default = dbt._memory_limits()
+    # A list has to be in memory.
+    one_list = "select len(list(n)) as long from range(20_000_000) as _ (n)"
+    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("60MB", "60MB"))
+    status, message = project(first=one_list)["first"]
+    assert status == "error"
+    assert "Out of Memory Error" in message
+    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("60MB", default))
+    assert project(first=one_list, second="select 1 as one") == {
+        "first": ("success", "OK"),
+        "second": ("success", "OK"),
+    }

@@ -1,0 +1,113 @@
+"""What a run warns of: records that are lost, records of other hours, and calls that do not come."""
+
+import datetime as dt
+from pathlib import Path
+
+from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY
+from cdr_assets.sandbox import ListedCalls, Sandbox
+from cdr_assets_tests.cli.test_cli import cdr
+from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
+
+MINUTE = dt.timedelta(minutes=1)
+WARNINGS = ("records_become_calls", "records_are_of_their_hours", "calls_came")
+
+
+def warned(pipeline: Pipeline, start: dt.datetime, hours: int = 1) -> dict[str, str]:
+    """What a run up to the calls warns of, by check."""
+    result = pipeline.run(start, hours, selection=[PAGES_KEY, *CDR_KEYS])
+    assert result.success
+    found = [check for check in result.get_asset_check_evaluations() if check.check_name in WARNINGS]
+    assert len(found) == len(WARNINGS)
+    return {check.check_name: check.description or "" for check in found if not check.passed}
+
+
+def test_records_that_cannot_become_calls_are_told_without_their_content(
+    pipeline: Pipeline, calls: ListedCalls
+) -> None:
+    calls.add(record("good"))
+    assert warned(pipeline, HOUR) == {}
+    calls.add(record("secret", calldate="02/03/2026 05:11:00"), f"{HOUR + MINUTE}")
+    calls.add(record("", HOUR + 61 * MINUTE))
+    told = warned(pipeline, HOUR, 2)
+    assert told == {
+        "records_become_calls": (
+            "2 records could not become a call (calldate cannot be read: 1, no key: 1) in 2 hours, 2026-03-02 05:00 to "
+            "2026-03-02 06:00; the first is of 2026-03-02 05:00, page 0, position 1; cdr.rejected_records holds them: "
+            "report them to AloTech"
+        )
+    }
+    # Of the run's hours alone.
+    assert warned(pipeline, HOUR + 300 * MINUTE) == {}
+
+
+def test_a_server_that_reads_the_window_in_another_zone_is_told_with_the_hours_that_it_is_off(
+    pipeline: Pipeline, calls: ListedCalls
+) -> None:
+    calls.add(record("night", HOUR - 4 * 60 * MINUTE))
+    assert warned(pipeline, HOUR - 4 * 60 * MINUTE) == {}
+    for n in range(0, 120, 7):
+        # Listed at the time of UTC, three hours before the tenant's wall clock, which the record says.
+        calls.add(record(f"k{n}", HOUR + n * MINUTE + 180 * MINUTE), f"{HOUR + n * MINUTE}")
+    told = warned(pipeline, HOUR, 2)
+    assert told.keys() == {"records_are_of_their_hours"}
+    assert told["records_are_of_their_hours"].startswith(
+        "2 hours are empty, though 18 records came for them, all about 3 h later; the first is 2026-03-02 05:00: the "
+        "server reads what it is asked for in another time zone, such as UTC, or ALOTECH_TIMEZONE (Europe/Istanbul)"
+    )
+
+
+def test_records_of_other_hours_beside_those_of_the_hour_are_told(pipeline: Pipeline, calls: ListedCalls) -> None:
+    calls.add(record("good"))
+    calls.add(record("queued later", HOUR - dt.timedelta(seconds=30)), f"{HOUR + MINUTE}")
+    calls.add(record("default", calldate="1970-01-01 02:00:00"), f"{HOUR + MINUTE}")
+    told = warned(pipeline, HOUR)
+    assert told["records_are_of_their_hours"].startswith(
+        "1 records came in 1 h that are of other hours than were asked for, first in 2026-03-02 05:00; they are loaded "
+    )
+    assert "(calldate cannot be true: 1)" in told["records_become_calls"]
+    assert pipeline.ask("SELECT served, loaded, outside_window, elsewhere, rejected FROM cdr.loads") == [
+        (3, 1, 1, 1, 1)
+    ]
+
+
+def test_the_last_second_of_the_hour_before_is_no_record_of_another_hour(
+    pipeline: Pipeline, calls: ListedCalls
+) -> None:
+    calls.add(record("last", HOUR + dt.timedelta(seconds=3599)))
+    assert warned(pipeline, HOUR) == {}
+    assert warned(pipeline, HOUR + 60 * MINUTE) == {}
+    served = pipeline.ask("SELECT served, outside_window FROM cdr.loads ORDER BY partition_hour DESC LIMIT 1")
+    assert served == [(1, 1)]
+
+
+def test_a_run_without_a_call_is_told_where_calls_were_expected_or_none_ever_came(
+    pipeline: Pipeline, calls: ListedCalls
+) -> None:
+    assert warned(pipeline, HOUR, 2)["calls_came"].startswith("no call came in 2 h, and none ever has; ")
+    week = dt.timedelta(days=7)
+    for n in range(19):
+        calls.add(record(f"k{n}", HOUR + n * MINUTE))
+    assert warned(pipeline, HOUR) == {}
+    assert warned(pipeline, HOUR + week) == {}
+    calls.add(record("one more", HOUR + 50 * MINUTE))
+    assert warned(pipeline, HOUR) == {}
+    # The median of 20 and of the 0 of the week after.
+    assert warned(pipeline, HOUR + 2 * week) == {}
+    told = warned(pipeline, HOUR + week)
+    assert told["calls_came"].startswith("no call came in 1 h, where 20 were expected (median of the same weekday and")
+
+
+def test_the_last_line_of_a_backfill_tells_what_it_brought_and_what_it_warns_of(tmp_path: Path) -> None:
+    calls = ListedCalls([record(f"k{n}", HOUR + n * MINUTE) for n in range(3)])
+    calls.add(record("[lost]", calldate="02/03/2026 05:11:00"), f"{HOUR + MINUTE}")
+    with Sandbox(calls, token=TOKEN) as sandbox:
+        base = {"ALOTECH_BASE_URL": sandbox.base_url, "ALOTECH_APP_TOKEN": TOKEN, "CDR_START": "2026-03-01"}
+        done = cdr(tmp_path, "backfill", "2026-03-02 05:00", "2026-03-02 07:00", **base)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("2 hours published in ")
+    assert done.stdout.endswith(" s: 3 calls, 3 new, 0 changed, 1 rejected, 1 warning\n")
+    warnings = [line for line in done.stderr.splitlines() if "warning: " in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(
+        "cdr: warning: records_become_calls: 1 record could not become a call (calldate cannot"
+    )

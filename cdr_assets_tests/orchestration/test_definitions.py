@@ -1,0 +1,102 @@
+"""What Dagster is told: it loads without network and secrets, and says what the public names promise."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from dagster import AssetKey, DefaultScheduleStatus, DefaultSensorStatus, Definitions
+
+from cdr_assets.definitions import build_defs
+from cdr_assets.domain.schema import TABLES
+from cdr_assets.domain.settings import Settings
+from cdr_assets.marts.build import manifest_path, read_lineage
+
+MARTS = {
+    "dim_queues", "dim_agents", "dim_hours", "fct_calls", "fct_contacts", "fct_call_events", "fct_csat_answers",
+    "fct_call_tags", "queue_hourly", "queue_daily", "agent_hourly", "agent_daily", "concurrency_hourly", "tag_daily",
+}  # fmt: skip
+
+
+def test_the_location_loads_and_has_the_public_names(tmp_path: Path) -> None:
+    defs = build_defs(Settings(cdr_data_dir=tmp_path / "data"))
+    Definitions.validate_loadable(defs)
+    repository = defs.get_repository_def()
+    keys = set(defs.resolve_asset_graph().get_all_asset_keys())
+    calls = [["cdr", name] for name in ("calls", "call_history", "csat_answers", "call_tags")]
+    named = [["raw", "cdr_pages"], *calls, ["published", "cdr"], *(["marts", name] for name in MARTS)]
+    assert {AssetKey(key) for key in named} <= keys
+    assert repository.has_job("hourly")
+    assert repository.get_schedule_def("hourly").default_status is DefaultScheduleStatus.RUNNING
+    assert repository.get_sensor_def("gaps").default_status is DefaultSensorStatus.RUNNING
+    # Nothing was written or asked.
+    assert not (tmp_path / "data").exists()
+
+
+def test_every_table_tells_its_columns_and_what_they_are(tmp_path: Path) -> None:
+    graph = build_defs(Settings(cdr_data_dir=tmp_path / "data")).resolve_asset_graph()
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        assert node.description, key
+        if key.path[0] in ("raw", "cdr", "marts"):
+            schema = node.metadata["dagster/column_schema"]
+            columns = getattr(schema, "schema", schema).columns
+            assert columns, key
+            assert all(column.description for column in columns), key
+            assert all(column.type not in ("", "?", "string") for column in columns), key
+
+
+def test_every_column_of_the_marts_tells_what_it_is_made_of(tmp_path: Path) -> None:
+    graph = build_defs(Settings(cdr_data_dir=tmp_path / "data")).resolve_asset_graph()
+
+    def columns_of(mart: str) -> dict[str, str]:
+        schema = graph.get(AssetKey(["marts", mart])).metadata["dagster/column_schema"]
+        return {column.name: column.description for column in getattr(schema, "schema", schema).columns}
+
+    for mart in MARTS:
+        # Counts of rows are made of no column, nor is the kind of concurrency.
+        without = {"calls", "legs", "open_calls", "kind"}
+        assert {name for name, told in columns_of(mart).items() if " From " not in told} <= without, mart
+    assert columns_of("queue_hourly")["asa_seconds"].endswith(" From marts.fct_calls: is_answered, wait_seconds.")
+    # Through a coalesce over all columns at once, and through an unnested struct.
+    assert columns_of("agent_daily")["missed"].endswith(" From marts.fct_calls: is_missed.")
+    assert columns_of("fct_contacts")["callerid"].endswith(" From marts.fct_calls: callerid.")
+    assert columns_of("fct_csat_answers")["is_top_two"].endswith(" From cdr.csat_answers: scale, score.")
+
+
+def test_lineage_names_columns_that_are_there() -> None:
+    lineage = read_lineage()
+    known = {table.full_name: {column.name for column in table.columns} for table in TABLES}
+    known |= {model: set(columns) for model, columns in described_columns().items()}
+    assert {f"marts.{mart}" for mart in MARTS} <= set(lineage)
+    for model, columns in lineage.items():
+        assert set(columns) <= known[model], model
+        for origins in columns.values():
+            for table, column in origins:
+                assert column in known[table], (model, table, column)
+
+
+def described_columns() -> dict[str, list[str]]:
+    nodes = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"].values()
+    return {f"{node['schema']}.{node['name']}": list(node["columns"]) for node in nodes}
+
+
+def test_every_test_of_dbt_is_a_check(tmp_path: Path) -> None:
+    """Also one whose model is not among those that it reads, as that of silent changes of threshold."""
+    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
+    tests = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "test"}
+    graph = build_defs(Settings(cdr_data_dir=tmp_path / "data")).resolve_asset_graph()
+    checks = {
+        key.name: graph.get(key).blocking
+        for key in graph.asset_check_keys
+        if key.asset_key.path[0] in ("marts", "staging")
+    }
+    assert checks == {name: node["config"]["severity"] == "ERROR" for name, node in tests.items()}
+    assert "thresholds_agree_with_flags" in checks
+
+
+def test_the_location_loads_without_what_only_a_build_needs() -> None:
+    """dbt and its kind take longer to import than all else."""
+    code = "import sys, cdr_assets.definitions as d; d.build_defs(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"dbt", "sqlglot", "altair", "networkx"} & set(done.stdout.split())

@@ -1,0 +1,220 @@
+"""Calls that say impossible things, from the API to the published copy: each figure is right or NULL."""
+
+import datetime as dt
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dagster import AssetCheckKey, AssetKey, ExecuteInProcessResult
+
+from cdr_assets.report import write_report
+from cdr_assets.sandbox import ListedCalls, Sandbox
+from cdr_assets_tests.conftest import TOKEN, Pipeline, pipelines_in
+from cdr_assets_tests.dirty import live_through_dirty_calls
+from cdr_assets_tests.orchestration.field_calls import DAY, FIELD_CALLS
+
+
+@pytest.fixture(scope="module")
+def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, ExecuteInProcessResult]]:
+    """The field's calls, read days later in one run over their day."""
+    calls = ListedCalls()
+    for record in FIELD_CALLS:
+        calls.add(record, None if record["calldate"].startswith("2026-") else record["talkdate"])
+    with Sandbox(calls, token=TOKEN) as sandbox, pipelines_in(tmp_path_factory.mktemp("dirty")) as make:
+        pipeline = make(sandbox.base_url)
+        yield pipeline, pipeline.run(DAY, 24)
+
+
+def test_the_marts_are_built_whatever_a_call_says(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
+    pipeline, result = day
+    assert result.success
+    assert pipeline.ask_published("SELECT count(*) FROM marts.fct_calls") == [(len(FIELD_CALLS) - 1,)]
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "aside"),
+    [
+        ("lowest wait", {"wait_seconds": None, "talk_seconds": 30}, {"waitduration": -(2**31)}),
+        (
+            "clock set back",
+            {"wait_seconds": None, "talk_seconds": None, "duration_seconds": None, "ended_at": None},
+            {"waitduration": -1, "duration": -300, "hangupdate": "2026-03-02 01:05:00"},
+        ),
+        (
+            "hang-up in 9999",
+            {"wait_seconds": 30, "talk_seconds": None, "ended_at": None, "is_open": False},
+            {"hangupdate": "9999-12-31 23:59:59"},
+        ),
+        (
+            "talk in year 1",
+            {"wait_seconds": 30, "talk_started_at": None, "talk_seconds": None, "duration_seconds": 60},
+            {"talkdate": "0001-01-01 00:00:00"},
+        ),
+        (
+            "talk in 1970",
+            {"wait_seconds": 30, "talk_started_at": None, "is_abandoned": True},
+            {"talkdate": "1970-01-01 02:00:00"},
+        ),
+        ("clock", {"wait_seconds": 30, "duration_seconds": 60, "hold_seconds": 10}, {}),
+        ("no wait", {"wait_seconds": None, "talk_seconds": 30}, {"waitduration": "n/a"}),
+        ("year first", {"started_at": DAY + dt.timedelta(hours=7, minutes=10), "wait_seconds": 30}, {}),
+        ("no agent", {"agent_id": "(none)", "agent_username": None, "is_answered": True}, {}),
+        ("decimal comma", {"wait_seconds": 13, "duration_seconds": None}, {"duration": "1.234"}),
+        ("talk before the call", {"talk_seconds": None, "ended_at": DAY + dt.timedelta(hours=16, minutes=11)}, {}),
+        ("talk of two days", {"talk_seconds": None, "duration_seconds": None}, {"duration": 172830}),
+        (
+            "queued in another year",
+            {"queued_at": None, "local_hour": DAY + dt.timedelta(hours=19), "wait_seconds": 30},
+            {"queuedate": "2025-03-02 19:10:00"},
+        ),
+    ],
+)
+def test_what_cannot_be_true_is_unknown_and_kept(
+    day: tuple[Pipeline, ExecuteInProcessResult], key: str, known: dict[str, Any], aside: dict[str, Any]
+) -> None:
+    pipeline, _ = day
+    # Of the warehouse: the copy masks what may be a phone number.
+    [row] = pipeline.ask(
+        f"""SELECT {", ".join(known)}, extra, set_aside FROM marts.fct_calls
+            JOIN cdr.calls AS calls ON call_key = calls.key WHERE call_key = '{key}'"""
+    )
+    *values, extra, reasons = row
+    assert dict(zip(known, values, strict=True)) == known
+    assert set(json.loads(reasons or "{}")) == set(aside)
+    assert {name: json.loads(extra)[name] for name in aside} == aside
+
+
+def test_an_unknown_value_is_in_no_sum_and_in_no_mean(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
+    pipeline, _ = day
+
+    def of_hour(hour: int, columns: str) -> tuple[Any, ...]:
+        [row] = pipeline.ask_published(
+            f"SELECT {columns} FROM marts.queue_hourly WHERE local_hour = TIMESTAMP '{DAY + dt.timedelta(hours=hour)}'"
+        )
+        return tuple(row)
+
+    assert of_hour(0, "answered, wait_known_answered, asa_seconds, aht_ex_acw_seconds") == (1, 0, None, 30.0)
+    assert of_hour(1, "asa_seconds, aht_ex_acw_seconds, wait_seconds_max, wait_seconds_p50") == (None,) * 4
+    assert of_hour(3, "talk_known, aht_ex_acw_seconds, asa_seconds") == (0, None, 30.0)
+    assert of_hour(6, "answered, wait_known_answered, asa_seconds") == (2, 1, 30.0)
+    assert pipeline.ask_published("SELECT min(threshold_seconds), max(threshold_seconds) FROM marts.queue_hourly") == [
+        (12, 20)
+    ]
+    # Ended a month later, as far as anybody knows: all hours are final, and none waits for a hang-up.
+    assert pipeline.ask_published("SELECT DISTINCT is_final FROM marts.queue_hourly") == [(True,)]
+
+
+def test_an_abandoned_call_waits_until_it_hangs_up(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
+    pipeline, _ = day
+    hour = DAY + dt.timedelta(hours=4)
+    assert pipeline.ask_published(
+        f"""SELECT busy_seconds FROM marts.concurrency_hourly
+            WHERE local_hour = TIMESTAMP '{hour}' AND scope = 'q1' AND kind = 'waiting'"""
+    ) == [(60,)]
+
+
+def test_what_comes_before_an_unknown_end_is_workload(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
+    pipeline, _ = day
+    hours = [1, 2, 18]
+    listed = ", ".join(f"TIMESTAMP '{DAY + dt.timedelta(hours=hour)}'" for hour in hours)
+    assert pipeline.ask_published(
+        f"""SELECT DISTINCT kind, peak, busy_seconds FROM marts.concurrency_hourly
+            WHERE local_hour IN ({listed}) OR local_date > DATE '{DAY:%Y-%m-%d}'"""
+    ) == [("waiting", 1, 30)]
+
+
+def test_nobody_is_not_a_caller_an_agent_or_a_chain(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
+    pipeline, _ = day
+    assert pipeline.ask_published(
+        """SELECT DISTINCT has_usable_callerid, is_repeat_candidate, repeated_within_24h
+           FROM marts.fct_contacts WHERE first_call_key LIKE 'zeros%'"""
+    ) == [(False, False, None)]
+    assert pipeline.ask_published("SELECT DISTINCT legs FROM marts.fct_contacts") == [(1,)]
+    assert pipeline.ask_published("SELECT agent_id FROM marts.dim_agents ORDER BY ALL") == [("(none)",), ("a1",)]
+
+
+def test_a_number_is_no_score(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
+    pipeline, _ = day
+    assert pipeline.ask_published("SELECT answer, score FROM marts.fct_csat_answers") == [("905550000001", None)]
+
+
+def test_a_check_counts_what_was_set_aside(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
+    pipeline, _ = day
+    key = AssetCheckKey(AssetKey(["cdr", "calls"]), "values_are_plausible")
+    records = pipeline.instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+    evaluation = records[0].event.dagster_event.asset_check_evaluation_data  # type: ignore[union-attr]
+    assert not evaluation.passed
+    assert evaluation.metadata["set aside"].value == 11
+    assert "waitduration not from 0 to 86400: 2 calls, for instance lowest wait of 2026-03-02 00:00" in str(
+        evaluation.description
+    )
+    assert "905550000001" not in str(evaluation.description)
+
+
+def test_the_report_is_written(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
+    pipeline, _ = day
+    settings = pipeline.settings
+    page, figures = write_report(
+        settings.published_path, settings.reports_dir, DAY.date(), DAY.date() + dt.timedelta(1)
+    )
+    text = page.read_text(encoding="utf-8")
+    assert "[bold]x[/bold] :x: " in text
+    assert "are not known" in text
+    assert figures.totals["asa_seconds"] == pytest.approx((30 * 14 + 13) / 15, abs=5)
+
+
+# Shares, each part of what it is divided by.
+_SHARES = (
+    "service_level", "service_level_strict", "service_level_2t", "service_level_answered", "service_level_credit",
+    "abandonment_rate", "abandonment_rate_long", "voicemail_rate", "hold_rate", "transfer_rate", "missed_rate",
+    "outbound_connect_rate", "agent_hung_up_rate", "occupancy",
+)  # fmt: skip
+_LONGEST = 86_400
+
+
+def check_figures(pipeline: Pipeline) -> None:
+    """Every share is from 0 to 1 or NULL, every duration from 0 to a day or NULL, every mean its sum by its count."""
+    columns = pipeline.ask_published(
+        """SELECT table_name, column_name FROM duckdb_columns()
+           WHERE database_name = 'published' AND schema_name = 'marts'"""
+    )
+    starts = ("asa", "aht", "wait_seconds_p", "wait_seconds_max", "hold_seconds_per", "wait_seconds_per")
+    looked_at = 0
+    for table, column in columns:
+        is_share = column in _SHARES or column.endswith("_share")
+        is_length = column.endswith("_seconds") and table in ("fct_calls", "fct_call_events")
+        if not is_share and not is_length and not column.startswith(starts):
+            continue
+        looked_at += 1
+        wrong = pipeline.ask_published(
+            f"""SELECT {column} FROM marts.{table}
+                WHERE {column} NOT BETWEEN 0 AND {1 if is_share else _LONGEST} OR isnan({column}::DOUBLE) LIMIT 1"""
+        )
+        assert not wrong, (table, column, wrong)
+    assert looked_at > 60
+    assert pipeline.ask_published(
+        """SELECT count(*) FROM marts.queue_hourly WHERE threshold_seconds < 0 OR (asa_seconds IS NULL) <>
+           (wait_known_answered = 0) OR wait_known_answered > answered OR talk_known > answered"""
+    ) == [(0,)]
+    [(calls, talks)] = pipeline.ask_published("SELECT count(*), count(talk_seconds) FROM marts.fct_calls")
+    assert calls > 300
+    assert 50 < talks < calls
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_a_record_can_only_harm_itself(seed: int, tmp_path: Path) -> None:
+    pipeline = live_through_dirty_calls(tmp_path, seed)
+    check_figures(pipeline)
+    page, _ = write_report(pipeline.settings.published_path, pipeline.settings.reports_dir, DAY.date())
+    text = page.read_text(encoding="utf-8")
+    assert "<script>" not in text.replace("<script></script>", "")
+    assert not re.search(r"\b(nan|inf|None)\b", re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL))
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("seed", range(2, 32))
+def test_no_life_of_dirty_calls_breaks_a_figure(seed: int, tmp_path: Path) -> None:
+    test_a_record_can_only_harm_itself(seed, tmp_path)

@@ -1,0 +1,201 @@
+"""Our event log holds what Dagster's own holds, however many events are stored at once, and tells whoever watches."""
+
+import gc
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from dagster import (
+    AssetCheckResult,
+    AssetCheckSpec,
+    AssetExecutionContext,
+    AssetMaterialization,
+    BackfillPolicy,
+    DagsterEvent,
+    DagsterInstance,
+    EventLogEntry,
+    HourlyPartitionsDefinition,
+    MaterializeResult,
+    OpExecutionContext,
+    asset,
+    in_process_executor,
+    job,
+    materialize,
+    op,
+)
+from dagster._core.events import ASSET_EVENTS, BATCH_WRITABLE_EVENTS, DagsterEventBatchMetadata
+from dagster._core.storage.event_log import SqliteEventLogStorage
+
+from cdr_assets.orchestration.event_log import EventLog
+from cdr_assets.orchestration.home import use_dagster_home
+from cdr_assets_tests.conftest import settings_for
+
+HOURS = HourlyPartitionsDefinition("2026-03-02-00:00")
+RANGE = {
+    "dagster/asset_partition_range_start": "2026-03-02-00:00",
+    "dagster/asset_partition_range_end": "2026-03-02-03:00",
+}
+
+
+@asset(
+    partitions_def=HOURS,
+    backfill_policy=BackfillPolicy.single_run(),
+    check_specs=[AssetCheckSpec("is_full", asset="calls")],
+)
+def calls(context: AssetExecutionContext) -> MaterializeResult:  # type: ignore[type-arg]
+    context.log_event(AssetMaterialization("pages", partition="2026-03-02-00:00", tags={"dagster/data_version": "1"}))
+    return MaterializeResult(tags={"source": "sandbox"}, check_results=[AssetCheckResult(passed=True)])
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> list[EventLogEntry]:
+    """What a real run of four hours had to store at once."""
+    (tmp_path / "home").mkdir()
+    with DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
+        result = materialize([calls], instance=instance, tags=RANGE)
+        events = [
+            event for event in instance.all_logs(result.run_id) if event.dagster_event_type in BATCH_WRITABLE_EVENTS
+        ]
+    assert [event.dagster_event_type for event in events].count(None) == 0
+    assert len({event.dagster_event_type for event in events}) == 3
+    return events
+
+
+def held(folder: Path) -> dict[tuple[str, str], list[tuple[object, ...]]]:
+    """All rows of all tables of all files, without the moments at which Dagster wrote them."""
+    rows: dict[tuple[str, str], list[tuple[object, ...]]] = {}
+    for file in sorted(folder.glob("*.db")):
+        with sqlite3.connect(file) as connection:
+            for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                columns = [
+                    f'"{name}"'
+                    for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")
+                    if name not in ("create_timestamp", "migration_completed")
+                ]
+                rows[file.name, table] = connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
+        connection.close()
+    return rows
+
+
+def test_a_batch_is_stored_as_its_events_would_be(
+    batch: list[EventLogEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    theirs, ours = (tmp_path / name for name in ("theirs", "ours"))
+    own = SqliteEventLogStorage(str(theirs))
+    for event in batch:
+        own.store_event(event)
+    EventLog(str(ours)).store_event_batch(batch)
+    expected, found = held(theirs), held(ours)
+    assert found.keys() == expected.keys()
+    for table, rows in expected.items():
+        assert found[table] == rows, table
+    assert len(expected["index.db", "event_logs"]) == len(batch)
+    assert expected["index.db", "asset_event_tags"]
+
+
+def test_nothing_of_the_caller_stays_in_memory(batch: list[EventLogEntry], tmp_path: Path) -> None:
+    log = EventLog(str(tmp_path / "ours"))
+    of_assets = [event for event in batch if event.dagster_event_type in ASSET_EVENTS]
+    # From the second time on, the asset's row is there.
+    log.store_event_batch(of_assets)
+
+    class Frame:
+        """A batch of calls, say, that a step has in its hands when it reports its hours."""
+
+    def step() -> "weakref.ref[Frame]":
+        frame = Frame()
+        log.store_event_batch(of_assets)
+        return weakref.ref(frame)
+
+    gc.disable()
+    try:
+        assert step()() is None
+    finally:
+        gc.enable()
+
+
+# As the webserver does for a page of a run: a line for each event that it is told of.
+WATCHER = """
+import sys, threading
+from dagster import DagsterInstance
+
+home, configuration, run_id = sys.argv[1:]
+ended = threading.Event()
+
+
+def told(entry, _cursor):
+    print(entry.dagster_event_type.value if entry.dagster_event_type else entry.user_message, flush=True)
+    if entry.dagster_event_type and entry.dagster_event_type.value == "PIPELINE_SUCCESS":
+        ended.set()
+
+
+with DagsterInstance.from_config(home, configuration) as instance:
+    instance.watch_event_logs(run_id, None, told)
+    print("watching", flush=True)
+    ended.wait(60)
+"""
+
+
+@pytest.mark.parametrize("configuration", ["dagster.yaml", "without_our_event_log.yaml"])
+def test_another_process_is_told_of_every_event_when_it_happens(
+    configuration: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    home = use_dagster_home(settings_for("http://127.0.0.1:1", tmp_path))
+    (home / "without_our_event_log.yaml").write_text("telemetry: {enabled: false}", encoding="utf-8")
+    run_id = str(uuid4())
+    with DagsterInstance.from_config(str(home)) as instance:
+        # The run's file is there before anybody looks at its page.
+        instance.event_log_storage.get_logs_for_run(run_id)
+        watcher = subprocess.Popen(
+            [sys.executable, "-c", WATCHER, str(home), configuration, run_id], stdout=subprocess.PIPE, text=True
+        )
+        assert watcher.stdout is not None
+        patience = threading.Timer(30, watcher.kill)
+        patience.start()
+        try:
+            assert watcher.stdout.readline() == "watching\n"
+            told: list[str] = []
+
+            def wait_for(event: str) -> None:
+                assert watcher.stdout is not None
+                for line in watcher.stdout:
+                    told.append(line.strip())
+                    if told[-1] == event:
+                        return
+                raise AssertionError(f"not told of {event} while the run went on, only of {told}")
+
+            @op
+            def step(context: OpExecutionContext) -> None:
+                wait_for("STEP_START")
+                for number in range(3):
+                    context.log.info(f"event {number}")
+                    wait_for(f"event {number}")
+                # A batch, as the hours of an asset.
+                for number in range(3):
+                    batch = DagsterEventBatchMetadata("hours", is_end=number == 2)
+                    materialization = AssetMaterialization("calls", partition=f"{number}")
+                    DagsterEvent.asset_materialization(context.get_step_execution_context(), materialization, batch)
+                for _ in range(3):
+                    wait_for("ASSET_MATERIALIZATION")
+
+            @job(executor_def=in_process_executor)
+            def run() -> None:
+                step()
+
+            assert run.execute_in_process(instance=instance, run_id=run_id).success
+            wait_for("PIPELINE_SUCCESS")
+            stored = [entry.dagster_event_type for entry in instance.all_logs(run_id)]
+        finally:
+            patience.cancel()
+            watcher.kill()
+            watcher.wait()
+            watcher.stdout.close()
+    assert len(told) == len(stored)

@@ -1,0 +1,138 @@
+"""The gap sensor: which hours are missing, and that each is asked for once an hour."""
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from dagster import (
+    AssetMaterialization,
+    DagsterInstance,
+    DagsterRun,
+    DagsterRunStatus,
+    RunRequest,
+    SkipReason,
+    build_sensor_context,
+)
+
+from cdr_assets.definitions import build_defs
+from cdr_assets.domain.hours import Hour
+from cdr_assets.domain.settings import Settings
+from cdr_assets.orchestration.keys import PUBLISHED_KEY
+from cdr_assets.orchestration.partitions import hourly_partitions, hours_between, hours_of_run, range_of
+from cdr_assets.orchestration.sensors import due_hours, missing_hours
+from cdr_assets_tests.conftest import settings_for
+
+# 11:30 in Istanbul: the hours up to 10:00 have ended, settled, and were left to their schedule for a while.
+NOW = dt.datetime(2026, 3, 10, 8, 30, tzinfo=dt.UTC)
+HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return settings_for("http://127.0.0.1:1", tmp_path / "data", cdr_start="2025-01-01")
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
+    (tmp_path / "home").mkdir()
+    events = {
+        "module": "cdr_assets.orchestration.event_log",
+        "class": "EventLog",
+        "config": {"base_dir": str(tmp_path / "events")},
+    }
+    with DagsterInstance.local_temp(str(tmp_path / "home"), overrides={"event_log_storage": events}) as instance:
+        yield instance
+
+
+def publish(instance: DagsterInstance, keys: Iterable[str]) -> None:
+    for key in keys:
+        instance.report_runless_asset_event(AssetMaterialization(PUBLISHED_KEY, partition=key))
+
+
+def missing(instance: DagsterInstance, settings: Settings, now: dt.datetime = NOW) -> list[str]:
+    return [hour.key for hour in missing_hours(instance, hourly_partitions(settings), settings, now)]
+
+
+def last_hours(settings: Settings, count: int) -> list[Hour]:
+    """The last hours that the schedule has had its time for."""
+    return hours_between(hourly_partitions(settings), NOW - 4 * 24 * HOUR, NOW, NOW)[-count:]
+
+
+def test_before_anything_was_published_nothing_is_missing(instance: DagsterInstance, settings: Settings) -> None:
+    assert missing(instance, settings) == []
+
+
+def test_hours_of_three_days_are_missing_but_for_the_newest(instance: DagsterInstance, settings: Settings) -> None:
+    publish(instance, ["2025-06-01-00:00"])
+    keys = missing(instance, settings)
+    assert (keys[0], keys[-1], len(keys)) == ("2026-03-07-12:00", "2026-03-10-10:00", 71)
+    # Ten minutes to settle, and fifteen for the schedule.
+    assert missing(instance, settings, NOW - 6 * MINUTE)[-1] == "2026-03-10-09:00"
+    assert missing(instance, settings, NOW - 5 * MINUTE)[-1] == "2026-03-10-10:00"
+
+
+def test_what_is_published_or_under_way_is_not_missing(instance: DagsterInstance, settings: Settings) -> None:
+    publish(instance, ["2025-06-01-00:00"])
+    before = missing(instance, settings)
+    hours = before[-6:]
+    publish(instance, before[:-6])
+    assert missing(instance, settings) == hours
+
+    def run(status: DagsterRunStatus, **tags: str) -> None:
+        instance.add_run(DagsterRun("hourly", run_id=str(uuid4()), tags=tags, status=status))
+
+    run(DagsterRunStatus.STARTED, **range_of(hours[0], hours[1]))
+    run(DagsterRunStatus.NOT_STARTED, **{"dagster/partition": hours[2]})
+    # A run that has ended without its hours leaves them missing.
+    run(DagsterRunStatus.FAILURE, **range_of(hours[3], hours[4]))
+    run(DagsterRunStatus.SUCCESS, **{"dagster/partition": hours[5]})
+    assert missing(instance, settings) == hours[3:]
+
+
+def test_an_hour_is_asked_for_once_an_hour_whatever_its_group(settings: Settings) -> None:
+    a, b, c, d = last_hours(settings, 4)
+    due, cursor = due_hours([a, b, c], None, NOW)
+    assert due == [a, b, c]
+    # The run of the three has failed for b alone, and d is missing since: another group, with another run's key.
+    due, cursor = due_hours([b], cursor, NOW + MINUTE)
+    assert due == []
+    due, cursor = due_hours([b, d], cursor, NOW + 2 * MINUTE)
+    assert due == [d]
+    due, cursor = due_hours([b, d], cursor, NOW + 59 * MINUTE)
+    assert due == []
+    due, cursor = due_hours([b, d], cursor, NOW + 60 * MINUTE)
+    assert due == [b]
+    due, cursor = due_hours([b, d], cursor, NOW + 62 * MINUTE)
+    assert due == [d]
+    # What was asked for long ago is not remembered for ever.
+    assert set(json.loads(cursor)) == {b.key, d.key}
+
+
+def test_the_sensor_does_not_ask_for_an_hour_that_it_has_just_asked_for(
+    instance: DagsterInstance, settings: Settings
+) -> None:
+    defs = build_defs(settings)
+    sensor, partitions = defs.get_repository_def().get_sensor_def("gaps"), hourly_partitions(settings)
+
+    def tick(cursor: str | None) -> tuple[list[RunRequest | SkipReason], str | None]:
+        with build_sensor_context(instance, cursor=cursor) as context:
+            return list(sensor(context)), context.cursor
+
+    def asked(answers: Iterable[RunRequest | SkipReason]) -> list[str]:
+        requests = [answer for answer in answers if isinstance(answer, RunRequest)]
+        runs = [DagsterRun("hourly", tags=dict(request.tags)) for request in requests]
+        return [hour.key for run in runs for hour in hours_of_run(partitions, run)]
+
+    answers, cursor = tick(None)
+    assert answers == [SkipReason("no hour is missing")]
+    publish(instance, ["2025-06-01-00:00"])
+    answers, cursor = tick(cursor)
+    first = asked(answers)
+    assert len(first) > 70
+    # One of its hours was published: what is left is two groups, which no run key knows.
+    publish(instance, [first[10]])
+    answers, _ = tick(cursor)
+    assert not set(asked(answers)) & set(first)

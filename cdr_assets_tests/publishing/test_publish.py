@@ -1,0 +1,354 @@
+"""The published copy: put in place whole, whatever lies beside it, and the key of its pseudonyms."""
+
+import datetime as dt
+import errno
+import os
+import subprocess
+import sys
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from cdr_assets.domain.settings import Callers
+from cdr_assets.publishing.copy import publish
+from cdr_assets.publishing.reading import open_published
+from cdr_assets.publishing.secret_key import read_or_make_secret_key
+from cdr_assets.warehouse import Warehouse, WarehouseError, memory_limit
+from cdr_assets_tests.conftest import HOUR
+
+_WRITE_AND_DIE = """
+import os, sys, duckdb
+connection = duckdb.connect(sys.argv[1])
+connection.execute("UPDATE cdr.cdr.rejected_records SET reason = 'scribbled'")
+os._exit(9)
+"""
+
+_READ_TWICE = """
+import sys, duckdb
+connection = duckdb.connect(sys.argv[1], read_only=True)
+for _ in range(2):
+    print(connection.execute("SELECT reason FROM cdr.cdr.rejected_records").fetchone()[0], flush=True)
+    sys.stdin.readline()
+"""
+
+_LIMIT = "SELECT current_setting('memory_limit')"
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """A copy with one row, so that one can tell copies apart."""
+    path = tmp_path / "published" / "cdr.duckdb"
+    republish(path, "first")
+    return path
+
+
+def opened(published: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    """The warehouse that the copy is of."""
+    return Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test")
+
+
+def republish(path: Path, reason: str) -> None:
+    with opened(path) as connection:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
+        connection.execute("DELETE FROM cdr.rejected_records")
+        connection.execute("INSERT INTO cdr.rejected_records (partition_hour, reason) VALUES (?, ?)", [HOUR, reason])
+        publish(connection, path, Callers.PSEUDONYM, "key")
+
+
+def reasons(path: Path) -> list[tuple[str]]:
+    with open_published(path) as connection:
+        return connection.execute("SELECT reason FROM cdr.rejected_records").fetchall()
+
+
+def test_a_reader_keeps_what_it_opened_and_the_next_sees_the_newest(published: Path) -> None:
+    with open_published(published) as early:
+        republish(published, "second")
+        assert early.execute("SELECT reason FROM cdr.rejected_records").fetchall() == [("first",)]
+        assert reasons(published) == [("second",)]
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> None:
+    """For tests of what only a system with leases can do."""
+    fcntl = pytest.importorskip("fcntl")
+    path = tmp_path / "leased"
+    path.touch()
+    try:
+        with path.open("rb") as file:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except (AttributeError, OSError):
+        pytest.skip("no leases on this file system")
+
+
+@pytest.mark.usefixtures("leases")
+def test_two_files_are_brought_forward_in_turn(published: Path) -> None:
+    files = []
+    for n in range(6):
+        republish(published, str(n))
+        assert reasons(published) == [(str(n),)]
+        assert published.stat().st_mode & 0o777 == 0o444
+        files.append(published.stat().st_ino)
+    assert len(set(files)) == 2
+    assert files[0] == files[2] == files[4]
+
+
+@pytest.mark.parametrize("how", ["a reader of DuckDB", "bytes alone", "another name"])
+def test_a_copy_that_is_in_use_is_not_written_to(published: Path, how: str) -> None:
+    with ExitStack() as stack:
+        kept = published.with_name("kept")
+        if how == "another name":
+            kept.hardlink_to(published)
+        elif how == "bytes alone":
+            # As a backup reads: half of it now, half of it later.
+            backup = stack.enter_context(published.open("rb", buffering=0))
+            whole = published.read_bytes()
+            kept.write_bytes(backup.read(len(whole) // 2))
+        else:
+            reader = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", _READ_TWICE, str(published)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            assert reader.stdout
+            assert reader.stdout.readline() == "first\n"
+        for n in range(3):
+            republish(published, str(n))
+            assert reasons(published) == [(str(n),)]
+        if how == "a reader of DuckDB":
+            assert reader.communicate("\n")[0] == "first\n"
+        elif how == "bytes alone":
+            kept.write_bytes(kept.read_bytes() + backup.read())
+            assert kept.read_bytes() == whole
+    if kept.exists():
+        assert reasons(kept) == [("first",)]
+
+
+@pytest.mark.parametrize("deadly", [(), (4,), (2, 3, 5)], ids=["none dies", "one dies", "three die"])
+def test_what_the_copies_took_in_by_turns_is_in_both(
+    published: Path, monkeypatch: pytest.MonkeyPatch, deadly: tuple[int, ...]
+) -> None:
+    """Also where a run dies after the copy is in place, and before that is noted."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def queues() -> list[tuple[str, str | None]]:
+        with open_published(published) as connection:
+            return connection.execute("SELECT key, queue FROM cdr.calls ORDER BY key").fetchall()
+
+    hours = {f"{n}": HOUR + dt.timedelta(hours=n) for n in range(8)}
+    expected: dict[str, str | None] = dict.fromkeys(hours)
+    with opened(published) as connection:
+        for key, hour in hours.items():
+            add_call(connection, key, hour)
+        publish(connection, published, Callers.PSEUDONYM, "key")
+        for turn, (key, hour) in enumerate(hours.items()):
+            expected[key] = f"in turn {turn}"
+            connection.execute("UPDATE cdr.calls SET queue = ? WHERE key = ?", [expected[key], key])
+            connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [hour])
+            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) if turn in deadly else nullcontext():
+                if turn in deadly:
+                    patch.setattr(sys.modules[publish.__module__], "_note", die)
+                publish(connection, published, Callers.PSEUDONYM, "key")
+            assert queues() == list(expected.items())
+
+
+def add_call(connection: duckdb.DuckDBPyConnection, key: str, hour: dt.datetime, *, noted: bool = True) -> None:
+    connection.execute("INSERT INTO cdr.calls (key, partition_hour) VALUES (?, ?)", [key, hour])
+    if noted:
+        connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [hour])
+
+
+def test_what_did_not_change_is_not_written_again(published: Path) -> None:
+    def keys(callers: Callers = Callers.PSEUDONYM) -> list[str]:
+        with opened(published) as connection:
+            publish(connection, published, callers, "key")
+        with open_published(published) as connection:
+            return [key for (key,) in connection.execute("SELECT key FROM cdr.calls ORDER BY key").fetchall()]
+
+    later = HOUR + dt.timedelta(hours=1)
+    with opened(published) as connection:
+        add_call(connection, "a", HOUR)
+        add_call(connection, "b", later)
+    assert keys() == ["a", "b"]
+    # The copy before this one lacks both hours: it takes them in with the next publishing.
+    assert keys() == ["a", "b"]
+    with opened(published) as connection:
+        connection.execute("UPDATE cdr.calls SET key = key || '2'")
+        connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [later])
+    assert keys() == ["a", "b2"]
+    # Made otherwise, replaced by another file, or with another number of rows: everything is written.
+    assert keys(Callers.CLEAR) == ["a2", "b2"]
+    with opened(published) as connection:
+        connection.execute("UPDATE cdr.calls SET key = 'c' WHERE key = 'a2'")
+    other = published.with_name("other")
+    other.write_bytes(published.read_bytes())
+    other.replace(published)
+    assert keys(Callers.CLEAR) == ["b2", "c"]
+    with opened(published) as connection:
+        add_call(connection, "d", HOUR, noted=False)
+    assert keys(Callers.CLEAR) == ["b2", "c", "d"]
+
+
+def test_columns_are_compressed_as_suits_what_they_hold(published: Path) -> None:
+    with opened(published) as connection:
+        connection.execute(
+            """INSERT INTO cdr.calls (key, partition_hour, callid, recordingurl)
+               SELECT 'k' || n, ?, 'same', 'https://centre.example/' || md5(n::VARCHAR) FROM range(5000) AS _ (n)""",
+            [HOUR],
+        )
+        connection.execute(
+            """INSERT INTO cdr.call_history (key, partition_hour, item)
+               SELECT 'k' || n, ?, '{"event": "' || md5(n::VARCHAR) || '"}' FROM range(5000) AS _ (n)""",
+            [HOUR],
+        )
+        connection.execute(
+            """INSERT INTO raw.cdr_pages (partition_hour, body)
+               SELECT ?, unhex(md5(n::VARCHAR)) FROM range(5000) AS _ (n)""",
+            [HOUR],
+        )
+        publish(connection, published, Callers.PSEUDONYM, "key")
+    with open_published(published) as copy, opened(published) as warehouse:
+        # Compressed before they were stored.
+        assert compressions(warehouse, "raw.cdr_pages", "body") == {"Uncompressed"}
+        for connection in copy, warehouse:
+            assert compressions(connection, "cdr.calls", "recordingurl") == {"ZSTD"}
+            assert compressions(connection, "cdr.call_history", "item") == {"ZSTD"}
+            assert not compressions(connection, "cdr.calls", "callid") & {"ZSTD", "Uncompressed"}
+
+
+def compressions(connection: duckdb.DuckDBPyConnection, table: str, column: str) -> set[str]:
+    rows = connection.execute(
+        f"""SELECT DISTINCT compression FROM pragma_storage_info('{table}')
+            WHERE column_name = ? AND segment_type <> 'VALIDITY'""",
+        [column],
+    ).fetchall()
+    return {compression for (compression,) in rows}
+
+
+def test_a_copy_in_another_format_is_written_anew(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def in_version(version: str) -> str:
+        monkeypatch.setattr(sys.modules[publish.__module__], "_STORAGE_VERSION", version)
+        with opened(published) as connection:
+            publish(connection, published, Callers.PSEUDONYM, "key")
+        with open_published(published) as connection:
+            (tags,) = connection.execute(
+                "SELECT tags FROM duckdb_databases() WHERE database_name = 'published'"
+            ).fetchone() or ({},)
+        return str(tags["storage_version"])
+
+    assert in_version("v1.2.0").startswith("v1.2.0")
+    assert in_version("v1.3.0").startswith("v1.3.0")
+
+
+def test_bringing_a_copy_forward_keeps_to_the_memory_of_a_run(published: Path) -> None:
+    with opened(published) as connection:
+        default = connection.execute(_LIMIT).fetchone()
+        publish(connection, published, Callers.PSEUDONYM, "key")
+        kept_to = connection.execute(_LIMIT).fetchone()
+        assert kept_to != default
+        connection.execute(f"SET memory_limit = '{memory_limit()}'")
+        assert connection.execute(_LIMIT).fetchone() == kept_to
+
+
+def test_a_text_that_the_memory_of_a_run_cannot_hold_is_published_all_the_same(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(publish.__globals__, "memory_limit", lambda: "16MB")
+    republish(published, "x" * 12_000_000)
+    assert [len(reason) for (reason,) in reasons(published)] == [12_000_000]
+
+
+@pytest.mark.parametrize("reason", ["not on this system", "not between these files"])
+def test_the_next_copy_is_made_where_no_blocks_can_be_shared(
+    published: Path, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EOPNOTSUPP, reason)
+
+    # The file is read, which keeps it from being brought forward.
+    with published.open("rb"), opened(published) as connection:
+        add_call(connection, "a", HOUR)
+        publish(connection, published, Callers.PSEUDONYM, "key")
+        # Not noted: only a copy that began as the file in place does without.
+        connection.execute("UPDATE cdr.calls SET key = 'b'")
+        if reason == "not on this system":
+            monkeypatch.delattr(os, "copy_file_range", raising=False)
+        else:
+            monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+        publish(connection, published, Callers.PSEUDONYM, "key")
+    with open_published(published) as connection:
+        assert connection.execute("SELECT key FROM cdr.calls").fetchall() == [("a",)]
+
+
+def test_the_copy_does_not_grow_by_being_published(published: Path) -> None:
+    sizes = []
+    for _ in range(12):
+        with opened(published) as connection:
+            connection.execute("DELETE FROM cdr.calls")
+            connection.execute(
+                "INSERT INTO cdr.calls (key, partition_hour) SELECT md5(i::VARCHAR), ? FROM range(20000) AS r (i)",
+                [HOUR],
+            )
+            connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [HOUR])
+            publish(connection, published, Callers.PSEUDONYM, "key")
+        sizes.append(published.stat().st_size)
+    assert max(sizes) < 3 * sizes[0], sizes
+
+
+def test_what_a_program_wrote_into_the_copy_never_reaches_the_next_one(published: Path) -> None:
+    published.chmod(0o644)
+    subprocess.run([sys.executable, "-c", _WRITE_AND_DIE, str(published)], check=False)
+    assert published.with_name("cdr.duckdb.wal").exists()
+    republish(published, "second")
+    assert reasons(published) == [("second",)]
+    assert {path.name for path in published.parent.iterdir()} <= {"cdr.duckdb", ".cdr.before"}
+
+
+def test_nobody_may_write_into_the_copy(published: Path) -> None:
+    # One program that opened it for writing, as many do unasked, would lock all others out.
+    assert published.stat().st_mode & 0o777 == 0o444
+
+
+def test_what_a_killed_run_left_is_cleared_away(published: Path) -> None:
+    building = published.parent / ".cdr.building"
+    building.mkdir()
+    for name in ("cdr.duckdb", "cdr.duckdb.wal", "other"):
+        (building / name).write_bytes(b"half")
+    republish(published, "second")
+    assert reasons(published) == [("second",)]
+    assert {path.name for path in published.parent.iterdir()} <= {"cdr.duckdb", ".cdr.before"}
+
+
+def test_a_copy_that_cannot_be_built_is_told_and_the_one_before_stays(published: Path) -> None:
+    (published.parent / ".cdr.building").touch()
+    with pytest.raises(WarehouseError, match=r"cannot publish to .*; mend this and run again: the copy .* in place"):
+        republish(published, "second")
+    assert reasons(published) == [("first",)]
+
+
+def test_the_key_of_the_pseudonyms_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "secret_key"
+    key = read_or_make_secret_key(path)
+    assert len(key) == 64
+    assert read_or_make_secret_key(path) == key
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_a_crash_left_empty_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "secret_key"
+    path.touch()
+    (tmp_path / ".secret_key.making").write_text("half")
+    assert len(read_or_make_secret_key(path)) == 64
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(WarehouseError, match=r"cannot write the key of the pseudonyms .* or set CDR_SECRET_KEY"):
+        read_or_make_secret_key(tmp_path / "file" / "secret_key")

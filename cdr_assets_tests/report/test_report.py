@@ -1,0 +1,219 @@
+"""The report: its figures are the marts', and its page needs nothing but a browser."""
+
+import dataclasses
+import datetime as dt
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from cdr_assets.publishing.reading import open_published
+from cdr_assets.report import Figures, read_figures, render, write_report
+from cdr_assets.warehouse import WarehouseError
+from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts.test_questions import published
+
+# The generated centre's days; the second has an hour that the clock shows twice.
+FIRST, SECOND = dt.date(2026, 10, 24), dt.date(2026, 10, 25)
+AFTER = dt.date(2026, 10, 26)
+
+
+@pytest.fixture(scope="module")
+def copy(generated: Marts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    published(generated, folder).close()
+    return folder / "published.duckdb"
+
+
+@pytest.fixture(scope="module")
+def analyst(copy: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with open_published(copy) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def figures(analyst: duckdb.DuckDBPyConnection) -> Figures:
+    return read_figures(analyst, FIRST, AFTER)
+
+
+def page_of(figures: Figures) -> str:
+    return render(figures, dt.datetime(2026, 11, 1, 6, tzinfo=dt.UTC))
+
+
+@pytest.mark.parametrize("day", [FIRST, SECOND])
+@pytest.mark.parametrize(
+    ("of", "mart", "name"), [("queues", "queue_daily", "queue_name"), ("agents", "agent_daily", "agent_username")]
+)
+def test_a_day_of_the_report_is_a_day_of_the_marts(
+    analyst: duckdb.DuckDBPyConnection, day: dt.date, of: str, mart: str, name: str
+) -> None:
+    shown: pl.DataFrame = getattr(read_figures(analyst, day, day + dt.timedelta(days=1)), of)
+    stored = analyst.execute(f"FROM marts.{mart} WHERE local_date = $day", {"day": day}).pl()
+    assert shown.height > 3
+    assert len(set(shown.columns) & set(stored.columns)) > 20
+    columns = [column for column in shown.columns if column in stored.columns]
+    # Those whom no call was offered to are left out.
+    kept = stored.filter(pl.col(name).is_in(shown[name].implode()))
+    assert_frame_equal(shown.select(columns).sort(name), kept.select(columns).sort(name), check_dtypes=False)
+
+
+def test_rates_of_two_days_are_sums_divided(analyst: duckdb.DuckDBPyConnection, figures: Figures) -> None:
+    calls = analyst.execute("FROM marts.fct_calls WHERE local_date IN ($a, $b)", {"a": FIRST, "b": SECOND}).pl()
+    offered, answered, abandoned, short, in_time = (
+        calls[f"is_{name}"].sum()
+        for name in ("offered", "answered", "abandoned", "short_abandoned", "answered_within_threshold")
+    )
+    totals = figures.totals
+    assert totals["offered"] == offered
+    assert totals["service_level"] == in_time / (answered + abandoned - short)
+    assert totals["service_level_strict"] == in_time / (answered + abandoned)
+    assert totals["abandonment_rate"] == abandoned / offered
+    waits = calls.filter("is_answered")["wait_seconds"].drop_nulls()
+    assert 0 < len(waits) < answered
+    assert totals["asa_seconds"] == waits.sum() / len(waits)
+    # The mean of hours is another number, which is why it is not taken.
+    assert abs(totals["service_level"] - figures.week["service_level"].mean()) > 0.001  # type: ignore[operator]
+
+
+def test_every_part_of_the_page_tells_of_the_same_calls(figures: Figures) -> None:
+    offered, answered = figures.totals["offered"], figures.totals["answered"]
+    assert figures.queues["offered"].sum() == figures.steps["offered"].sum() == offered
+    assert figures.agents["answered"].sum() == answered
+    known = figures.totals["wait_known_answered"]
+    assert figures.waits["answered"].sum() == known < answered
+    assert f"the wait of {answered - known} and the talk of" in page_of(figures)
+    assert figures.scores["answers"].sum() == figures.csat.filter(pl.col("queue_name").is_null())["answers"].sum() > 0
+    assert 0 < figures.contacts["with_an_answer"] < figures.contacts["answered"]
+
+
+def test_hours_that_are_not_there_are_told(figures: Figures) -> None:
+    """The centre opens at 8 on the first day: eight hours of it were never loaded. One hour of the second lasts two."""
+    assert (figures.loads["expected"], figures.loads["loaded"]) == (48, 40)
+    assert figures.missing[0] == (dt.datetime(2026, 10, 24), dt.datetime(2026, 10, 24, 7))
+    hours = figures.steps.select(pl.sum("final", "open", "missing")).row(0)
+    assert sum(hours) == 48
+    assert hours[2] == 8
+    page = page_of(figures)
+    assert "8 of 48 hours are not loaded" in page
+    assert "24 October 2026 00:00 to 08:00" in page
+
+
+def test_the_real_month_has_its_published_figures(real_month: Marts, tmp_path: Path) -> None:
+    with published(real_month, tmp_path) as connection:
+        figures = read_figures(connection, dt.date(1999, 1, 1), dt.date(1999, 2, 1))
+    totals = figures.totals
+    assert [totals[name] for name in ("offered", "answered", "abandoned", "short_abandoned")] == [
+        30161,
+        27060,
+        3101,
+        195,
+    ]
+    rates = (
+        "service_level",
+        "service_level_strict",
+        "service_level_2t",
+        "service_level_answered",
+        "service_level_credit",
+    )
+    assert [round(100 * totals[name], 3) for name in rates] == [54.735, 54.381, 56.258, 60.613, 57.717]
+    assert round(totals["asa_seconds"], 4) == 35.0280
+    assert round(totals["aht_ex_acw_seconds"], 4) == 183.4517
+    assert totals["wait_seconds_max"] == 1_500
+    assert figures.missing == []
+    assert len(page_of(figures).encode()) < 300_000
+
+
+class Outside(HTMLParser):
+    """What a page would have to fetch, or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "link", "iframe", "object", "img", "image", "use", "base"):
+            self.found.append(tag)
+        self.found += [f"{name}={value}" for name, value in attrs if name in ("src", "href", "xlink:href", "srcset")]
+
+
+def test_the_page_is_one_file_and_small(figures: Figures) -> None:
+    page = page_of(figures)
+    outside = Outside()
+    outside.feed(page)
+    assert outside.found == []
+    assert "url(" not in page
+    assert "@import" not in page
+    assert page.count("<svg") >= 5
+    assert len(page.encode()) < 300_000
+
+
+def test_names_are_text_and_never_markup(figures: Figures) -> None:
+    name = '<script>alert("x")</script>'
+    named = dataclasses.replace(
+        figures,
+        queues=figures.queues.with_columns(queue_name=pl.lit(name)),
+        agents=figures.agents.with_columns(agent_username=pl.lit(name)),
+        scores=figures.scores.with_columns(question=pl.lit(name)),
+        csat=figures.csat.with_columns(question=pl.lit(name)),
+    )
+    assert "<script" not in page_of(named)
+
+
+def test_odd_ranges_have_pages_too(analyst: duckdb.DuckDBPyConnection, figures: Figures) -> None:
+    day = dt.timedelta(days=1)
+    nothing = read_figures(analyst, dt.date(2020, 1, 1), dt.date(2020, 1, 31))
+    assert nothing.totals["offered"] == 0
+    assert nothing.totals["service_level"] is None
+    assert "None of the 720 hours is loaded" in page_of(nothing)
+    # A day alone has no week to compare its hours by.
+    assert "by weekday and hour" not in page_of(read_figures(analyst, FIRST, SECOND))
+    year = read_figures(analyst, AFTER - 365 * day, AFTER)
+    assert (year.step, year.totals) == ("week", figures.totals)
+    assert len(page_of(year).encode()) < 300_000
+    decade = read_figures(analyst, AFTER - 3650 * day, AFTER)
+    assert (decade.step, decade.totals) == ("month", figures.totals)
+    crowd = dataclasses.replace(figures, agents=pl.concat([figures.agents] * 8), queues=figures.queues[:1])
+    assert page_of(crowd).count('class="level"') == figures.agents.height * 8 + 2
+
+
+def test_a_phone_shows_the_page_without_scrolling_sideways(copy: Path, tmp_path: Path) -> None:
+    """In a browser that has no network."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no chromium on this machine")
+    page, _ = write_report(copy, tmp_path, FIRST, AFTER)
+    with playwright.sync_playwright() as browsers:
+        browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_context(viewport={"width": 360, "height": 800}, offline=True).new_page()
+        troubles: list[str] = []
+        tab.on("console", lambda message: troubles.append(message.text))
+        tab.on("requestfailed", lambda request: troubles.append(request.url))
+        tab.goto(page.as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth") == 360
+        assert tab.locator("svg").first.bounding_box()["width"] > 300
+        browser.close()
+    assert troubles == []
+
+
+def test_pages_are_named_after_their_days(copy: Path, tmp_path: Path) -> None:
+    assert write_report(copy, tmp_path, FIRST, SECOND)[0].name == "2026-10-24.html"
+    assert write_report(copy, tmp_path, FIRST, AFTER)[0].name == "2026-10-24_2026-10-25.html"
+    # The newest hour loaded is months later, and the four weeks up to it are the rest.
+    assert write_report(copy, tmp_path)[0].name == "2027-03-01_2027-03-28.html"
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html"] * 3
+
+
+def test_what_the_operator_can_mend_is_told(copy: Path, tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match="run `cdr backfill` or `make demo` first"):
+        write_report(tmp_path / "no-such.duckdb", tmp_path)
+    with pytest.raises(WarehouseError, match="its newest day is 2027-03-28"):
+        write_report(copy, tmp_path, dt.date(2028, 1, 1))
+    (tmp_path / "file").touch()
+    with pytest.raises(WarehouseError, match="set CDR_DATA_DIR to another folder"):
+        write_report(copy, tmp_path / "file", FIRST, AFTER)
