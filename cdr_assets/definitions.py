@@ -22,6 +22,7 @@ from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 from cdr_assets.orchestration.resources import build_warehouse
 from cdr_assets.orchestration.schedules import build_schedules
 from cdr_assets.orchestration.sensors import build_gap_sensor
+from cdr_assets.publishing.old_names import take_over_old_names
 
 # Backfill policies are what makes a ranged run one run; the version of Dagster is pinned.
 warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")
@@ -33,12 +34,19 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     Raises SettingsError when the environment is wrong.
     """
     settings = settings or read_settings()
+    take_over_old_names(settings)
     partitions = hourly_partitions(settings)
     marts = build_marts(partitions, settings)
+    way_of_a_call = [
+        build_cdr_pages(partitions),
+        build_cdr(partitions, settings.alotech_timezone),
+        marts,
+        build_published(partitions, settings, [key for key in marts.keys if key.path[0] == "marts"]),
+    ]
     freshness = build_freshness_checks(partitions, settings)
     audit = build_audit_check(partitions)
     report = build_daily_report(daily_partitions(settings), settings)
-    asset_jobs = build_jobs(apart=AssetSelection.checks(audit) | AssetSelection.assets(report)) | {
+    asset_jobs = build_jobs(AssetSelection.assets(*way_of_a_call) - AssetSelection.checks(audit)) | {
         "freshness": build_check_job(
             "freshness", freshness, "Judges the published copy's freshness, also when nothing else runs."
         ),
@@ -47,13 +55,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     }
     jobs: dict[str, JobDefinition | UnresolvedAssetJobDefinition] = {**asset_jobs, **build_merging_jobs(settings)}
     return Definitions(
-        assets=[
-            build_cdr_pages(partitions),
-            build_cdr(partitions, settings.alotech_timezone),
-            marts,
-            build_published(partitions, settings, [key for key in marts.keys if key.path[0] == "marts"]),
-            report,
-        ],
+        assets=[*way_of_a_call, report],
         asset_checks=[build_row_count_checks(partitions), freshness, audit],
         jobs=jobs.values(),
         schedules=build_schedules(jobs, partitions, settings),

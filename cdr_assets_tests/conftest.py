@@ -15,7 +15,8 @@ from dagster._core.storage.tags import PARTITION_NAME_TAG
 
 from cdr_assets.definitions import build_defs
 from cdr_assets.domain.settings import Settings
-from cdr_assets.orchestration.assets.config import PAGES_OP
+from cdr_assets.marts import build
+from cdr_assets.orchestration.keys import PAGES_OP
 from cdr_assets.orchestration.ops import config_of
 from cdr_assets.orchestration.partitions import hourly_partitions, hours_between, range_tags
 from cdr_assets.sandbox import ListedCalls, Sandbox
@@ -35,6 +36,26 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setattr("cdr_assets.domain.settings.find_dot_env", lambda: None)
     monkeypatch.setenv("DAGSTER_DISABLE_TELEMETRY", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _dbt_parses_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One parsed project for all data folders of the tests, and for all workers: each parse takes 5 s."""
+    base = tmp_path_factory.getbasetemp()
+    parsed = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "parsed"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "parsed_in", lambda _: parsed)
+        yield
+
+
+def share_parsed(data_dir: Path) -> Path:
+    """The data folder of another process, in which it finds the project parsed."""
+    shared, own = build.parsed_in(Settings()), data_dir / "dbt" / "parsed"
+    if not own.exists() and data_dir.parent.is_dir() and os.access(data_dir.parent, os.W_OK):
+        build.parse(Settings())
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.symlink_to(shared, target_is_directory=True)
+    return data_dir
 
 
 def record(key: str, at: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:

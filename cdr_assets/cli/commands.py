@@ -15,7 +15,7 @@ import typer
 from cdr_assets.cli.console import complain, print_table, readable, say, take_over
 from cdr_assets.cli.progress import run_backfill, tell
 from cdr_assets.domain.errors import OperatorError
-from cdr_assets.domain.settings import SettingsError, local_hour, read_settings
+from cdr_assets.domain.settings import Settings, SettingsError, local_hour, read_settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,6 +38,14 @@ def main() -> None:
     except OperatorError as error:
         complain(f"cdr: {error}")
         sys.exit(1)
+
+
+def _settings() -> Settings:
+    from cdr_assets.publishing.old_names import take_over_old_names
+
+    settings = read_settings()
+    take_over_old_names(settings)
+    return settings
 
 
 def _local_hour(text: str) -> dt.datetime:
@@ -65,7 +73,7 @@ def backfill(start: _Hour, finish: _Hour) -> None:
     """Fetch and load the hours from START to before FINISH, and publish them."""
     if finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
-    run_backfill(read_settings(), start, finish)
+    run_backfill(_settings(), start, finish)
 
 
 @app.command()
@@ -82,7 +90,7 @@ def refresh(
 
     if active_call_key and unique_id:
         raise typer.BadParameter("KEY is the one or the other", param_hint="--active-call-key, --unique-id")
-    settings = read_settings()
+    settings = _settings()
     # A missing variable is told now, not by a failed run.
     settings.require_tenant()
     name = "activecallkey" if active_call_key else "uniqueid" if unique_id else "callkey"
@@ -101,7 +109,7 @@ def audit(start: _Hour, finish: _Hour) -> None:
 
     if finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
-    settings = read_settings()
+    settings = _settings()
     now = dt.datetime.now(dt.UTC)
     hours = ended_hours(settings, start, finish, now)
     found = audit(hours, Alotech(settings), Warehouse(settings.warehouse_path), now)
@@ -143,7 +151,7 @@ def query(
 
     from cdr_assets.publishing.reading import open_published
 
-    settings = read_settings()
+    settings = _settings()
     if not settings.published_path.exists():
         raise OperatorError(f"there is no {settings.published_path} yet; run `cdr backfill` or `make demo` first")
     try:
@@ -177,7 +185,7 @@ def report(
 
     if start and finish and finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="--to")
-    settings = read_settings()
+    settings = _settings()
     days = [day.date() if day else None for day in (start, finish)]
     page, _ = write_report(settings.published_path, settings.reports_dir, *days)
     say(f"{page}, {page.stat().st_size / 1000:.0f} kB")
@@ -190,19 +198,19 @@ def check() -> None:
     from cdr_assets.warehouse import Warehouse, check_source
 
     def configuration() -> str:
-        settings = read_settings()
+        settings = _settings()
         settings.require_tenant()
         return f"{settings.base_url}, {settings.alotech_timezone}, from {settings.cdr_start:%Y-%m-%d %H:%M}"
 
     def tenant() -> str:
-        settings = read_settings()
+        settings = _settings()
         settings.require_tenant()
         with Alotech(settings).client() as client:
             client.ping()
         return "answers, and accepts the token"
 
     def warehouse() -> str:
-        settings = read_settings()
+        settings = _settings()
         path = settings.warehouse_path
         with Warehouse(path, log=say, patience_seconds=0).connect("cdr check") as connection:
             if not (settings.alotech_tenant or settings.alotech_base_url):
@@ -235,7 +243,7 @@ def sandbox(
     """Serve a local AloTech: a generated call centre, or records from a file."""
     from cdr_assets.sandbox import GeneratedCentre, RecordsFile, Sandbox, fault_of
 
-    settings = read_settings()
+    settings = _settings()
     zone = settings.alotech_timezone
     for name in fault or ():
         try:
@@ -264,17 +272,17 @@ def sandbox(
         server.serve_forever()
 
 
-@app.command(hidden=True)
+@app.command()
 def demo() -> None:
-    """What `make demo` runs."""
+    """Backfill the last three days of a made-up call centre, and show its queues and agents."""
     from cdr_assets.cli.demo import run_demo
 
     run_demo()
 
 
-@app.command(hidden=True)
+@app.command()
 def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
-    """What `make dev` runs."""
+    """Run the Dagster UI, daemon and schedules on 127.0.0.1, until Ctrl-C."""
     from cdr_assets.cli.demo import run_dev
 
     run_dev(port)

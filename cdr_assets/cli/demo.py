@@ -12,7 +12,8 @@ from typing import NoReturn
 
 from cdr_assets.cli.console import print_table, say
 from cdr_assets.cli.progress import run_backfill
-from cdr_assets.domain.settings import ROOT, Settings, SettingsError, read_settings
+from cdr_assets.domain.project import PROJECT
+from cdr_assets.domain.settings import Settings, SettingsError, read_settings
 
 _DEMO_DAYS = 3
 
@@ -55,8 +56,8 @@ def apart_from(tenant: Settings) -> dict[str, str]:
     folder = tenant.cdr_data_dir / "demo"
     return {
         "CDR_DATA_DIR": str(folder),
-        "CDR_WAREHOUSE": str(folder / "warehouse" / "cdr.duckdb"),
-        "CDR_PUBLISHED": str(folder / "published" / "cdr.duckdb"),
+        "CDR_WAREHOUSE": str(folder / "warehouse" / "warehouse.duckdb"),
+        "CDR_PUBLISHED": str(folder / "published" / "callcentre.duckdb"),
     }
 
 
@@ -104,7 +105,7 @@ def _dagster_dev(settings: Settings, port: int) -> None:
     command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
     # In this process's folder, where its parts find the same .env.
     process = subprocess.Popen(
-        [*command, "--workspace", str(ROOT / "workspace.yaml")],
+        [*command, "--workspace", str(PROJECT / "workspace.yaml")],
         # Started in a script's background, this process ignores SIGINT and so would Dagster, and SIGTERM with it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )

@@ -9,6 +9,9 @@ from enum import StrEnum
 
 import polars as pl
 
+# The schema of the models that users keep beside ours.
+OWN = "own"
+
 
 class Kind(StrEnum):
     """A column's DuckDB type; `POLARS` gives the polars type that it is written from."""

@@ -18,8 +18,7 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cdr_assets.domain.errors import OperatorError
-
-ROOT = Path(__file__).resolve().parents[2]
+from cdr_assets.domain.project import PROJECT
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -78,6 +77,7 @@ class Settings(BaseSettings):
     cdr_data_dir: Path = Path("data")
     cdr_warehouse: Path | None = None
     cdr_published: Path | None = None
+    cdr_own_marts: Path = Path("own_marts")
     cdr_raw_pages_days: int | None = Field(default=None, ge=1)
     cdr_callers: Callers = Callers.PSEUDONYM
     cdr_secret_key: SecretStr | None = Field(default=None, repr=False)
@@ -167,11 +167,11 @@ class Settings(BaseSettings):
 
     @property
     def warehouse_path(self) -> Path:
-        return self.cdr_warehouse or self.cdr_data_dir / "warehouse" / "cdr.duckdb"
+        return self.cdr_warehouse or self.cdr_data_dir / "warehouse" / "warehouse.duckdb"
 
     @property
     def published_path(self) -> Path:
-        return self.cdr_published or self.cdr_data_dir / "published" / "cdr.duckdb"
+        return self.cdr_published or self.cdr_data_dir / "published" / "callcentre.duckdb"
 
     @property
     def reports_dir(self) -> Path:
@@ -184,7 +184,7 @@ def find_dot_env() -> Path | None:
     One that names none of our variables is another program's. Raises SettingsError if it cannot be read as UTF-8.
     """
     here = Path.cwd()
-    for file in (folder / ".env" for folder in (here, *here.parents, ROOT)):
+    for file in (folder / ".env" for folder in (here, *here.parents, PROJECT)):
         if os.path.isfile(file):  # noqa: PTH113  Path.is_file raises for a folder above that is closed to this user.
             try:
                 content = file.read_bytes()
@@ -221,6 +221,7 @@ def read_settings() -> Settings:
     if settings.cdr_start > dt.datetime.now(settings.zone).replace(tzinfo=None):
         raise SettingsError(f"CDR_START: {settings.cdr_start:%Y-%m-%d %H:%M} lies in the future; write a past date")
     folder = file.parent if file else Path.cwd()
+    settings.cdr_own_marts = folder / settings.cdr_own_marts
     settings.cdr_data_dir = _path("CDR_DATA_DIR", folder, settings.cdr_data_dir, _MISREAD_BY_DAGSTER)
     if settings.cdr_warehouse:
         settings.cdr_warehouse = _path("CDR_WAREHOUSE", folder, settings.cdr_warehouse, _MISREAD)

@@ -4,10 +4,12 @@ How dbt is run is `marts`; how the copy is made is `publishing`.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
 from cdr_assets.marts.build import DbtError, NodeResult, build
+from cdr_assets.marts.own import build_own, drop_other_tables
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours
@@ -33,8 +35,16 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
     return results
 
 
-def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> str:
-    """Publishes the copy, and says in a line what and where. Raises WarehouseError, or DbtError if a mart is broken."""
+@dataclass(frozen=True)
+class Published:
+    """What was published: a line that says what and where; a line for each of the user's own marts that failed."""
+
+    told: str
+    own_failed: Sequence[str]
+
+
+def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Published:
+    """Builds the user's own marts, and publishes the copy. Raises WarehouseError, or DbtError if a mart is broken."""
     key = settings.cdr_secret_key
     secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
     with warehouse.held(holder):
@@ -43,6 +53,10 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> str:
         if is_behind:
             # Another run has loaded since the marts were built: the copy would show calls without their marts.
             build_stale_marts(warehouse, settings)
+        own_failed = build_own(settings)
         with warehouse.opened() as connection:
-            size = publish(connection, settings.published_path, settings.cdr_callers, secret_key)
-    return f"published {settings.published_path}, {size / 1e6:.1f} MB"
+            drop_other_tables(connection, settings)
+            size = publish(
+                connection, settings.published_path, settings.cdr_callers, secret_key, warn=own_failed.append
+            )
+    return Published(f"published {settings.published_path}, {size / 1e6:.1f} MB", own_failed)

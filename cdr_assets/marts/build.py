@@ -4,12 +4,14 @@ A dbt of its own process takes 10 s a build, most of it start-up; in process, wi
 How the models become assets is `orchestration`; when they are built is `ingest/building.py`.
 """
 
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,8 @@ from filelock import FileLock
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.hours import HOUR
 from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
-from cdr_assets.domain.settings import ROOT, Settings
+from cdr_assets.domain.project import PROJECT
+from cdr_assets.domain.settings import Settings, SettingsError
 from cdr_assets.warehouse import memory_limit
 from cdr_assets.warehouse.messages import is_out_of_memory
 
@@ -28,13 +31,11 @@ if TYPE_CHECKING:
 
     from cdr_assets.marts.lineage import Lineage
 
-PROJECT_DIR = ROOT / "dbt_project"
-# What was parsed is the same for every warehouse; what a build writes is not, and lies in the data folder.
-_PARSED = PROJECT_DIR / "target"
+PROJECT_DIR = PROJECT / "dbt_project"
+
 _LINEAGE = "lineage.json"
 # The manifest as dbt reads it itself, beside manifest.json.
 _MANIFEST = "partial_parse.msgpack"
-
 
 # As the macros of the project read them: one rule for the schedules and the marts.
 _LATENESS = {
@@ -58,76 +59,114 @@ class NodeResult:
     seconds: float
 
 
-def manifest_path() -> Path:
-    """The parsed project; parsed now if it was never or has changed since. Takes 5 s then, no time otherwise.
+@dataclass(frozen=True)
+class Parsed:
+    """The parsed project: the manifest as JSON, and what the columns of the models are made of."""
 
-    Beside it lies `lineage.json`, read from the same project's compiled SQL.
+    folder: Path
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        read: Mapping[str, Any] = json.loads((self.folder / "manifest.json").read_text(encoding="utf-8"))
+        return read
+
+    @property
+    def lineage(self) -> "Lineage":
+        read: Lineage = json.loads((self.folder / _LINEAGE).read_text(encoding="utf-8"))
+        return read
+
+
+def parse(settings: Settings) -> Parsed:
+    """The project as dbt parsed it: parsed now, in 5 s, if it was not yet or has changed since.
+
+    It lies in the data folder under a hash of the project's files. Raises SettingsError where that cannot be written.
     """
-    manifest = _PARSED / "manifest.json"
-    if not _is_fresh(manifest):
-        _PARSED.mkdir(parents=True, exist_ok=True)
-        # Two processes that start together must not write the same files.
-        with FileLock(_PARSED / "parse.lock"):
-            if not _is_fresh(manifest):
-                _compile(manifest)
-    return manifest
+    folder = parsed_in(settings)
+    parsed = folder / _fingerprint()
+    if not parsed.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Of processes that start together, one parses and the others wait.
+            with FileLock(folder / "parse.lock"):
+                if not parsed.exists():
+                    _compile(folder, parsed)
+        except OSError as error:
+            raise SettingsError(
+                f"CDR_DATA_DIR: cannot write to {folder}: {error.strerror}; name a folder that this user can write"
+            ) from None
+    return Parsed(parsed)
 
 
-def read_lineage() -> "Lineage":
-    """What the columns of the models are made of."""
-    lineage: Lineage = json.loads(manifest_path().with_name(_LINEAGE).read_text(encoding="utf-8"))
-    return lineage
+def parsed_in(settings: Settings) -> Path:
+    """Where parsed projects are kept."""
+    return settings.cdr_data_dir / "dbt" / "parsed"
 
 
-def _compile(manifest: Path) -> None:
+def _fingerprint() -> str:
+    """Changes with the project and with dbt. Not by the files' times: a wheel gives all of its files the same."""
+    # What dbt itself writes where somebody runs it by hand, target/ and logs/, is no part of it.
+    parts = [PROJECT_DIR / name for name in ("models", "macros", "seeds", "tests")]
+    files = [*PROJECT_DIR.glob("*.yml"), *(path for part in parts for path in part.rglob("*.*") if path.is_file())]
+    content = [(path.relative_to(PROJECT_DIR).as_posix(), path.read_bytes()) for path in sorted(files)]
+    versions = [version(name) for name in ("dbt-core", "dbt-duckdb")]
+    return hashlib.sha256(repr((versions, content)).encode()).hexdigest()[:16]
+
+
+def _compile(folder: Path, parsed: Path) -> None:
     # sqlglot is needed here alone.
     from cdr_assets.marts.lineage import find_lineage
 
-    # In a folder of its own, and then put in place whole, the manifest last: others read these files without a lock,
-    # and half a file that a killed process left would pass for the newest for ever.
-    parsing = _PARSED / "parsing"
-    shutil.rmtree(parsing, ignore_errors=True)
+    # What other versions of the project left, and what a killed process did.
+    for other in folder.iterdir():
+        if other.is_dir():
+            shutil.rmtree(other, ignore_errors=True)
+    # In a folder of its own that gets its name when it is whole: half a manifest would be read for ever.
+    parsing = folder / "parsing"
     args = ["compile", "--select", "resource_type:model"]
     # An empty warehouse, in memory: the SQL of a first build, which has every column.
     with _environment(CDR_WAREHOUSE=":memory:", **_LATENESS):
-        _invoke([*args, "--target-path", str(parsing), "--log-path", str(_PARSED / "logs")])
-    lineage = find_lineage(json.loads((parsing / manifest.name).read_text(encoding="utf-8")))
+        _invoke([*args, "--target-path", str(parsing), "--log-path", str(parsing)], PROJECT_DIR)
+    lineage = find_lineage(Parsed(parsing).manifest)
     (parsing / _LINEAGE).write_text(json.dumps(lineage), encoding="utf-8")
-    for name in (_LINEAGE, _MANIFEST, manifest.name):
-        (parsing / name).replace(manifest.with_name(name))
-    shutil.rmtree(parsing, ignore_errors=True)
+    parsing.replace(parsed)
 
 
 def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool = False) -> list[NodeResult]:
     """Builds and tests the selected nodes, or all. The caller holds the warehouse. Raises DbtError if dbt itself fails.
 
-    A failing test or model raises nothing: it is in the results. What does not do with the memory of a run is built
-    once more with as much as DuckDB takes by itself: all of history at once, after a model was changed, say.
+    A failing test or model raises nothing: it is in the results. If a model runs out of memory, everything is built
+    again with DuckDB's default limit: all of history at once may need it, after a model was changed, say.
     """
-    target = settings.cdr_data_dir / "dbt"
+    target = settings.cdr_data_dir / "dbt" / "target"
     args = ["build", "--exclude-resource-type", "unit_test", "--target-path", str(target), "--log-path", str(target)]
     if select:
         args += ["--select", *select]
     if full_refresh:
         args.append("--full-refresh")
+    parsed = (parse(settings).folder / _MANIFEST).read_bytes()
     limit, default = _memory_limits()
-    results = _build(settings, args, limit)
+    results = run_dbt(settings, PROJECT_DIR, args, limit, parsed)
     if any(is_out_of_memory(result.message) for result in results):
-        results = _build(settings, args, default)
+        results = run_dbt(settings, PROJECT_DIR, args, default, parsed)
     return results
 
 
-def _build(settings: Settings, args: list[str], memory: str) -> list[NodeResult]:
+def run_dbt(
+    settings: Settings, project: Path, args: list[str], memory: str, parsed: bytes | None = None
+) -> list[NodeResult]:
+    """Runs a command of dbt on the warehouse, which the caller holds; parses the project first if it is not `parsed`.
+
+    Raises DbtError if dbt itself fails, for instance since the project cannot be parsed.
+    """
     from dbt.contracts.graph.manifest import Manifest
 
-    manifest = Manifest.from_msgpack(manifest_path().with_name(_MANIFEST).read_bytes())
     with _environment(
         CDR_WAREHOUSE=str(settings.warehouse_path),
         CDR_MEMORY_LIMIT=memory,
         ALOTECH_TIMEZONE=settings.alotech_timezone,
         **_LATENESS,
     ):
-        results = _invoke(args, manifest)
+        results = _invoke(args, project, Manifest.from_msgpack(parsed) if parsed else None)
     return [
         NodeResult(
             unique_id=result.node.unique_id,
@@ -147,24 +186,13 @@ def _memory_limits() -> tuple[str, str]:
     return memory_limit(), default
 
 
-def _is_fresh(manifest: Path) -> bool:
-    if not all(manifest.with_name(name).exists() for name in (manifest.name, _MANIFEST, _LINEAGE)):
-        return False
-    parsed_at = manifest.stat().st_mtime
-    return all(
-        path.stat().st_mtime <= parsed_at
-        for path in PROJECT_DIR.rglob("*")
-        if path.suffix in (".sql", ".yml", ".csv", ".md") and _PARSED not in path.parents
-    )
-
-
-def _invoke(args: list[str], manifest: "Manifest | None" = None) -> Sequence[Any]:
+def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) -> Sequence[Any]:
     # dbt takes most of two seconds to import, which nothing but a build or a first parse needs.
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
     flags = [
-        "--project-dir", str(PROJECT_DIR), "--profiles-dir", str(PROJECT_DIR), "--quiet", "--no-use-colors",
+        "--project-dir", str(project), "--profiles-dir", str(PROJECT_DIR), "--quiet", "--no-use-colors",
         "--no-send-anonymous-usage-stats", "--no-version-check",
     ]  # fmt: skip
     try:

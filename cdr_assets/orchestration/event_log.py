@@ -21,7 +21,6 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_update
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
-from cdr_assets.domain.settings import ROOT
 from cdr_assets.orchestration.private import (
     ASSET_EVENTS,
     AssetCheckExecutionRecordStatus,
@@ -59,8 +58,7 @@ class EventLog(SqliteEventLogStorage):
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
         # Where Dagster's own storage would be, so that dagster.yaml can be taken away and put back.
-        home = Path(os.environ.get("DAGSTER_HOME") or ROOT / "data" / "dagster")
-        base_dir = config_value.get("base_dir") or str(home / "history" / "runs")
+        base_dir = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
         return cls(base_dir, inst_data)
 
     def has_table(self, table_name: str) -> bool:

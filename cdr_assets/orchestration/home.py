@@ -14,7 +14,8 @@ from sqlalchemy.exc import OperationalError
 
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.files import write_whole
-from cdr_assets.domain.settings import ROOT, Settings, SettingsError
+from cdr_assets.domain.project import PROJECT
+from cdr_assets.domain.settings import Settings, SettingsError
 from cdr_assets.orchestration.private import TESTED
 
 
@@ -26,7 +27,7 @@ def use_dagster_home(settings: Settings) -> Path:
     # Dagster takes no relative one.
     home = Path(os.environ.get("DAGSTER_HOME") or settings.cdr_data_dir / "dagster").absolute()
     os.environ["DAGSTER_HOME"] = str(home)
-    configuration = (ROOT / "dagster.yaml").read_text(encoding="utf-8")
+    configuration = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
     if dagster.__version__ not in TESTED:
         warnings.warn(
             f"Dagster {dagster.__version__} was never tested with cdr_assets (tested: {', '.join(TESTED)}): runs keep "

@@ -21,10 +21,14 @@ _WAY_OF_A_CALL = {
 }
 
 
-def build_jobs(apart: AssetSelection) -> dict[str, UnresolvedAssetJobDefinition]:
-    """The jobs over the way of a call, by name: all assets and checks but those `apart`."""
+def build_jobs(assets: AssetSelection) -> dict[str, UnresolvedAssetJobDefinition]:
+    """The jobs over the way of a call, by name.
+
+    `assets` names ours, with their checks: of assets that a user merges with ours, none may become part of a backfill,
+    and one with other partitions would keep the whole location from loading.
+    """
     return {
-        name: define_asset_job(name, selection=AssetSelection.all() - apart, description=description)
+        name: define_asset_job(name, selection=assets, description=description)
         for name, description in _WAY_OF_A_CALL.items()
     }
 

@@ -10,12 +10,18 @@ from cdr_assets.domain.schema import CALL_HISTORY, CALL_TAGS, CALLS, CDR_PAGES, 
 PAGES_KEY = AssetKey(CDR_PAGES.asset_key)
 CDR_KEYS = [AssetKey(table.asset_key) for table in (CALLS, CALL_HISTORY, CSAT_ANSWERS, CALL_TAGS)]
 PUBLISHED_KEY = AssetKey(["published", "cdr"])
+# Of the published copy: were the user's own marts built.
+OWN_MARTS_CHECK = "own_marts"
+
 DAILY_REPORT_KEY = AssetKey(["published", "daily_report"])
 
-# The first part of every asset's key, in the order in which a run goes through them.
-STAGES = ("raw", "cdr", "staging", "marts", "published")
+# The op of the first step, which takes the configuration of a run.
+PAGES_OP = "raw__cdr_pages"
 
-# One asset of each stage that reports hours, for whoever follows a run's progress.
+# The steps of a run over hours, in order, by the names of their ops.
+STEPS = (PAGES_OP, "cdr", "marts", "published__cdr")
+
+# One asset of each step that reports hours, for whoever follows a run's progress.
 STAGE_ENDS = (PAGES_KEY, CDR_KEYS[0], AssetKey(["marts", "fct_calls"]), PUBLISHED_KEY)
 
 

@@ -128,7 +128,10 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
     @op(ins={"marts": In(Nothing)}, description="Publishes the analysts' copy; fails if a fetch of the run has.")
     @in_operators_words
     def publish_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
-        context.log.info(publish_copy(warehouse, settings, holder(context)))
+        published = publish_copy(warehouse, settings, holder(context))
+        context.log.info(published.told)
+        for failed_mart in published.own_failed:
+            context.log.warning(f"own mart {failed_mart}")
         with warehouse.connect(holder(context)) as connection:
             failed = errors_of(connection, context.run.run_id)
         if failed:

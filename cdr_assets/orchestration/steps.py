@@ -26,8 +26,8 @@ from dagster import (
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.hours import HOURS_PER_RUN, Hour
 from cdr_assets.ingest.loading import NOT_LOADED
-from cdr_assets.orchestration.assets.config import PAGES_OP, pages_config
-from cdr_assets.orchestration.keys import STAGES
+from cdr_assets.orchestration.assets.config import pages_config
+from cdr_assets.orchestration.keys import PAGES_OP, STEPS
 from cdr_assets.orchestration.partitions import hours_of
 from cdr_assets.orchestration.private import (
     DATA_VERSION_TAG,
@@ -98,9 +98,9 @@ def ended(asset_key: AssetKey) -> MaterializeResult[None]:
     return MaterializeResult(asset_key=asset_key, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
 
 
-def is_in_run(context: AssetExecutionContext, *stages: str) -> bool:
-    """Whether the run makes an asset of one of the stages."""
-    return any(key.path[0] in stages for key in context.job_def.asset_layer.executable_asset_keys)
+def is_in_run(context: AssetExecutionContext, *steps: str) -> bool:
+    """Whether the run goes through one of the steps, which may be a user's own run with other assets beside ours."""
+    return any(node.name in steps for node in context.job_def.nodes)
 
 
 def split(
@@ -132,9 +132,9 @@ def _runs_of(context: AssetExecutionContext) -> list[str]:
     return runs
 
 
-def fail_for(context: AssetExecutionContext, failed: Mapping[Any, str], stage: str) -> None:
-    """Fails the step for its failed hours, unless a later stage of the run will: the good hours come first."""
-    if failed and not is_in_run(context, *STAGES[STAGES.index(stage) + 1 :]):
+def fail_for(context: AssetExecutionContext, failed: Mapping[Any, str], step: str) -> None:
+    """Fails the step for its failed hours, unless a later one of the run will: the good hours come first."""
+    if failed and not is_in_run(context, *STEPS[STEPS.index(step) + 1 :]):
         raise failure(failed)
 
 

@@ -10,10 +10,11 @@ DuckDB comment.
 """
 
 import hashlib
+import logging
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,10 +22,13 @@ from pathlib import Path
 
 import duckdb
 
-from cdr_assets.domain.schema import CALLS, CHILDREN
+from cdr_assets.domain.schema import CALLS, CHILDREN, OWN
 from cdr_assets.domain.settings import Callers
 from cdr_assets.warehouse.ddl import declaration
 from cdr_assets.warehouse.place import WarehouseError, memory_limit, processors, quoted, transaction
+
+_log = logging.getLogger(__name__)
+
 
 # Read by DuckDB 1.3 of May 2025 and later. In the oldest format the copy is a fifth larger, and takes a third longer.
 _STORAGE_VERSION = "v1.3.0"
@@ -43,9 +47,16 @@ _NUMBERS = ("callerid", "called_num", "caller_number", "called_number")
 _TEXTS = ("channel", "recordingurl", "extra", "item", "record")
 
 
-def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Callers, secret_key: str) -> int:
+def publish(
+    connection: duckdb.DuckDBPyConnection,
+    published: Path,
+    callers: Callers,
+    secret_key: str,
+    warn: Callable[[str], object] = _log.warning,
+) -> int:
     """Builds the copy from the warehouse that `connection` has in use, and puts it in place; returns its bytes.
 
+    `warn` is told of a table of the user's own that cannot be published: a view of what is gone, say.
     Readers that are open keep the file they have; the next to open gets the new one. Raises WarehouseError when the
     folder cannot be written or the disk is full; what was published before then stays.
     """
@@ -59,7 +70,7 @@ def publish(connection: duckdb.DuckDBPyConnection, published: Path, callers: Cal
         tables = _tables(connection)
         made_of = _made_of(tables, callers, secret_key)
         changed = _begin(connection, copy, published, before, made_of)
-        _build(connection, copy, tables, callers, secret_key, changed)
+        _build(connection, copy, tables, callers, secret_key, changed, warn)
         # A program that opens the copy for writing would shut all others out, and its changes would be lost.
         copy.chmod(0o444)
         _sync(copy)
@@ -121,6 +132,7 @@ def _build(
     callers: Callers,
     secret_key: str,
     changed: str | None,
+    warn: Callable[[str], object],
 ) -> None:
     """Writes all tables into `copy`; of the large ones what `changed` names, if they are in it already."""
     (unlimited,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
@@ -141,7 +153,7 @@ def _build(
                 cursor.execute("SET VARIABLE secret_key = ?", [secret_key])
                 with transaction(cursor):
                     for table in some:
-                        shown = _shown([column for column, _, _ in table.columns], callers)
+                        shown = _shown(table, callers)
                         if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
                             _write(cursor, table, shown)
 
@@ -153,6 +165,7 @@ def _build(
         def build_all() -> None:
             with ThreadPoolExecutor(processors()) as threads:
                 list(threads.map(build, [*large, small]))
+            _write_own(connection, callers, secret_key, warn)
             connection.execute("CHECKPOINT copy")
 
         try:
@@ -166,6 +179,23 @@ def _build(
         # After a full disk this may not work, which must not hide the reason.
         with suppress(duckdb.Error):
             connection.execute("DETACH copy")
+
+
+def _write_own(
+    connection: duckdb.DuckDBPyConnection, callers: Callers, secret_key: str, warn: Callable[[str], object]
+) -> None:
+    """The user's own tables and views, each as a table: what one of them holds may not be there any more."""
+    connection.execute(f"DROP SCHEMA IF EXISTS copy.{OWN} CASCADE; CREATE SCHEMA copy.{OWN}")
+    connection.execute("SET VARIABLE secret_key = ?", [secret_key])
+    try:
+        for table in _tables(connection, (OWN,)):
+            try:
+                with transaction(connection):
+                    _write(connection, table, _shown(table, callers))
+            except (duckdb.ProgrammingError, duckdb.DataError) as error:
+                warn(f"{table.name} cannot be published: {str(error).splitlines()[0]}")
+    finally:
+        connection.execute("RESET VARIABLE secret_key")
 
 
 def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> None:
@@ -241,26 +271,29 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> list[_Table]:
+def _tables(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str] = ("cdr", "marts")) -> list[_Table]:
     rows = connection.execute(
         """SELECT schema_name, table_name, any_value(tables.comment),
                   list((column_name, data_type, columns.comment) ORDER BY column_index)
-           FROM duckdb_tables() AS tables JOIN duckdb_columns() AS columns
-               USING (database_name, schema_name, table_name)
-           WHERE database_name = current_database() AND schema_name IN ('cdr', 'marts') AND NOT contains(?, table_name)
+           FROM (
+               SELECT database_name, schema_name, table_name, comment FROM duckdb_tables()
+               UNION ALL SELECT database_name, schema_name, view_name, comment FROM duckdb_views()
+           ) AS tables JOIN duckdb_columns() AS columns USING (database_name, schema_name, table_name)
+           WHERE database_name = current_database() AND contains(?, schema_name) AND NOT contains(?, table_name)
            GROUP BY schema_name, table_name ORDER BY schema_name, table_name""",
-        [list(_INTERNAL)],
+        [list(schemas), list(_INTERNAL)],
     ).fetchall()
     return [_Table(*row) for row in rows]
 
 
-def _shown(columns: list[str], callers: Callers) -> str:
-    """The select list that shows phone numbers as `callers` says."""
+def _shown(table: _Table, callers: Callers) -> str:
+    """The select list that shows phone numbers as `callers` says: by their columns' names, and in texts."""
     if callers is Callers.CLEAR:
         return "*"
+    columns = {column: type_of_column for column, type_of_column, _ in table.columns}
     inbound = next((column for column in columns if column in ("inbound", "is_inbound")), None)
     replaced = []
-    for column in columns:
+    for column, type_of_column in columns.items():
         if column in _NUMBERS:
             if callers is Callers.NONE:
                 shown = "NULL::VARCHAR"
@@ -269,10 +302,10 @@ def _shown(columns: list[str], callers: Callers) -> str:
             if column.startswith("called") and inbound:
                 # The number called by an inbound call is a line of the centre's own.
                 shown = f"CASE WHEN {inbound} THEN {column} ELSE {shown} END"
-        elif column in _TEXTS:
+        elif column in _TEXTS or (table.schema == OWN and type_of_column in ("VARCHAR", "JSON")):
             # Any run of seven digits or more may be a number. Digits in its place keep JSON readable as JSON.
-            shown = f"regexp_replace({column}, '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
-            if column not in ("channel", "recordingurl"):
+            shown = f"regexp_replace(\"{column}\", '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
+            if type_of_column == "JSON":
                 shown += "::JSON"
         else:
             continue

@@ -14,15 +14,21 @@ from pathlib import Path
 import pytest
 
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets_tests.conftest import HOUR, TOKEN, record
+from cdr_assets_tests.conftest import HOUR, TOKEN, record, share_parsed
 
 HOURS = ("2026-03-02 05:00", "2026-03-02 07:00")
 
 
 def cdr(data_dir: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    share_parsed(data_dir)
     return subprocess.run(
         [sys.executable, "-m", "cdr_assets.cli.commands", *args],
-        env={**_outside(), "CDR_DATA_DIR": str(data_dir), "ALOTECH_REQUESTS_PER_SECOND": "0", **environment},
+        env={
+            **_outside(),
+            "CDR_DATA_DIR": str(data_dir),
+            "ALOTECH_REQUESTS_PER_SECOND": "0",
+            **environment,
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -16,7 +16,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "project" / "below").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "project" / "below")
     monkeypatch.setattr("cdr_assets.domain.settings.find_dot_env", find_dot_env)
-    monkeypatch.setattr("cdr_assets.domain.settings.ROOT", tmp_path / "root")
+    monkeypatch.setattr("cdr_assets.domain.settings.PROJECT", tmp_path / "root")
     return tmp_path / "project"
 
 
@@ -26,7 +26,7 @@ def test_dot_env_is_found_above_and_relative_folders_start_there(folder: Path, e
     settings = read_settings()
     assert (settings.alotech_tenant, settings.token) == ("acme", TOKEN)
     assert settings.cdr_data_dir == folder / "mydata"
-    assert settings.warehouse_path == folder / "mydata" / "warehouse" / "cdr.duckdb"
+    assert settings.warehouse_path == folder / "mydata" / "warehouse" / "warehouse.duckdb"
 
 
 @pytest.mark.parametrize("encoding", ["cp1254", "utf-16", "utf-16-le", "utf-16-be"])

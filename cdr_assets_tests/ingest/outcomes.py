@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from cdr_assets.alotech import AlotechClient
-from cdr_assets.domain.settings import ROOT
+from cdr_assets.domain.project import PROJECT
 from cdr_assets.sandbox import FAULTS
 
-PAGE = ROOT / "docs" / "faults.md"
+PAGE = PROJECT / "docs" / "faults.md"
 
 
 class Ends(StrEnum):

@@ -140,4 +140,4 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Marts:
     """Calls in which any field may say anything, as runs of the real job have loaded and built them."""
     folder = tmp_path_factory.mktemp("dirty")
     live_through_dirty_calls(folder, seed=0)
-    return Marts(folder / "data", "Europe/Istanbul", "warehouse/cdr.duckdb")
+    return Marts(folder / "data", "Europe/Istanbul", "warehouse/warehouse.duckdb")

@@ -6,8 +6,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.schema import CALL_DATES
-from cdr_assets.domain.settings import ROOT
 
 _FIELDS = {
     "key": "VARCHAR", "callid": "VARCHAR", "queued": "BOOLEAN", "answered": "BOOLEAN", "assigned": "BOOLEAN",
@@ -23,7 +23,7 @@ _FIELDS = {
 def path() -> Path:
     """The file; skips the test where there is none."""
     named = os.environ.get("CDR_REAL_CALLS")
-    found = Path(named) if named else ROOT.parent / "shared" / "data" / "anonymous-bank-1999-01.jsonl.gz"
+    found = Path(named) if named else PROJECT.parent / "shared" / "data" / "anonymous-bank-1999-01.jsonl.gz"
     if not found.exists():
         pytest.skip(f"no real calls: {found} does not exist; set CDR_REAL_CALLS to their file")
     return found

@@ -1,6 +1,6 @@
 """dbt: the project parsed once, and never half; built in the memory of a run, or from disk."""
 
-import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,30 +17,47 @@ from cdr_assets.warehouse.place import _ROW_GROUP_SIZE
 _DIE_WHILE_PARSING = """
 import os, signal, sys
 from pathlib import Path
+from cdr_assets.domain.settings import Settings
 from cdr_assets.marts import build as dbt
 
-def write_half(args):
+def write_half(args, project):
     target = Path(args[args.index("--target-path") + 1])
     target.mkdir(exist_ok=True)
     (target / "partial_parse.msgpack").write_bytes(b"half")
     (target / "manifest.json").write_text('{"nodes": ')
     os.kill(os.getpid(), signal.SIGKILL)
 
-dbt._PARSED = Path(sys.argv[1])
 dbt._invoke = write_half
-dbt.manifest_path()
+dbt.parse(Settings(cdr_data_dir=sys.argv[1]))
 """
 
 
 def test_half_a_manifest_of_a_killed_process_is_parsed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     killed = subprocess.run([sys.executable, "-c", _DIE_WHILE_PARSING, str(tmp_path)], check=False)
     assert killed.returncode == -9
-    monkeypatch.setattr(dbt, "_PARSED", tmp_path)
-    parsed = dbt.manifest_path()
-    assert json.loads(parsed.read_text(encoding="utf-8"))["nodes"]
-    assert not (tmp_path / "parsing").exists()
-    parsed_at = parsed.stat().st_mtime_ns
-    assert dbt.manifest_path().stat().st_mtime_ns == parsed_at
+    folder = tmp_path / "dbt" / "parsed"
+    assert (folder / "parsing" / "manifest.json").exists()
+    monkeypatch.setattr(dbt, "parsed_in", lambda _: folder)
+    parsed = dbt.parse(Settings())
+    assert parsed.manifest["nodes"]
+    assert not (folder / "parsing").exists()
+    parsed_at = parsed.folder.stat().st_mtime_ns
+    assert dbt.parse(Settings()).folder.stat().st_mtime_ns == parsed_at
+
+
+def test_a_changed_project_is_parsed_again_whatever_its_files_times_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wheel gives all files the same time, and an upgrade may give older ones."""
+    project = tmp_path / "project"
+    (project / "models").mkdir(parents=True)
+    (project / "models" / "one.sql").write_text("select 1 as one")
+    monkeypatch.setattr(dbt, "PROJECT_DIR", project)
+    before = dbt._fingerprint()
+    changed = project / "models" / "one.sql"
+    changed.write_text("select 2 as one")
+    os.utime(changed, (0, 0))
+    assert dbt._fingerprint() != before
 
 
 def test_dbt_writes_row_groups_as_the_loads_do() -> None:
@@ -57,7 +74,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
     shutil.copy(dbt.PROJECT_DIR / "profiles.yml", folder)
     (folder / "dbt_project.yml").write_text("name: cdr_marts\nprofile: cdr_marts\nmodels: {+materialized: table}\n")
     monkeypatch.setattr(dbt, "PROJECT_DIR", folder)
-    monkeypatch.setattr(dbt, "_PARSED", folder / "target")
+    monkeypatch.setattr(dbt, "parsed_in", lambda _: tmp_path / "parsed")
     settings = Settings(cdr_data_dir=tmp_path, cdr_warehouse=tmp_path / "cdr.duckdb")
 
     def build(**models: str) -> dict[str, tuple[str, str]]:

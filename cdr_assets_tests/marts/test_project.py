@@ -1,6 +1,5 @@
 """What the dbt project promises of itself: descriptions everywhere, rates with their parts, worked figures."""
 
-import json
 import re
 from typing import Any
 
@@ -10,7 +9,8 @@ from dbt.cli.main import dbtRunner
 from dbt.contracts.graph.manifest import Manifest
 from polars.testing import assert_frame_equal
 
-from cdr_assets.marts.build import PROJECT_DIR, manifest_path
+from cdr_assets.domain.settings import Settings
+from cdr_assets.marts.build import _LATENESS, PROJECT_DIR, parse
 from cdr_assets_tests.marts.conftest import Marts
 
 # Every rate and mean of the marts: numerator and denominator, of columns that stand in the same mart.
@@ -48,7 +48,7 @@ NOT_ADDITIVE = {
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, dict[str, Any]]:
-    nodes = json.loads(manifest_path().read_text(encoding="utf-8"))["nodes"].values()
+    nodes = parse(Settings()).manifest["nodes"].values()
     return {node["name"]: node for node in nodes if node["resource_type"] in ("model", "seed")}
 
 
@@ -158,9 +158,11 @@ def test_descriptions_are_comments_in_the_warehouse(generated: Marts, models: di
 def test_worked_figures(generated: Marts, monkeypatch: pytest.MonkeyPatch) -> None:
     """dbt's unit tests, over the columns of a real warehouse."""
     monkeypatch.setenv("CDR_WAREHOUSE", str(generated.settings.warehouse_path))
+    for name, value in _LATENESS.items():
+        monkeypatch.setenv(name, value)
     folder = generated.settings.cdr_data_dir / "dbt"
     where = ["--project-dir", PROJECT_DIR, "--profiles-dir", PROJECT_DIR, "--target-path", folder, "--log-path", folder]
-    parsed = Manifest.from_msgpack(manifest_path().with_name("partial_parse.msgpack").read_bytes())
+    parsed = Manifest.from_msgpack((parse(Settings()).folder / "partial_parse.msgpack").read_bytes())
     try:
         with generated.warehouse.held("test"):
             outcome = dbtRunner(parsed).invoke(["test", "--select", "test_type:unit", "--quiet", *map(str, where)])

@@ -6,12 +6,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cdr_assets.domain.settings import ROOT, Callers
+from cdr_assets.domain.project import PROJECT
+from cdr_assets.domain.settings import Callers
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.reading import open_published
 from cdr_assets_tests.marts.conftest import Marts
 
-QUESTIONS = sorted((ROOT / "docs" / "questions").glob("*.sql"))
+QUESTIONS = sorted((PROJECT / "docs" / "questions").glob("*.sql"))
 
 
 def published(marts: Marts, folder: Path) -> duckdb.DuckDBPyConnection:
@@ -36,7 +37,7 @@ def analyst_of_the_real_month(
 
 
 def ask(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, object]]:
-    (path,) = (ROOT / "docs" / "questions").glob(f"*_{name}.sql")
+    (path,) = (PROJECT / "docs" / "questions").glob(f"*_{name}.sql")
     return connection.execute(path.read_text(encoding="utf-8")).pl().to_dicts()
 
 

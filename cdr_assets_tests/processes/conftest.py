@@ -20,7 +20,7 @@ from cdr_assets.ingest.balance import find_wrong, find_wrong_children
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.warehouse import Warehouse
-from cdr_assets_tests.conftest import HOUR, record
+from cdr_assets_tests.conftest import HOUR, record, share_parsed
 
 ONE_HOUR = dt.timedelta(hours=1)
 
@@ -41,7 +41,7 @@ def environment_for(settings: Settings, home: Path | None = None) -> dict[str, s
         "ALOTECH_APP_TOKEN": settings.token,
         "ALOTECH_REQUESTS_PER_SECOND": "0",
         "CDR_START": f"{settings.cdr_start:%Y-%m-%d %H:%M}",
-        "CDR_DATA_DIR": str(settings.cdr_data_dir),
+        "CDR_DATA_DIR": str(share_parsed(settings.cdr_data_dir)),
         "CDR_WAREHOUSE": str(settings.warehouse_path),
         "CDR_PUBLISHED": str(settings.published_path),
         "DAGSTER_HOME": str(home or settings.cdr_data_dir / "dagster"),

@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 import requests
 
+from cdr_assets_tests.conftest import share_parsed
+
 
 @contextmanager
 def dev(data_dir: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
     """`cdr dev` against its own sandbox, in a process group of its own, which is gone after the block in any case."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cdr_assets.cli.commands", "dev", "--port", str(port)],
-        env=os.environ | {"CDR_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1"},
+        env=os.environ | {"CDR_DATA_DIR": str(share_parsed(data_dir)), "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

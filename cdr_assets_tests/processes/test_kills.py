@@ -21,14 +21,15 @@ _HOURS = 3
 
 # All that may lie in the data folder when no run is under way, Dagster's own files aside.
 _FILES = {
-    "warehouse/cdr.duckdb", "warehouse/cdr.duckdb.lock", "published/cdr.duckdb", "published/.cdr.before",
+    "warehouse/warehouse.duckdb", "warehouse/warehouse.duckdb.lock", "published/callcentre.duckdb",
+    "published/.callcentre.before",
     "secret_key", "secret_key.lock", "limits/requests", *(f"limits/request-{n}.lock" for n in range(4)),
 }  # fmt: skip
 
 
 def holder(settings: Settings) -> str:
     """What the run that was killed held the warehouse for, if it did."""
-    path = settings.warehouse_path.with_name("cdr.duckdb.holder")
+    path = settings.warehouse_path.with_name("warehouse.duckdb.holder")
     return path.read_text().split('"')[3].split(", ")[-1] if path.exists() else "nothing"
 
 

@@ -24,7 +24,7 @@ from cdr_assets_tests.processes.conftest import (
 _OPENS_DAGSTER = """
 import dagster, dagster._core.storage.event_log.sqlite, dagster._core.storage.runs.sqlite
 from cdr_assets.domain.settings import read_settings
-from cdr_assets.orchestration.runs import open_instance
+from cdr_assets.orchestration.home import open_instance
 print("ready", flush=True)
 input()
 with open_instance(read_settings()) as instance:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from dagster import EventLogEntry
 
+from cdr_assets.definitions import build_defs
 from cdr_assets.orchestration.runs import backfill
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.warehouse import place
@@ -78,7 +79,13 @@ def test_a_wait_is_told_in_the_terminal(
         let_go(holder)
 
     done = backfill(
-        pipeline.settings, HOUR, HOUR + dt.timedelta(hours=1), begin=lambda _: None, progress=lambda _: None, warn=warn
+        build_defs(pipeline.settings),
+        pipeline.settings,
+        HOUR,
+        HOUR + dt.timedelta(hours=1),
+        begin=lambda _: None,
+        progress=lambda _: None,
+        warn=warn,
     )
     assert (done.hours, done.problems) == (1, [])
     assert warnings[0].startswith(f"waiting for the warehouse, held by run of the test (process {holder.pid}), for ")

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from cdr_assets.domain.errors import OperatorError
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.report import Figures, read_figures, render, write_report
-from cdr_assets.warehouse import WarehouseError
 from cdr_assets_tests.marts.conftest import Marts
 from cdr_assets_tests.marts.test_questions import published
 
@@ -210,10 +210,10 @@ def test_pages_are_named_after_their_days(copy: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_operator_can_mend_is_told(copy: Path, tmp_path: Path) -> None:
-    with pytest.raises(WarehouseError, match="run `cdr backfill` or `make demo` first"):
+    with pytest.raises(OperatorError, match="run `cdr backfill` or `make demo` first"):
         write_report(tmp_path / "no-such.duckdb", tmp_path)
-    with pytest.raises(WarehouseError, match="its newest day is 2027-03-28"):
+    with pytest.raises(OperatorError, match="its newest day is 2027-03-28"):
         write_report(copy, tmp_path, dt.date(2028, 1, 1))
     (tmp_path / "file").touch()
-    with pytest.raises(WarehouseError, match="set CDR_DATA_DIR to another folder"):
+    with pytest.raises(OperatorError, match="set CDR_DATA_DIR to another folder"):
         write_report(copy, tmp_path / "file", FIRST, AFTER)

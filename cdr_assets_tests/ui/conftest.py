@@ -21,7 +21,7 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.sandbox.faults.base import Exchange
 from cdr_assets.sandbox.faults.refusals import RefusedDate
-from cdr_assets_tests.conftest import TOKEN, record, settings_for
+from cdr_assets_tests.conftest import TOKEN, record, settings_for, share_parsed
 
 CALLS_AN_HOUR = 3
 _HOURS = 12
@@ -125,7 +125,7 @@ def _running(settings: Settings, log: Path) -> Iterator[str]:
         "ALOTECH_APP_TOKEN": settings.token,
         "ALOTECH_TIMEZONE": settings.alotech_timezone,
         "CDR_START": f"{settings.cdr_start:%Y-%m-%d %H:%M}",
-        "CDR_DATA_DIR": str(settings.cdr_data_dir),
+        "CDR_DATA_DIR": str(share_parsed(settings.cdr_data_dir)),
         "CDR_WAREHOUSE": str(settings.warehouse_path),
         "CDR_PUBLISHED": str(settings.published_path),
         "DAGSTER_HOME": str(settings.cdr_data_dir / "dagster"),

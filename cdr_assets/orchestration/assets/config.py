@@ -10,9 +10,7 @@ from pydantic import Field
 
 from cdr_assets.alotech import Filters
 from cdr_assets.domain.settings import SettingsError
-
-# The op that takes the configuration.
-PAGES_OP = "raw__cdr_pages"
+from cdr_assets.orchestration.keys import PAGES_OP
 
 
 class Sorting(Enum):

@@ -1,6 +1,5 @@
 """`marts/*`: the dbt models as assets, their dbt tests as asset checks, built in one step."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from dagster import (
 from cdr_assets.domain.schema import CALLS
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.building import build_stale_marts
-from cdr_assets.marts.build import manifest_path, read_lineage
+from cdr_assets.marts.build import parse
 from cdr_assets.orchestration.checks.evaluation import evaluated
 from cdr_assets.orchestration.steps import (
     BACKFILL_POLICY,
@@ -44,9 +43,8 @@ if TYPE_CHECKING:
     from cdr_assets.marts.lineage import Lineage
 
 
-def models_in(manifest: Mapping[str, Any]) -> dict[str, AssetSpec]:
+def models_in(manifest: Mapping[str, Any], lineage: "Lineage") -> dict[str, AssetSpec]:
     """The models and seeds of a parsed project as assets, by their dbt ids."""
-    lineage = read_lineage()
     return {
         unique_id: AssetSpec(
             _key(node),
@@ -115,8 +113,9 @@ def _told(origins: Iterable[Sequence[str]]) -> str:
 
 
 def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
-    manifest = json.loads(manifest_path().read_text(encoding="utf-8"))
-    models = models_in(manifest)
+    parsed = parse(settings)
+    manifest = parsed.manifest
+    models = models_in(manifest, parsed.lineage)
     tests = tests_in(manifest, models)
     keys = {unique_id: model.key for unique_id, model in models.items()}
 

@@ -17,7 +17,7 @@ from cdr_assets.domain.schema import CDR_PAGES
 from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_and_store, fetch_of
 from cdr_assets.orchestration.assets.config import PagesConfig
 from cdr_assets.orchestration.checks.freshness import freshness_of_failing_run
-from cdr_assets.orchestration.keys import PAGES_KEY, table_metadata
+from cdr_assets.orchestration.keys import PAGES_KEY, PAGES_OP, table_metadata
 from cdr_assets.orchestration.steps import (
     BACKFILL_POLICY,
     ended,
@@ -75,10 +75,10 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         reasons = {fetch.partition_hour: reason for fetch, reason in not_fetched.items()}
         failed = {hour: reasons[hour.start] for hour in hours if hour.start in reasons}
         if len(failed) == len(hours):
-            if is_in_run(context, "published"):
+            if is_in_run(context, "published__cdr"):
                 yield from freshness_of_failing_run(partitions, alotech.settings)
             raise failure(failed)
-        fail_for(context, failed, "raw")
+        fail_for(context, failed, PAGES_OP)
         yield ended(PAGES_KEY)
 
     return cdr_pages

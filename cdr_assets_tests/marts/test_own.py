@@ -1,0 +1,105 @@
+"""Own marts: models of the user's, built after ours, published, and never in our way."""
+
+from pathlib import Path
+
+import pytest
+
+from cdr_assets.orchestration.keys import OWN_MARTS_CHECK, PUBLISHED_KEY
+from cdr_assets.sandbox import ListedCalls
+from cdr_assets_tests.conftest import HOUR, Pipeline, record
+
+OFFERED = "select queue_name, sum(offered) as offered from {{ ref('queue_daily') }} group by all"
+
+
+def own_failures(run: object) -> str | None:
+    """What the check of the own marts tells of a run; None if it passed."""
+    (check,) = (
+        event.asset_check_evaluation_data
+        for event in run.all_events  # type: ignore[attr-defined]
+        if event.event_type_value == "ASSET_CHECK_EVALUATION"
+        and event.asset_check_evaluation_data.check_name == OWN_MARTS_CHECK
+    )
+    assert check.asset_key == PUBLISHED_KEY
+    assert check.passed is (check.description is None)
+    return check.description
+
+
+@pytest.fixture
+def folder(tmp_path: Path, pipeline: Pipeline) -> Path:
+    folder = tmp_path / "own_marts"
+    folder.mkdir()
+    pipeline.settings.cdr_own_marts = folder
+    return folder
+
+
+def test_tables_and_views_are_published_and_stay_with_every_hour(
+    pipeline: Pipeline, calls: ListedCalls, folder: Path
+) -> None:
+    (folder / "offered.sql").write_text(OFFERED)
+    (folder / "busy.sql").write_text(
+        "{{ config(materialized='view') }} select * from {{ ref('offered') }} where offered > 1"
+    )
+    for hour, offered in ((0, 1), (1, 2)):
+        calls.add(record(f"c{hour}", HOUR.replace(hour=HOUR.hour + hour)))
+        run = pipeline.run(HOUR.replace(hour=HOUR.hour + hour))
+        assert run.success
+        assert own_failures(run) is None
+        assert pipeline.ask_published("SELECT offered FROM own.offered") == [(offered,)]
+        assert pipeline.ask_published("SELECT offered FROM own.busy") == ([(2,)] if hour else [])
+    # A file that is removed takes its table with it.
+    (folder / "busy.sql").unlink()
+    assert pipeline.run(HOUR).success
+    assert pipeline.ask_published("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'own'") == [("offered",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("broken", "select * from nowhere", "broken: "),
+        ("half", "{{ ref( ", "could not be read and keep what they held: "),
+        ("nobody", "select * from {{ ref('nobody_knows') }}", "could not be read and keep what they held: "),
+        ("twice", "{{ config(schema='marts', alias='queue_daily') }} select 1 as one", None),
+    ],
+)
+def test_nothing_in_the_users_files_stops_ours(
+    pipeline: Pipeline, calls: ListedCalls, folder: Path, name: str, text: str, told: str | None
+) -> None:
+    calls.add(record("a"))
+    (folder / "offered.sql").write_text(OFFERED)
+    assert pipeline.run(HOUR).success
+    (folder / f"{name}.sql").write_text(text)
+    calls.add(record("b"))
+    run = pipeline.run(HOUR)
+    assert run.success
+    failures = own_failures(run)
+    assert failures is None if told is None else failures is not None and told in failures
+    # Ours go on, and so does what could be built, or was built before.
+    assert pipeline.ask_published("SELECT sum(offered) FROM marts.queue_daily") == [(2,)]
+    assert pipeline.ask_published("SELECT count(*) FROM own.offered") == [(1,)]
+
+
+def test_a_view_of_what_is_gone_is_told_and_not_published(pipeline: Pipeline, calls: ListedCalls, folder: Path) -> None:
+    calls.add(record("a"))
+    (folder / "offered.sql").write_text(OFFERED)
+    (folder / "shown.sql").write_text("{{ config(materialized='view') }} select * from own.offered")
+    assert pipeline.run(HOUR).success
+    (folder / "offered.sql").unlink()
+    run = pipeline.run(HOUR)
+    assert run.success
+    assert "shown" in (own_failures(run) or "")
+    assert pipeline.ask_published("SELECT sum(offered) FROM marts.queue_daily") == [(1,)]
+
+
+def test_numbers_in_own_marts_are_shown_as_the_copy_shows_them(
+    pipeline: Pipeline, calls: ListedCalls, folder: Path
+) -> None:
+    calls.add(record("a", callerid="905321112233"))
+    (folder / "callers.sql").write_text(
+        "select callerid, 'call ' || callerid as told, started_at from {{ ref('fct_calls') }}"
+    )
+    assert pipeline.run(HOUR).success
+    ((callerid, told, started_at),) = pipeline.ask_published("FROM own.callers")
+    assert callerid.endswith("-33")
+    assert callerid == pipeline.ask_published("SELECT callerid FROM marts.fct_calls")[0][0]
+    assert told == "call 9999933"
+    assert started_at == HOUR

@@ -1,0 +1,56 @@
+"""Our assets beside a user's: these are no part of our runs, and do not keep the location from loading."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dagster import DailyPartitionsDefinition, Definitions, asset, define_asset_job
+
+from cdr_assets.definitions import build_defs
+from cdr_assets.orchestration.keys import PUBLISHED_KEY
+from cdr_assets.sandbox import ListedCalls, Sandbox
+from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record, settings_for
+
+
+# Dagster maps days to our hours in our zone alone.
+@asset(
+    deps=[PUBLISHED_KEY],
+    partitions_def=DailyPartitionsDefinition(start_date="2026-03-01", timezone="Europe/Istanbul"),
+)
+def forecast() -> None:
+    """A user's own daily asset downstream of ours."""
+
+
+@asset(partitions_def=DailyPartitionsDefinition(start_date="2026-03-01"))
+def weather() -> None:
+    """A daily one that has nothing to do with ours."""
+
+
+@asset(key_prefix="marts")
+def mood() -> None:
+    """One without partitions, under a name like ours."""
+
+
+@pytest.fixture
+def merged(tmp_path: Path) -> Iterator[Definitions]:
+    with Sandbox(ListedCalls([record("a")]), token=TOKEN) as sandbox:
+        ours = build_defs(settings_for(sandbox.base_url, tmp_path / "data"))
+        yield Definitions.merge(
+            ours, Definitions(assets=[forecast, weather, mood], jobs=[define_asset_job("foreign", [forecast])])
+        )
+
+
+def test_the_location_loads_and_our_jobs_hold_our_assets_alone(merged: Definitions) -> None:
+    Definitions.validate_loadable(merged)
+    for name in ("hourly", "lookback"):
+        keys = merged.resolve_job_def(name).asset_layer.executable_asset_keys
+        assert PUBLISHED_KEY in keys
+        assert not {forecast.key, weather.key, mood.key} & keys
+
+
+def test_an_hour_runs_in_the_merged_location(merged: Definitions, pipeline: Pipeline) -> None:
+    merged_run = merged.resolve_job_def("hourly").execute_in_process(
+        instance=pipeline.instance, partition_key=HOUR.strftime("%Y-%m-%d-%H:%M")
+    )
+    assert merged_run.success
+    assert forecast.op.name not in {event.step_key for event in merged_run.all_events}
