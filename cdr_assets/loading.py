@@ -10,7 +10,7 @@ import polars as pl
 
 from cdr_assets.partitions import Hour
 from cdr_assets.schema import CHILDREN
-from cdr_assets.transforms import Tables, read_hours, read_pages, set_aside_in, unknown_fields
+from cdr_assets.transforms import Tables, read_hours, read_pages, set_aside_in
 from cdr_assets.warehouse import Loaded, hours_to_retype, read_pages_to_retype, retype_hours
 
 
@@ -85,6 +85,6 @@ def _with_loads(read: Tables, loads: pl.DataFrame) -> Loaded:
         calls=read.calls,
         children={name: getattr(read, name) for name in CHILDREN},
         rejected_records=read.rejected_records,
-        unknown_fields=unknown_fields(read),
+        unknown_fields=read.unknown_fields,
         loads=loads,
     )
