@@ -13,7 +13,7 @@ import polars as pl
 
 from cdr_assets.domain.hours import Hour
 from cdr_assets.domain.schema import CHILDREN
-from cdr_assets.transforms import Tables, read_hours, read_pages, set_aside_in, unknown_fields
+from cdr_assets.transforms import Tables, read_hours, read_pages, set_aside_in
 from cdr_assets.warehouse import (
     Load,
     Warehouse,
@@ -167,6 +167,6 @@ def _with_loads(read: Tables, loads: pl.DataFrame) -> Load:
         calls=read.calls,
         children={name: getattr(read, name) for name in CHILDREN},
         rejected_records=read.rejected_records,
-        unknown_fields=unknown_fields(read),
+        unknown_fields=read.unknown_fields,
         loads=loads,
     )

@@ -2,7 +2,6 @@
 
 from cdr_assets.transforms.bodies import compress
 from cdr_assets.transforms.comparison import DIFFERENCES, differences
-from cdr_assets.transforms.drift import unknown_fields
 from cdr_assets.transforms.pages import Tables, read_hours, read_pages
 from cdr_assets.transforms.plausibility import set_aside_in
 from cdr_assets.transforms.records import PageError
@@ -18,5 +17,4 @@ __all__ = [
     "read_pages",
     "rejected_told",
     "set_aside_in",
-    "unknown_fields",
 ]

@@ -1,12 +1,11 @@
 """What the vendor sends and no column is read from: names and JSON types, never a value."""
 
+from collections.abc import Mapping
+
 import duckdb
 import polars as pl
-import pyarrow as pa
 
 from cdr_assets.domain.schema import CALLS, CHILDREN, MORE, UNKNOWN_FIELDS, Table
-from cdr_assets.transforms.long_texts import LONG, buffers, take_out
-from cdr_assets.transforms.pages import Tables
 
 _COLUMNS = ("table_name", "name", "type", "partition_hour")
 _SCHEMA = pl.Schema({name: UNKNOWN_FIELDS.polars_schema[name] for name in _COLUMNS})
@@ -18,7 +17,9 @@ _TYPES = {"VARCHAR": "string", "BOOLEAN": "boolean", "OBJECT": "object", "ARRAY"
 _MOST_NAMES = 200
 
 
-def unknown_fields(tables: Tables) -> pl.DataFrame:
+def unknown_fields(
+    connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame, children: Mapping[str, pl.DataFrame]
+) -> pl.DataFrame:
     """Fields of records and of items that no column is read from; one row per table, name and type, in that order.
 
     Columns: table_name, name, type (what JSON calls the value: string, number, boolean, object, array or null),
@@ -26,30 +27,16 @@ def unknown_fields(tables: Tables) -> pl.DataFrame:
     an item that is neither object nor text nor number under the name `(item)`. Of more names than `_MOST_NAMES` of a
     table, those that most records have are told, and `MORE` of the type `any` for the others.
     """
-    found = [_SCHEMA.to_frame()]
-    with duckdb.connect() as connection:
-        records = _shortened(tables.calls.select("partition_hour", json="extra"))
-        found.append(_fields(connection, CALLS, set(), records))
-        for name, table in CHILDREN.items():
-            rows = _shortened(getattr(tables, name).select("partition_hour", json="item"))
-            is_object = rows["json"].str.starts_with("{")
-            known = {field for column in table.columns for field in column.names}
-            found.append(_fields(connection, table, known, rows.filter(is_object)))
-            found.append(_items(connection, table, rows.filter(~is_object & ~rows["json"].str.contains('^["0-9-]'))))
+    records = calls.select("partition_hour", json="extra").drop_nulls("json")
+    found = [_SCHEMA.to_frame(), _fields(connection, CALLS, set(), records)]
+    for name, table in CHILDREN.items():
+        rows = children[name].select("partition_hour", json="item").drop_nulls("json")
+        is_object = rows["json"].str.starts_with("{")
+        known = {field for column in table.columns for field in column.names}
+        found.append(_fields(connection, table, known, rows.filter(is_object)))
+        found.append(_items(connection, table, rows.filter(~is_object & ~rows["json"].str.contains('^["0-9-]'))))
     rows = pl.concat(found).with_columns(pl.col("type").replace_strict(_TYPES | {"any": "any"}, default="number"))
     return rows.group_by(_COLUMNS[:-1]).agg(pl.col("partition_hour").min()).sort(_COLUMNS[:-1])
-
-
-def _shortened(rows: pl.DataFrame) -> pl.DataFrame:
-    """Those of the rows (partition_hour, json) that have any, without their long texts: only names and types count."""
-    rows = rows.drop_nulls("json")
-    size = rows["json"].str.len_bytes()
-    if (size <= LONG).all():
-        return rows
-    # Taken by their places: a filter copies them.
-    long = rows[(size > LONG).arg_true()]
-    json = pa.array([memoryview(take_out(text, {})) for text in buffers(long["json"])], pa.large_binary())
-    return pl.concat([rows[(size <= LONG).arg_true()], long.with_columns(json=pl.Series(json).cast(pl.String))])
 
 
 def _fields(

@@ -5,7 +5,7 @@ One batch of pages after another, so that memory does not grow with the number o
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import duckdb
 import polars as pl
@@ -15,6 +15,7 @@ from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
+from cdr_assets.transforms.drift import unknown_fields
 from cdr_assets.transforms.long_texts import put_back
 from cdr_assets.transforms.plausibility import plausible, plausible_ends
 from cdr_assets.transforms.records import PageError, take_apart, verbatim
@@ -38,6 +39,7 @@ class Tables:
 
     `counts` has one row per partition_hour of the pages, also of those without any record: served, outside_window,
     elsewhere, repeated, rejected, loaded. served is the sum of the others without elsewhere, a part of outside_window.
+    `unknown_fields` is as `drift` says.
     """
 
     calls: pl.DataFrame
@@ -45,6 +47,7 @@ class Tables:
     csat_answers: pl.DataFrame
     call_tags: pl.DataFrame
     rejected_records: pl.DataFrame
+    unknown_fields: pl.DataFrame
     counts: pl.DataFrame
 
 
@@ -78,13 +81,13 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     )
     with duckdb.connect() as connection:
         batches: list[_Batch] = []
+        long_texts: dict[bytes, memoryview] = {}
         first_record = 0
         for some in _portions(pages):
-            long_texts: dict[bytes, memoryview] = {}
             some = some.with_columns(texts(some, long_texts)).drop("body_size")
-            batches.append(_with_texts(_read_batch(connection, some, first_record, time_zone), long_texts))
+            batches.append(_read_batch(connection, some, first_record, time_zone))
             first_record += batches[-1].records.height
-    return _put_together(pages["partition_hour"], batches)
+        return _put_together(connection, pages["partition_hour"], batches, long_texts)
 
 
 def _portions(pages: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -165,15 +168,6 @@ def _read_batch(
     )
 
 
-def _with_texts(batch: _Batch, long_texts: Mapping[bytes, memoryview]) -> _Batch:
-    return replace(
-        batch,
-        calls=put_back(batch.calls, long_texts),
-        children={name: put_back(rows, long_texts) for name, rows in batch.children.items()},
-        rejected=put_back(batch.rejected, long_texts),
-    )
-
-
 def _sent_values(sent: pl.DataFrame, aside: pl.DataFrame) -> pl.DataFrame:
     """What was sent of the values that were set aside (row, name, reason), as `Values.kept` has it."""
     values = [
@@ -184,7 +178,12 @@ def _sent_values(sent: pl.DataFrame, aside: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([KEPT.to_frame(), *values])
 
 
-def _put_together(hours: pl.Series, batches: list[_Batch]) -> Tables:
+def _put_together(
+    connection: duckdb.DuckDBPyConnection,
+    hours: pl.Series,
+    batches: list[_Batch],
+    long_texts: Mapping[bytes, memoryview],
+) -> Tables:
     """The batches as one, without the calls that came again later in their hour, and what was counted."""
     records = pl.concat([batch.records for batch in batches])
     came = pl.concat([batch.calls for batch in batches])
@@ -210,9 +209,13 @@ def _put_together(hours: pl.Series, batches: list[_Batch]) -> Tables:
         .with_columns(pl.col("served", "outside_window", "elsewhere", "rejected", "loaded").fill_null(0).cast(pl.Int64))
         .with_columns(repeated=pl.col("served") - pl.col("outside_window") - pl.col("rejected") - pl.col("loaded"))
     )
+    calls = calls.select(_CALLS_SCHEMA.names())
+    children = {name: rows.select(CHILDREN[name].polars_schema.names()) for name, rows in children.items()}
     return Tables(
-        calls=calls.select(_CALLS_SCHEMA.names()),
-        rejected_records=pl.concat([batch.rejected for batch in batches]),
+        unknown_fields=unknown_fields(connection, calls, children),
         counts=counts.select(pl.col("page_hour").alias("partition_hour"), *_COUNTS),
-        **{name: rows.select(CHILDREN[name].polars_schema.names()) for name, rows in children.items()},
+        # Long texts come last of all, since polars copies a table of one row at each step, three times over.
+        calls=put_back(calls, long_texts),
+        rejected_records=put_back(pl.concat([batch.rejected for batch in batches]), long_texts),
+        **{name: put_back(rows, long_texts) for name, rows in children.items()},
     )

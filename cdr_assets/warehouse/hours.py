@@ -153,7 +153,7 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Load, run_id: str)
     with _registered(connection, loaded), transaction(connection):
         _compare(connection)
         _note_stale_hours(connection)
-        _write_calls(connection, now)
+        _write_calls(connection, loaded.children, now)
         _write_rejected(connection)
         _write_unknown_fields(connection, now)
         return _write_loads(connection, now, run_id)
@@ -169,7 +169,6 @@ def _registered(connection: duckdb.DuckDBPyConnection, loaded: Load) -> Iterator
         "incoming_rejected": loaded.rejected_records,
         "incoming_unknown": loaded.unknown_fields,
     }
-    frames |= {f"incoming_{name}": frame for name, frame in loaded.children.items()}
     for name, frame in frames.items():
         connection.register(name, frame)
     try:
@@ -238,8 +237,8 @@ def retype_hours(
         for part in parts:
             with _registered(connection, part):
                 _compare(connection)
-                _write_calls(connection, now)
-                _write_items_again(connection)
+                _write_calls(connection, part.children, now)
+                _write_items_again(connection, part.children)
                 _write_rejected(connection)
                 _correct_loads(connection)
                 # A call that its page no longer gives, since its record is rejected now, is marked as vanished.
@@ -256,7 +255,7 @@ def retype_hours(
     return without_pages
 
 
-def _write_items_again(connection: duckdb.DuckDBPyConnection) -> None:
+def _write_items_again(connection: duckdb.DuckDBPyConnection, children: Mapping[str, pl.DataFrame]) -> None:
     """Writes the items of unchanged calls again: their columns may be read otherwise now, which no hash shows."""
     for name, table in CHILDREN.items():
         connection.execute(
@@ -270,7 +269,7 @@ def _write_items_again(connection: duckdb.DuckDBPyConnection) -> None:
             f"""DELETE FROM {table.full_name} WHERE partition_hour IN (SELECT partition_hour FROM same)
                 AND key IN (SELECT key FROM same)"""
         )
-        _insert(connection, table, f"FROM incoming_{name} SEMI JOIN same USING (key, partition_hour)")
+        _insert_items(connection, table, children[name], "same")
 
 
 def _set_aside_stored(
@@ -579,7 +578,7 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> None:
+def _write_calls(connection: duckdb.DuckDBPyConnection, children: Mapping[str, pl.DataFrame], now: dt.datetime) -> None:
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE written AS
@@ -632,12 +631,8 @@ def _write_calls(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> Non
     )
     for name, table in CHILDREN.items():
         # In the order in which they came, which is that of the calls: sorting them takes longer than writing them.
-        _insert(
-            connection,
-            table,
-            f"""FROM incoming_{name} SEMI JOIN written USING (key, partition_hour)
-                UNION ALL BY NAME FROM kept_{name} ORDER BY partition_hour""",
-        )
+        _insert_items(connection, table, children[name], "written")
+        _insert(connection, table, f"FROM kept_{name}")
 
 
 def _write_rejected(connection: duckdb.DuckDBPyConnection) -> None:
@@ -737,6 +732,20 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
     )
     columns = ", ".join(column.name for column in LOADS.columns if column.name != "error")
     return connection.execute(f"SELECT {columns} FROM written_loads ORDER BY partition_hour").pl()
+
+
+def _insert_items(connection: duckdb.DuckDBPyConnection, table: Table, items: pl.DataFrame, calls: str) -> None:
+    """Inserts the items of those calls that are in the temporary table `calls` (key, partition_hour)."""
+    # A text may be as long as a page: a join in DuckDB would copy it again, and so would converting the frame. So the
+    # items are chosen here, by their places, and handed over in the layout in which polars has them.
+    chosen = connection.execute(f"SELECT key, partition_hour FROM {calls}").pl()
+    keys = items.select("key", "partition_hour").with_row_index("place")
+    places = keys.join(chosen, on=["key", "partition_hour"], how="semi", maintain_order="left")["place"]
+    if len(places) < items.height:
+        items = items[places]
+    connection.register("items", items.to_arrow(compat_level=pl.CompatLevel.newest()))
+    _insert(connection, table, "FROM items")
+    connection.unregister("items")
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, table: Table, query: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdr_assets.domain.schema import CHILDREN, VENDOR_COLUMNS
-from cdr_assets.transforms import Tables, bodies, drift, long_texts, read_pages, unknown_fields
+from cdr_assets.transforms import Tables, bodies, long_texts, read_pages
 from cdr_assets_tests.transforms.test_read_pages import ZONE, call, only, pages, read, with_bodies
 
 # No word that is read as more than a text is as long: the longest is `undefined`.
@@ -23,8 +23,7 @@ def long_from(size: int) -> Iterator[None]:
     """Texts of more bytes than that are long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bodies, "LARGE", size)
-        for module in (drift, long_texts):
-            patch.setattr(module, "LONG", size)
+        patch.setattr(long_texts, "LONG", size)
         yield
 
 
@@ -57,7 +56,7 @@ def contents(tables: Tables) -> dict[str, Any]:
     """All that is in the tables but the hashes themselves: only which of them are the same."""
     hashes = tables.calls["content_hash"].str.split(".").explode().to_list()
     frames = {name: frame.drop("content_hash", strict=False).to_dicts() for name, frame in vars(tables).items()}
-    return frames | {"hashes": [hashes.index(part) for part in hashes], "new": unknown_fields(tables).to_dicts()}
+    return frames | {"hashes": [hashes.index(part) for part in hashes]}
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
