@@ -114,7 +114,7 @@ _FLAGS = dict.fromkeys(("inbound", "queued", "answered", "abandon", "voicemail",
     "sl": "inbound AND queued AND answered"
 }
 
-# By flag, the hours in which it is known of no call. Each hour is looked at alone, since a server may stop sending a
+# By flag, the hours in which it is known for no call. Each hour is looked at alone, since a server may stop sending a
 # flag in the middle of a run. Their calls are counted together, since a few calls without a flag are no news.
 UNSENT = f"""
     WITH counted AS ({
@@ -274,7 +274,7 @@ def find_set_aside(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.dat
 def find_unsent_flags(
     connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None
 ) -> list[dict[str, Any]]:
-    """Flags that are known of none of the calls of some hours (None: of all): flag, calls, hours, first."""
+    """Flags that are known for none of the calls of some of the hours (None: of all): flag, calls, hours, first."""
     return _rows(connection, UNSENT, hours)
 
 
@@ -358,7 +358,7 @@ def _unsent_told(unsent: list[dict[str, Any]]) -> str | None:
     if not unsent:
         return None
     told = [
-        f"{flag} is known of none of {found['calls']} {'answered calls' if flag == 'sl' else 'calls'} in "
+        f"{flag} is known for none of {found['calls']} {'answered calls' if flag == 'sl' else 'calls'} in "
         f"{found['hours']} h, first in {found['first']:%Y-%m-%d %H:%M}: "
         + ("service levels leave these out, and are NULL without others" if flag == "sl" else "it counts as no")
         for found in unsent

@@ -110,8 +110,8 @@ def test_flags_that_come_with_no_call_are_told(pipeline: Pipeline, calls: Listed
         calls.add(record(f"l{n}", later + n * MINUTE, **({} if n else {"abandon": None})))
     assert warned(pipeline, HOUR, 2) == {
         "flags_are_known": (
-            "sl is known of none of 20 answered calls in 1 h, first in 2026-03-02 05:00: service levels leave these "
-            "out, and are NULL without others; voicemail is known of none of 20 calls in 1 h, first in 2026-03-02 "
+            "sl is known for none of 20 answered calls in 1 h, first in 2026-03-02 05:00: service levels leave these "
+            "out, and are NULL without others; voicemail is known for none of 20 calls in 1 h, first in 2026-03-02 "
             "05:00: it counts as no; ask AloTech why it is not sent, and load the hours again once it is"
         )
     }
@@ -131,7 +131,7 @@ def test_few_calls_and_calls_that_nobody_answered_say_nothing_of_a_flag(pipeline
     assert warned(pipeline, HOUR) == {}
     # Few calls in each of two hours are many enough together.
     calls.add(without(record("one more", HOUR + 60 * MINUTE), "sl"))
-    assert warned(pipeline, HOUR, 2)["flags_are_known"].startswith("sl is known of none of 20 answered calls in 2 h, ")
+    assert warned(pipeline, HOUR, 2)["flags_are_known"].startswith("sl is known for none of 20 answered calls in 2 h, ")
 
 
 def test_the_last_line_of_a_backfill_tells_what_it_brought_and_what_it_warns_of(tmp_path: Path) -> None:
