@@ -93,6 +93,26 @@ SET_ASIDE = f"""
     FROM aside GROUP BY ALL ORDER BY calls DESC, field, reason
 """
 
+# Flags of which some call of any busy hour has a true one: of the others, a server may leave out those that are false.
+# And the calls among which each is looked for: sl says nothing of a call that was not answered from a queue.
+_FLAGS = dict.fromkeys(("inbound", "queued", "answered", "assigned"), "true") | {
+    "sl": "inbound AND queued AND answered"
+}
+
+# By flag, the hours in which it is known for no call. Each hour is looked at alone, since a server may stop sending a
+# flag in the middle of a run. Their calls are counted together, since a few calls without a flag are no news.
+UNSENT = f"""
+    WITH counted AS ({
+    " UNION ALL ".join(
+        f"SELECT partition_hour, '{flag}' AS flag, count(*) AS calls, count({flag}) AS known FROM cdr.calls "
+        f"WHERE vanished_at IS NULL AND {among} AND {{hours}} GROUP BY partition_hour"
+        for flag, among in _FLAGS.items()
+    )
+})
+    SELECT flag, sum(calls)::BIGINT AS calls, count(*) AS hours, min(partition_hour) AS first
+    FROM counted WHERE known = 0 GROUP BY flag HAVING sum(calls) >= {WORTH_NOTICING} ORDER BY flag
+"""
+
 OTHER_COLUMNS = """
     SELECT coalesce(declared.table_name, stored.table_name) AS table_name,
            coalesce(declared.column_name, stored.column_name) AS column_name, declared.kind, stored.kind
@@ -133,6 +153,11 @@ def find_wrong_children(
 def find_set_aside(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> list[dict[str, Any]]:
     """What was set aside of the hours' calls (None: of all): field, reason, calls, samples (key and hour)."""
     return _rows(connection, SET_ASIDE, hours)
+
+
+def find_unsent_flags(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> str | None:
+    """The line that tells of flags that are known for no call of an hour; None if there are none."""
+    return _unsent_told(_rows(connection, UNSENT, hours))
 
 
 def find_unknown_fields(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> list[dict[str, object]]:
@@ -230,6 +255,19 @@ def _strays_told(hours: int, records: int, first: dt.datetime | None) -> str | N
         f"{first:%Y-%m-%d %H:%M}; they are loaded only if their own hours list them: check ALOTECH_TIMEZONE, then "
         "report it to AloTech"
     )
+
+
+def _unsent_told(unsent: list[dict[str, Any]]) -> str | None:
+    if not unsent:
+        return None
+    told = [
+        f"{flag} is known for none of {found['calls']} {'answered calls' if flag == 'sl' else 'calls'} in "
+        f"{found['hours']} h, first in {found['first']:%Y-%m-%d %H:%M}: "
+        + ("service levels leave these out, and are NULL without others" if flag == "sl" else "it counts as no")
+        for found in unsent
+        for flag in (found["flag"],)
+    ]
+    return f"{'; '.join(told)}; ask AloTech why it is not sent, and load the hours again once it is"
 
 
 def _limited(query: str, hours: Sequence[dt.datetime] | None) -> str:

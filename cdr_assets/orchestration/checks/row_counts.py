@@ -58,6 +58,11 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
                 ),
             ),
             AssetCheckSpec(
+                "flags_are_known",
+                asset=_CALLS_KEY,
+                description="Every flag by which the marts sort calls was sent with calls of the hour.",
+            ),
+            AssetCheckSpec(
                 "fields_are_known",
                 asset=_CALLS_KEY,
                 description="In the last week, the vendor sent nothing for the first time that no column is read from.",
@@ -96,6 +101,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
         with warehouse.connect(f"run {context.run.run_id[:8]}, row counts") as connection:
             calls, unique, columns = balance.find_wrong(connection, hours)
             aside = balance.find_set_aside(connection, hours)
+            unsent = balance.find_unsent_flags(connection, hours)
             old_rules = balance.find_hours_typed_by_older_rules(connection)
             unknown = balance.find_unknown_fields(connection, dt.datetime.now(dt.UTC) - _NEWS)
             children = {name: balance.find_wrong_children(connection, name, hours) for name in CHILDREN}
@@ -116,6 +122,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
                 balance.set_aside_told(aside),
                 {"set aside": sum(found["calls"] for found in aside), "hours typed by older rules": old_rules},
             ),
+            _warning("flags_are_known", unsent),
             _warning(
                 "fields_are_known",
                 balance.news_told(unknown),
