@@ -118,7 +118,7 @@ def build_schedules(
             "lookback_nightly",
             "lookback",
             "30 2 * * *",
-            "The last three days again, and older hours that were never read so late that they could be final.",
+            "The last three days again, and older hours that were never read, or not so late that they could be final.",
             last_days,
         ),
         build("csat_sweep", "csat_sweep", "45 3 * * *", f"Survey answers to calls of the last {CSAT_DAYS} days.", csat),

@@ -71,12 +71,15 @@ def read_newest(published: Path, expected: dt.datetime | None) -> Newest:
 
 
 def hours_left_out(published: Path) -> set[dt.datetime]:
-    """Local hours that were last read before their look-backs were over; none without a copy."""
+    """Local hours that were last read before their look-backs were over, or never though others on both sides were."""
     if not published.exists():
         return set()
     with open_published(published) as connection:
         rows = connection.execute(
-            "SELECT local_hour FROM marts.dim_hours WHERE is_loaded AND fetched_at < ends_at_utc + $final_after",
+            """SELECT local_hour FROM marts.dim_hours
+               WHERE seconds > 0 AND coalesce(fetched_at < ends_at_utc + $final_after, true)
+                 AND local_hour BETWEEN (SELECT min(local_hour) FROM marts.dim_hours WHERE is_loaded)
+                     AND (SELECT max(local_hour) FROM marts.dim_hours WHERE is_loaded)""",
             {"final_after": FINAL_AFTER},
         ).fetchall()
     return {hour for (hour,) in rows}

@@ -115,9 +115,21 @@ def final_hours(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.
     """Of every hour that was fetched: local_hour, is_final."""
     still_open = set(facts.filter("is_open")["local_hour"])
     fetched = loads.filter(pl.col("error").is_null()).group_by("partition_hour").agg(pl.col("fetched_at").max())
+    loaded = set(fetched["partition_hour"])
+
+    def hour_before(hour: dt.datetime) -> dt.datetime:
+        before = hour - HOUR
+        is_shown = before.replace(tzinfo=zone).astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None) == before
+        return before if is_shown else before - HOUR
+
     return pl.DataFrame(
         [
-            (hour, hour not in still_open and at >= (hour + HOUR).replace(tzinfo=zone).astimezone(dt.UTC) + 2 * DAY)
+            (
+                hour,
+                hour not in still_open
+                and (hour == min(loaded) or hour_before(hour) in loaded)
+                and at >= (hour + HOUR).replace(tzinfo=zone).astimezone(dt.UTC) + 2 * DAY,
+            )
             for hour, at in fetched.iter_rows()
         ],
         schema={"local_hour": pl.Datetime("us"), "is_final": pl.Boolean},

@@ -76,3 +76,23 @@ def test_a_call_without_an_end_is_open_for_a_day(tmp_path: Path) -> None:
             ).row(0)
         )
     assert found == [(True, 1, False, None, None), (False, 0, False, None, None), (False, 0, True, None, None)]
+
+
+def test_an_hour_is_final_once_the_one_before_it_is_loaded(tmp_path: Path) -> None:
+    """A call of the hour before may enter its queue in this one."""
+    marts = Marts(tmp_path, centre.ZONE.key)
+    starts = [centre.START + n * dt.timedelta(hours=1) for n in range(4)]
+    made = [centre.call(f"k{n}", start, hangupdate=start) for n, start in enumerate(starts)]
+    hours, late = [centre.local_hour(start) for start in starts], centre.START + dt.timedelta(days=10)
+
+    def final() -> list[bool]:
+        rows = marts.frame("SELECT is_final FROM marts.queue_hourly ORDER BY local_hour")
+        assert rows.equals(marts.frame("SELECT is_final FROM marts.dim_hours WHERE is_loaded ORDER BY local_hour"))
+        return rows["is_final"].to_list()
+
+    centre.load(marts.warehouse, [made[0], made[2], made[3]], [hours[0], hours[2], hours[3]], late)
+    marts.build()
+    assert final() == [True, False, True]
+    centre.load(marts.warehouse, [made[1]], [hours[1]], late)
+    marts.build()
+    assert final() == [True, True, True, True]

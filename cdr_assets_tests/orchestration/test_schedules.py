@@ -33,13 +33,14 @@ def publish(settings: Settings, late: Mapping[dt.datetime, dt.timedelta | None])
         connection.execute("CREATE SCHEMA marts")
         connection.execute(
             "CREATE TABLE marts.dim_hours (local_hour TIMESTAMP, ends_at_utc TIMESTAMPTZ, fetched_at TIMESTAMPTZ, "
-            "is_loaded BOOLEAN)"
+            "is_loaded BOOLEAN, seconds BIGINT)"
         )
         for hour, after in late.items():
             ends_at = hour.replace(tzinfo=ISTANBUL) + HOUR
             fetched_at = None if after is None else ends_at + after
             connection.execute(
-                "INSERT INTO marts.dim_hours VALUES (?, ?, ?, ?)", [hour, ends_at, fetched_at, fetched_at is not None]
+                "INSERT INTO marts.dim_hours VALUES (?, ?, ?, ?, 3600)",
+                [hour, ends_at, fetched_at, fetched_at is not None],
             )
 
 
@@ -48,9 +49,16 @@ def test_without_a_copy_no_hour_was_left_out(settings: Settings) -> None:
 
 
 def test_an_hour_is_left_out_until_it_was_read_late_enough(settings: Settings) -> None:
-    early, late, never = (dt.datetime(2026, 3, 5, hour) for hour in (1, 2, 3))
-    publish(settings, {early: FINAL_AFTER - SECOND, late: FINAL_AFTER, never: None})
+    early, late = (dt.datetime(2026, 3, 5, hour) for hour in (1, 2))
+    publish(settings, {early: FINAL_AFTER - SECOND, late: FINAL_AFTER})
     assert hours_left_out(settings.published_path) == {early}
+
+
+def test_an_hour_that_was_never_read_is_left_out_between_others(settings: Settings) -> None:
+    """An outage of more than three days, which is as far as the gap sensor looks back."""
+    before, first, hole, last, after = (dt.datetime(2026, 3, 5, hour) for hour in (1, 2, 3, 4, 5))
+    publish(settings, {before: None, first: FINAL_AFTER, hole: None, last: FINAL_AFTER, after: None})
+    assert hours_left_out(settings.published_path) == {hole}
 
 
 def test_the_night_asks_for_three_days_and_for_what_was_left_out(settings: Settings, tmp_path: Path) -> None:

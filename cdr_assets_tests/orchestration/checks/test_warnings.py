@@ -110,9 +110,9 @@ def test_flags_that_come_with_no_call_are_told(pipeline: Pipeline, calls: Listed
         calls.add(record(f"l{n}", later + n * MINUTE, **({} if n else {"abandon": None})))
     assert warned(pipeline, HOUR, 2) == {
         "flags_are_known": (
-            "sl is known for none of 20 answered calls in 1 h, first in 2026-03-02 05:00: service levels leave these "
-            "out, and are NULL without others; assigned is known for none of 20 calls in 1 h, first in 2026-03-02 "
-            "05:00: it counts as no; ask AloTech why it is not sent, and load the hours again once it is"
+            "assigned is known for none of 20 calls in 1 h, first in 2026-03-02 05:00: it counts as no; sl is known "
+            "for none of 20 answered calls in 1 h, first in 2026-03-02 05:00: service levels leave these out, and are "
+            "NULL without others; ask AloTech why it is not sent, and load the hours again once it is"
         )
     }
     # Of the run's hours alone.

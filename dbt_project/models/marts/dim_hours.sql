@@ -41,7 +41,11 @@ reach as (
                 order by local_hour rows between current row and unbounded following
             ),
             starts_at_utc
-        ) as loaded_until_utc
+        ) as loaded_until_utc,
+        -- A call of the hour before may enter its queue in this one, and counts here then. Before the first loaded hour
+        -- there is none to wait for.
+        lag(fetched_at) over (partition by seconds > 0 order by local_hour) is not null
+        or local_hour = min(local_hour) filter (where fetched_at is not null) over () as is_preceded
     from hours
     left join loads using (local_hour)
 )
@@ -62,7 +66,7 @@ select
     loaded_until_utc,
     coalesce(open_calls, 0) as open_calls,
     coalesce(
-        open_calls is null and fetched_at >= ends_at_utc + {{ final_after() }}, false
+        open_calls is null and is_preceded and fetched_at >= ends_at_utc + {{ final_after() }}, false
     ) as is_final
 from hours
 left join loads using (local_hour)
