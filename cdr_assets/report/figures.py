@@ -16,9 +16,6 @@ from jinja2 import Environment
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.marts.build import PROJECT_DIR
 
-# Upper ends of the steps in which waits are shown, in seconds; the marts count by the same.
-WAIT_EDGES = (5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200)
-
 _DAYS_BY_DEFAULT = 28
 
 _Ask = Callable[[str], pl.DataFrame]
@@ -35,8 +32,14 @@ _QUEUE_PARTS = (
 )  # fmt: skip
 _AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known")
 
-# The macros of the marts' formulas: each gives the SQL of a rate, or of several, from the names of its parts.
-_MEASURES: Any = Environment().from_string((PROJECT_DIR / "macros" / "measures.sql").read_text(encoding="utf-8")).module
+# The macros of the marts' formulas: each gives the SQL of a rate, or of several, from the names of its parts. dbt's
+# `return`, which jinja alone does not know, gives what it is given.
+_MACROS = Environment().from_string(
+    (PROJECT_DIR / "macros" / "measures.sql").read_text(encoding="utf-8"), globals={"return": lambda value: value}
+)
+_MEASURES: Any = _MACROS.module
+# Upper ends of the steps in which waits are counted, in seconds: a list in SQL as it is in jinja.
+_WAIT_EDGES = _MEASURES.wait_edges()
 _AGENT_RATES = f"{_MEASURES.call_rates()}, {_MEASURES.share_of_time('all_talk_seconds', 'span_seconds')} AS occupancy"
 _QUEUE_RATES = f"{_MEASURES.call_rates()}, {_MEASURES.queue_rates()}"
 
@@ -231,14 +234,14 @@ def _waits(ask: _Ask) -> pl.DataFrame:
         f"""
         WITH counted AS (
             SELECT
-                list_filter({list(WAIT_EDGES)}, lambda edge: wait_seconds <= edge)[1] AS edge,
+                list_filter({_WAIT_EDGES}, lambda edge: wait_seconds <= edge)[1] AS edge,
                 count(*) FILTER (WHERE is_answered) AS answered,
                 count(*) FILTER (WHERE is_abandoned) AS abandoned
             FROM marts.fct_calls
             WHERE {_IN_DAYS} AND (is_answered OR is_abandoned) AND wait_seconds IS NOT NULL
             GROUP BY ALL
         ),
-        edges AS (SELECT unnest({list(WAIT_EDGES)} || [NULL]) AS edge)
+        edges AS (SELECT unnest({_WAIT_EDGES} || [NULL]) AS edge)
         SELECT
             edges.edge,
             coalesce(answered, 0) AS answered,

@@ -10,13 +10,13 @@ from cdr_assets.sandbox.api import PAGE_SIZE, ChainEnd
 from cdr_assets.sandbox.calls import Source
 from cdr_assets.sandbox.centre import GeneratedCentre
 from cdr_assets.sandbox.faults import FAULTS, Fault, fault_of
-from cdr_assets.sandbox.server import Asked, Sandbox
+from cdr_assets.sandbox.server import ReceivedRequest, Sandbox
 from cdr_assets.sandbox.sources import ListedCalls, RecordsFile
 
 __all__ = [
     "FAULTS",
     "PAGE_SIZE",
-    "Asked",
+    "ReceivedRequest",
     "ChainEnd",
     "Fault",
     "GeneratedCentre",

@@ -35,7 +35,7 @@ REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
-class Asked:
+class ReceivedRequest:
     """A request that came in: its parameters without the token, and when (`time.monotonic`)."""
 
     parameters: Mapping[str, str]
@@ -72,7 +72,7 @@ class Sandbox:
         named = [] if fault is None else [fault] if isinstance(fault, str | Fault) else list(fault)
         self._faults = [fault_of(f, time_zone=time_zone) if isinstance(f, str) else f for f in named]
         self.requests = 0
-        self.asked: deque[Asked] = deque(maxlen=REMEMBERED)
+        self.asked: deque[ReceivedRequest] = deque(maxlen=REMEMBERED)
         self.most_at_once = 0
         for each in self._faults:
             source = each.source(source)
@@ -127,7 +127,7 @@ class Sandbox:
             self.requests += 1
             self._in_work += 1
             self.most_at_once = max(self.most_at_once, self._in_work)
-        self.asked.append(Asked(parameters, time.monotonic()))
+        self.asked.append(ReceivedRequest(parameters, time.monotonic()))
         try:
             if self._latency:
                 time.sleep(self._latency)
