@@ -77,7 +77,6 @@ class AlotechClient:
         self._wire = Wire(
             base_url,
             token,
-            connections=max_concurrency,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             total_timeout=total_timeout,

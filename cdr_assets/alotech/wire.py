@@ -1,53 +1,46 @@
-"""One HTTP request to AloTech: the token's only home, deadlines, proxies, and network failures as errors.
+"""One HTTP request to AloTech: connections, deadlines, network failures as errors, and the app token's only home.
 
-Knows no page, chain or retry. The token travels in the query string, so the query is added where the request
-line is written to the socket and nowhere before: no URL that `requests` or `urllib3` put into an exception, a
-log line or a `repr` can hold it.
+Which address, proxy and certificates are used is in `address.py`, what the body of an answer says in `answer.py`;
+pages, chains, retries and limits are in `client.py`, `chain.py` and `limits.py`.
+
+This is `http.client` with no library above it, for three reasons. urllib3 logs the address of each request at DEBUG,
+and the address holds the token; http.client logs nothing. A deadline that also ends headers which come byte by byte
+needs the socket, and `requests` gives it away only after the headers. And a request costs half of the CPU time.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
-import ipaddress
+import selectors
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+import zlib
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from email.message import Message
+from functools import partial
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import unquote, urlencode
 
-import requests
-from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    DecodeError,
-    HTTPError,
-    LocationValueError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
-from urllib3.exceptions import ProxyError as Urllib3ProxyError
-
+from .address import endpoint, proxy_for, tls_context
 from .errors import AlotechError, ConfigurationError, MalformedAnswerError, TlsError, UnknownHostError, UnreachableError
 from .redaction import redactors
 
 #: No page of 100 calls is this large; a body without end must not fill the memory.
 _LARGEST_BODY = 64 << 20
-_IDLE_CONNECTIONS = 64
+_HEADERS = {"User-Agent": "cdr-assets", "Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer, complete: `seconds` is how long it took from sending to its last byte."""
+    """A complete HTTP answer; `seconds` is the time from sending the request to the answer's last byte."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Message
     body: bytes
     seconds: float
 
@@ -56,225 +49,181 @@ class Wire:
     """Sends GET requests to one endpoint, over kept connections, from any number of threads.
 
     `connect_timeout` and `read_timeout` bound a single wait for the network, `total_timeout` the whole answer,
-    all in seconds. Proxies and certificates of the environment are looked up once, here.
-    Raises ConfigurationError for an address that is not a plain https endpoint (http to loopback is allowed) and
-    for a token that is empty.
+    all in seconds. The proxy and the certificates are read from the environment once, here.
+    Raises ConfigurationError for an address that is not a plain https endpoint (http to loopback is allowed), for
+    an empty token, and for a proxy or certificates that cannot be used.
     """
 
     def __init__(
-        self,
-        base_url: str,
-        token: str,
-        *,
-        connections: int,
-        connect_timeout: float,
-        read_timeout: float,
-        total_timeout: float,
+        self, base_url: str, token: str, *, connect_timeout: float, read_timeout: float, total_timeout: float
     ) -> None:
-        self.base_url = _checked(base_url)
+        url = endpoint(base_url)
+        self.base_url, self.host = url.geturl(), url.netloc
         if not token.strip():
             raise ConfigurationError("there is no app token", advice="set ALOTECH_APP_TOKEN")
         self.redact, self.redact_body = redactors(token)
-        self._timeout = (connect_timeout, read_timeout)
-        self._waited = f"{read_timeout:g} s without a byte, or {total_timeout:g} s in all"
-        self._query = threading.local()
-        self._adapter = _Adapter(self._query, total_timeout, connections or _IDLE_CONNECTIONS)
         # A closure, as the redactors are: no `vars` of this object shows the token.
-        self._full_query: Callable[[Mapping[str, str]], str] = lambda parameters: urlencode(
-            {**parameters, "app_token": token}
+        self._target: Callable[[Mapping[str, str]], str] = lambda parameters: (
+            f"{url.path}?{urlencode({**parameters, 'app_token': token})}"
         )
-        with requests.Session() as session:
-            # Looking proxies up for each request costs as much as the request itself.
-            environment = session.merge_environment_settings(self.base_url, {}, None, None, None)
-            # Plain http goes to loopback alone, where a proxy would be a detour that shows it the token.
-            self._proxies = environment["proxies"] if self.base_url.startswith("https:") else {}
-            verify = environment["verify"]
-            self._verify = True if verify is None else verify
+        self._connect_timeout, self._read_timeout, self._total_timeout = connect_timeout, read_timeout, total_timeout
+        self._url, self._proxy = url, proxy_for(url)
+        self._tls = tls_context() if url.scheme == "https" else None
+        self._closed = False
         try:
-            self._request = requests.Request(
-                "GET",
-                self.base_url,
-                headers={"User-Agent": "cdr-assets", "Accept": "application/json", "Accept-Encoding": "gzip"},
-            ).prepare()
-        except (requests.RequestException, ValueError):
+            # Not connected yet; made now because http.client checks the host's name when it makes one.
+            self._idle = [self._new_connection()]
+        except HTTPException:
             raise ConfigurationError(f"{self.base_url} is not an address") from None
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.base_url).netloc
 
     def get(self, parameters: Mapping[str, str]) -> Reply:
         """Sends one request and reads the whole answer, whatever its status; follows no redirect.
 
-        Raises UnreachableError and its kinds, or MalformedAnswerError where the body's encoding is broken.
+        Raises UnreachableError and its kinds, or MalformedAnswerError for a body that is too long or whose
+        compression is broken.
         """
-        self._query.text = self._full_query(parameters)
-        started = time.monotonic()
+        started, reply, connecting = time.monotonic(), None, True
         try:
-            response = self._adapter.send(
-                self._request, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies
-            )
-            try:
-                body = response.raw.read(_LARGEST_BODY + 1, decode_content=True)
-            except BaseException:
-                response.raw.close()
-                raise
-        except (HTTPError, OSError) as error:
-            raise self._failure(error) from None
+            connection = self._idle.pop()
+        except IndexError:
+            connection = self._new_connection()
+        try:
+            self._open(connection, started + self._total_timeout)
+            connecting = False
+            connection.request("GET", self._target(parameters), headers=_HEADERS)
+            with connection.getresponse() as response:
+                body = _read_body(response)
+            reply = Reply(response.status, response.headers, body, time.monotonic() - started)
+        except (HTTPException, OSError, ValueError) as error:
+            failure = self._failure(error, connecting)
         finally:
-            self._query.text = ""
-        if len(body) > _LARGEST_BODY:
-            response.raw.close()
-            raise MalformedAnswerError(f"the answer is longer than {_LARGEST_BODY >> 20} MB", retryable=False)
-        return Reply(response.status_code, response.headers, body, time.monotonic() - started)
+            if reply is None or self._closed:
+                connection.close()
+            else:
+                self._idle.append(connection)
+        if reply is None:
+            # Not raised above: as its context, the library's error would keep frames that hold the token.
+            raise failure
+        return reply
 
     def close(self) -> None:
-        self._adapter.close()
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
 
-    def _failure(self, error: BaseException) -> AlotechError:
-        """The failure in our words; none of the library's text is used, since it shows addresses."""
-        causes = list(_causes(error))
+    def _new_connection(self) -> HTTPConnection:
+        connection: HTTPConnection
+        near = self._proxy or self._url
+        host, port = near.hostname or "", near.port or (443 if near.scheme == "https" else 80)
+        if self._tls:
+            connection = HTTPSConnection(host, port, timeout=self._connect_timeout, context=self._tls)
+        else:
+            connection = HTTPConnection(host, port, timeout=self._connect_timeout)
+        if self._proxy:
+            login = f"{unquote(self._proxy.username or '')}:{unquote(self._proxy.password or '')}"
+            headers = {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login != ":" else {}
+            connection.set_tunnel(self._url.hostname or "", self._url.port or 443, headers)
+        # Above 0, http.client prints each request to stdout; a program may have set that for all connections.
+        connection.set_debuglevel(0)
+        return connection
 
-        def met(*kinds: type[BaseException]) -> BaseException | None:
-            return next((cause for cause in causes if isinstance(cause, kinds)), None)
+    def _open(self, connection: HTTPConnection, deadline: float) -> None:
+        # The one hook by which http.client reads the status line, the headers and a proxy's answer in another way.
+        connection.response_class = partial(_response, deadline, self._read_timeout)  # type: ignore[assignment]
+        if connection.sock is not None and _is_readable(connection.sock):
+            # Nothing was asked, so this can only be the connection's end: a request over it would cost a try.
+            connection.close()
+        if connection.sock is None:
+            connection.connect()
 
-        proxied = met(Urllib3ProxyError, requests.exceptions.ProxyError) is not None
+    def _failure(self, error: Exception, connecting: bool) -> AlotechError:
+        """The failure in our words; none of the library's text is used, since it may quote the server."""
+        proxied = connecting and self._proxy is not None
         there = "the proxy of the environment" if proxied else self.host
         advice = "check HTTPS_PROXY and NO_PROXY" if proxied else None
-        if met(DecodeError):
-            return MalformedAnswerError("the answer's compression is broken")
-        if met(LocationValueError):
-            return UnknownHostError(f"{there} cannot be the name of a host", advice=advice)
-        if met(NameResolutionError, socket.gaierror):
-            resolver = met(socket.gaierror)
-            passing = isinstance(resolver, socket.gaierror) and resolver.errno == socket.EAI_AGAIN
-            return UnknownHostError(f"the name of {there} is not known", retryable=passing, advice=advice)
-        if met(ssl.SSLCertVerificationError):
-            return TlsError(f"the certificate of {there} is not to be trusted")
-        if met(ssl.SSLError) and not met(ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            return TlsError(f"{there} does not speak TLS as we do")
-        if met(ConnectionRefusedError):
-            return UnreachableError(f"{there} refuses the connection", advice=advice)
-        if proxied:
-            return UnreachableError(f"{there} does not let us through", advice=advice)
-        if met(NewConnectionError, ConnectTimeoutError):
-            return UnreachableError(f"no connection to {there} within {self._timeout[0]:g} s")
-        if met(ReadTimeoutError, TimeoutError):
-            return UnreachableError(f"the answer of {there} did not come in time ({self._waited})")
+        match error:
+            case UnicodeError():
+                return UnknownHostError(f"{there} cannot be the name of a host", advice=advice)
+            case socket.gaierror(errno=number):
+                passing = number == socket.EAI_AGAIN
+                return UnknownHostError(f"the name of {there} is not known", retryable=passing, advice=advice)
+            case ssl.SSLCertVerificationError():
+                return TlsError(f"the certificate of {self.host} is not to be trusted")
+            case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+                return TlsError(f"{self.host} does not speak TLS as we do")
+            case ConnectionRefusedError():
+                return UnreachableError(f"{there} refuses the connection", advice=advice)
+            case _ if proxied:
+                return UnreachableError(f"{there} does not let us through", advice=advice)
+            case _ if connecting:
+                return UnreachableError(f"no connection to {there} within {self._connect_timeout:g} s")
+            case TimeoutError():
+                waited = f"{self._read_timeout:g} s without a byte, or {self._total_timeout:g} s in all"
+                return UnreachableError(f"the answer of {there} did not come in time ({waited})")
         return UnreachableError(f"the connection to {there} broke before the answer was complete")
 
 
-def _checked(base_url: str) -> str:
-    """The endpoint as it may be used. The text of a wrong one is not repeated: it may hold a secret."""
-    try:
-        parts = urlsplit(base_url.strip())
-        host, port = parts.hostname or "", parts.port
-    except ValueError as error:
-        # It quotes the part that is wrong, and travels on as the context of ours.
-        error.args = ()
-        raise ConfigurationError("the base URL is not an address") from None
-    if parts.scheme not in ("http", "https") or not host:
-        raise ConfigurationError("the base URL must begin with https:// and name a host")
-    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
-        raise ConfigurationError("the base URL must hold no user, query or fragment, only host and path")
-    if parts.scheme == "http" and not _is_loopback(host):
-        raise ConfigurationError(
-            "plain http to another machine would show the token", advice="use https in ALOTECH_BASE_URL"
-        )
-    name = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path or '/'}"
+def _is_readable(sock: socket.socket) -> bool:
+    with selectors.DefaultSelector() as selector:
+        selector.register(sock, selectors.EVENT_READ)
+        return bool(selector.select(0))
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _response(deadline: float, read_timeout: float, sock: socket.socket, **how: Any) -> HTTPResponse:
+    response = HTTPResponse(sock, **how)
+    response.fp = io.BufferedReader(_Bounded(response.fp.detach(), sock, deadline, read_timeout))
+    return response
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all that it wraps: requests keeps the cause in `args`, urllib3 in `reason` or `args`."""
-    pending, seen = [error], set[int]()
-    while pending:
-        current = pending.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inner = (getattr(current, "reason", None), current.__cause__, *current.args)
-        pending += [cause for cause in inner if isinstance(cause, BaseException)]
+class _Bounded(io.RawIOBase):
+    """A socket's bytes until a deadline, and not endlessly many.
 
+    A read timeout alone begins again with every byte, so that a trickle would never end. A chunk of a negative
+    length makes http.client read to the connection's end, whatever it was told to read at most.
+    """
 
-class _UntilDeadline(io.RawIOBase):
-    """A socket's bytes, until a moment. A read timeout alone starts anew with every byte that trickles in."""
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float, read_timeout: float) -> None:
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
-        self._read_timeout = sock.gettimeout()
+        self._read_timeout = read_timeout
+        # Twice, since headers and the lengths of chunks come over the socket too.
+        self._bytes_left = 2 * _LARGEST_BODY
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int:
         left = self._deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError("the answer's deadline has passed")
-        self._sock.settimeout(left if self._read_timeout is None else min(left, self._read_timeout))
-        return self._raw.readinto(buffer)
+            raise TimeoutError
+        self._sock.settimeout(min(left, self._read_timeout))
+        count: int = self._raw.readinto(buffer) or 0
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise _too_long()
+        return count
 
     def close(self) -> None:
         self._raw.close()
         super().close()
 
 
-class _Response(HTTPResponse):
-    """An answer without what could not be read of its head: urllib3 would log that word for word."""
-
-    def begin(self) -> None:
-        super().begin()
-        self.headers.set_payload("")
-
-
-def _connection_class(base: type[Any], query: threading.local, total_timeout: float) -> type[Any]:
-    """`base` with the calling thread's query in its request line and a deadline on each answer."""
-
-    class Connection(base):  # type: ignore[misc]
-        # http.client prints request lines to stdout above 0, whoever set it.
-        debuglevel = 0
-
-        def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-            self._deadline = time.monotonic() + total_timeout
-            super().putrequest(method, f"{url}?{query.text}", *args, **kwargs)
-
-        def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:
-            deadline = getattr(self, "_deadline", time.monotonic() + total_timeout)
-            response = _Response(sock, *args, **kwargs)
-            response.fp = io.BufferedReader(_UntilDeadline(response.fp.detach(), sock, deadline))
-            return response
-
-    return Connection
+def _read_body(response: HTTPResponse) -> bytes:
+    """The body after decompression. Raises IncompleteRead or MalformedAnswerError."""
+    body = response.read(_LARGEST_BODY + 1)
+    if len(body) <= _LARGEST_BODY and response.length:
+        # http.client checks the length only where it is told to read without a limit.
+        raise IncompleteRead(body)
+    if response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip"):
+        try:
+            body = gzip.GzipFile(fileobj=io.BytesIO(body)).read(_LARGEST_BODY + 1)
+        except (gzip.BadGzipFile, EOFError, zlib.error):
+            raise MalformedAnswerError("the answer's compression is broken") from None
+    if len(body) > _LARGEST_BODY:
+        raise _too_long()
+    return body
 
 
-class _Adapter(HTTPAdapter):
-    """The transport of `requests` with our connections in its pools, direct and through a proxy."""
-
-    def __init__(self, query: threading.local, total_timeout: float, connections: int) -> None:
-        class Plain(HTTPConnectionPool):
-            ConnectionCls = _connection_class(HTTPConnection, query, total_timeout)
-
-        class Secure(HTTPSConnectionPool):
-            ConnectionCls = _connection_class(HTTPSConnection, query, total_timeout)
-
-        self._pools = {"http": Plain, "https": Secure}
-        super().__init__(pool_maxsize=connections)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
+def _too_long() -> MalformedAnswerError:
+    return MalformedAnswerError(f"the answer is longer than {_LARGEST_BODY >> 20} MB", retryable=False)

@@ -78,6 +78,8 @@ class ScriptedServer:
     def __init__(self, script: Script | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.script: Script = script or (lambda _: page([]))
         self.asked: list[dict[str, str]] = []
+        #: What anything but a GET is answered with.
+        self.otherwise: Callable[[socket.socket], None] = Answer(b"Bad request", 400, {}).write
         self.connections = 0
         self._open: set[socket.socket] = set()
         server = self
@@ -91,7 +93,7 @@ class ScriptedServer:
                 try:
                     while line := self.rfile.readline():
                         if not line.startswith(b"GET "):
-                            Answer(b"Bad request", 400, {}).write(self.request)
+                            server.otherwise(self.request)
                             return
                         while self.rfile.readline().strip():
                             pass

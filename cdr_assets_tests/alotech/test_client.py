@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import pickle
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +43,7 @@ from cdr_assets_tests.alotech.server import (
     record,
     refused,
     reset,
+    trickle,
 )
 
 A, B, C = record("a"), record("b"), record("c")
@@ -597,15 +600,60 @@ class TestBodies:
         [one] = client.fetch_window(hour)
         assert one.body == sent.body
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            Answer(b"x" * 2_000_000),
+            Answer(b"x" * 2_000_000, chunked=True),
+            # 2 KB over the network, 2 MB in memory.
+            Answer(b"x" * 2_000_000, gzipped=True),
+            trickle(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 100_000),
+            # http.client takes -1 for "to the end of the connection".
+            trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", b"x" * 100_000),
+        ],
+        ids=["length", "chunks", "compressed", "no length", "chunk of a negative length"],
+    )
     def test_a_body_beyond_all_measure(
-        self, server: ScriptedServer, client: AlotechClient, hour: Window, monkeypatch: pytest.MonkeyPatch
+        self,
+        server: ScriptedServer,
+        client: AlotechClient,
+        hour: Window,
+        body: Action,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("cdr_assets.alotech.wire._LARGEST_BODY", 1 << 20)
-        server.answers(Answer(b"x" * 2_000_000), page([A]))
+        server.answers(body, page([A]))
         with pytest.raises(MalformedAnswerError, match="longer than 1 MB"):
             client.fetch_window(hour)
         # The rest of that body must not be taken for the answer to the next request.
         assert keys(client.fetch_window(hour)) == ["a"]
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"Content-Length: 1000\r\n\r\n",
+            b"Content-Length: 999999999999999\r\n\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\nffffffffffff\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\n-5\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        ],
+    )
+    def test_a_length_that_is_not_true(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window, head: bytes
+    ) -> None:
+        def lie(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + page([A]).body)
+            raise ConnectionAbortedError
+
+        server.answers(lie, page([B]))
+        assert keys(client.fetch_window(hour)) == ["b"]
+
+    def test_compressed_in_parts(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+        whole = page([A]).body
+        packed = gzip.compress(whole[:9]) + gzip.compress(whole[9:])
+        server.answers(Answer(packed, headers={"Content-Encoding": "gzip"}))
+        [one] = client.fetch_window(hour)
+        assert one.body == whole
 
     def test_charset(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
         text = '{"CallList": [{"key": "Çağrı"}]}'

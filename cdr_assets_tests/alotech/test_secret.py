@@ -16,6 +16,7 @@ import pytest
 
 from cdr_assets.alotech import AlotechClient, AlotechError, Window
 from cdr_assets.alotech.redaction import redactors
+from cdr_assets.alotech.wire import Wire
 from cdr_assets_tests.alotech.server import TOKEN, Action, Answer, ScriptedServer, page, record, refused, reset, silence
 
 Connect = Callable[..., AlotechClient]
@@ -122,10 +123,21 @@ def test_faults(
     assert all(asked["app_token"] == TOKEN for asked in server.asked)
     assert_secret(everything_told(caught.value))
     assert_secret(loud.text)
-    # urllib3 tells of every connection: the search above did look at something.
-    assert f"Starting new HTTP connection (1): 127.0.0.1:{server.port}" in loud.text
     printed = capfd.readouterr()
     assert_secret(printed.out + printed.err)
+
+
+@pytest.mark.parametrize("fault", ["reset", "silence", "bad status line", "bad chunk"])
+def test_no_frame_of_a_failed_request_holds_it(server: ScriptedServer, fault: str) -> None:
+    server.script = lambda _: FAULTS[fault]
+    wire = Wire(server.url, TOKEN, connect_timeout=20, read_timeout=0.05, total_timeout=20)
+    with pytest.raises(AlotechError) as caught:
+        wire.get({"function": "ping"})
+    assert server.asked[0]["app_token"] == TOKEN
+    # Services that collect errors send the variables of each frame along, also those of the error's context.
+    assert caught.value.__context__ is None
+    assert_secret("".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()))
+    wire.close()
 
 
 def test_without_a_connection(connect: Connect, hour: Window, loud: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ import socketserver
 import ssl
 import subprocess
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,13 +19,14 @@ import pytest
 
 from cdr_assets.alotech import (
     AlotechClient,
+    ConfigurationError,
     TlsError,
     UnknownHostError,
     UnreachableError,
     Window,
     WrongAddressError,
 )
-from cdr_assets.alotech.wire import _UntilDeadline
+from cdr_assets.alotech.wire import _Bounded
 from cdr_assets_tests.alotech.server import TOKEN, Action, Answer, ScriptedServer, page, record, silence, trickle
 
 Connect = Callable[..., AlotechClient]
@@ -69,7 +71,7 @@ class TestDeadlines:
         here, there = socket.socketpair()
         with here, there:
             there.sendall(b"late")
-            late = _UntilDeadline(here.makefile("rb", buffering=0), here, deadline=0.0)
+            late = _Bounded(here.makefile("rb", buffering=0), here, deadline=0.0, read_timeout=60)
             with pytest.raises(TimeoutError):
                 late.readinto(bytearray(4))
             late.close()
@@ -119,6 +121,37 @@ class TestConnections:
         server.answers(last, page([]))
         assert sum(p.attempts for p in client.fetch_window(hour)) == 2
 
+    def test_a_kept_one_that_the_server_closed_without_a_word_costs_no_try(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window
+    ) -> None:
+        is_closed = threading.Event()
+
+        def answer_and_go(connection: socket.socket) -> None:
+            page([]).write(connection)
+            connection.shutdown(socket.SHUT_RDWR)
+            is_closed.set()
+            raise ConnectionAbortedError
+
+        server.answers(answer_and_go, page([]))
+        client.fetch_window(hour)
+        assert is_closed.wait(20)
+        [one] = client.fetch_window(hour)
+        assert one.attempts == 1
+        assert server.connections == 2
+
+    def test_closing_closes_them(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+        ended = threading.Event()
+
+        def answer_and_wait(connection: socket.socket) -> None:
+            page([]).write(connection)
+            assert connection.recv(1) == b""
+            ended.set()
+
+        server.answers(answer_and_wait)
+        client.fetch_window(hour)
+        client.close()
+        assert ended.wait(20)
+
     def test_threads_share_them(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
         server.script = lambda asked: page([record("a")], None if "cursor" in asked else "c1")
         counts: list[int] = []
@@ -159,6 +192,12 @@ class TestConnections:
     def test_a_name_that_cannot_be_one(self, connect: Connect, hour: Window, host: str) -> None:
         with pytest.raises(UnknownHostError, match=r"cannot be the name of a host; check ALOTECH_TENANT"):
             connect(f"https://{host}/api/").fetch_window(hour)
+
+
+class TestAddresses:
+    @pytest.mark.parametrize("path", ["/ağ/", "/a b/", "/%C4%9F/"])
+    def test_any_path_can_be_asked_for(self, server: ScriptedServer, connect: Connect, hour: Window, path: str) -> None:
+        assert len(connect(f"http://127.0.0.1:{server.port}{path}").fetch_window(hour)) == 1
 
 
 class TestRedirects:
@@ -241,6 +280,19 @@ class TestTls:
         with pytest.raises(UnreachableError, match="in time"):
             connect(secure.url, total_timeout=0.2, max_attempts=1).fetch_window(hour)
 
+    @pytest.mark.parametrize("content", [None, "no certificate"])
+    def test_certificates_that_cannot_be_read(
+        self, connect: Connect, content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bundle = tmp_path / "bundle.pem"
+        if content:
+            bundle.write_text(content)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        with pytest.raises(
+            ConfigurationError, match=r"no certificates can be read from .*bundle.pem; correct REQUESTS"
+        ):
+            connect("https://acme.example/api/")
+
     def test_a_server_without_tls(self, server: ScriptedServer, connect: Connect, hour: Window) -> None:
         with pytest.raises(TlsError, match="does not speak TLS"):
             connect(server.url.replace("http:", "https:")).fetch_window(hour)
@@ -286,21 +338,26 @@ def forward_proxy(status: str = "200 OK") -> Iterator[tuple[str, list[bytes]]]:
 
 
 class TestProxies:
+    @pytest.mark.parametrize(
+        ("name", "prefix"), [("HTTPS_PROXY", ""), ("https_proxy", ""), ("ALL_PROXY", ""), ("HTTPS_PROXY", "http://")]
+    )
     def test_https_goes_through_the_proxy_of_the_environment(
         self,
         secure: ScriptedServer,
         connect: Connect,
         hour: Window,
         certificate: Path,
+        name: str,
+        prefix: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         secure.answers(page([record("a")], "c1"), page([]))
         with forward_proxy() as (proxy, seen):
-            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            monkeypatch.setenv(name, proxy.removeprefix(prefix))
             client = connect(secure.url)
             # Looked up once: what happens to the environment later does not matter.
-            monkeypatch.delenv("HTTPS_PROXY")
+            monkeypatch.delenv(name)
             assert len(client.fetch_window(hour)) == 2
             client.close()
         assert secure.asked[0]["app_token"] == TOKEN
@@ -308,16 +365,18 @@ class TestProxies:
         assert b"Proxy-Authorization" in seen[0]
         assert not any(b"app_token" in data or b"CallList" in data for data in seen)
 
+    @pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.1:{port}", "*", "elsewhere.example, 127.0.0.1"])
     def test_no_proxy_is_honoured(
         self,
         secure: ScriptedServer,
         connect: Connect,
         hour: Window,
         certificate: Path,
+        exception: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("NO_PROXY", exception.format(port=secure.port))
         with forward_proxy() as (proxy, seen):
             monkeypatch.setenv("HTTPS_PROXY", proxy)
             assert len(connect(secure.url).fetch_window(hour)) == 1
@@ -348,3 +407,19 @@ class TestProxies:
                 UnreachableError, match=r"the proxy of the environment refuses the connection.*HTTPS_PROXY"
             ):
                 connect("https://acme.example/api/").fetch_window(hour)
+
+    def test_a_proxy_that_trickles(self, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+        with ScriptedServer() as proxy:
+            proxy.otherwise = trickle(b"HTTP/1.1 200 O", b"K")
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+            with pytest.raises(UnreachableError, match="the proxy of the environment does not let us through"):
+                connect("https://acme.example/api/", total_timeout=0.1, max_attempts=1).fetch_window(hour)
+
+    @pytest.mark.parametrize(
+        "proxy", ["https://user:proxy-word@proxy.example", "socks5://proxy-word", "http://", "http://x:proxy-word/"]
+    )
+    def test_a_proxy_that_cannot_be_used(self, connect: Connect, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        with pytest.raises(ConfigurationError, match=r"begins with http://; correct HTTPS_PROXY") as caught:
+            connect("https://acme.example/api/")
+        assert "proxy-word" not in "".join(traceback.format_exception(caught.value))
