@@ -148,13 +148,13 @@ class Wire:
                 passing = number == socket.EAI_AGAIN
                 return UnknownHostError(f"the name of {there} is not known", retryable=passing, advice=advice)
             case ssl.SSLCertVerificationError():
-                return TlsError(f"the certificate of {self.host} is not to be trusted")
+                return TlsError(f"the certificate of {self.host} is not trusted")
             case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                return TlsError(f"{self.host} does not speak TLS as we do")
+                return TlsError(f"{self.host} does not accept our TLS, or speaks none")
             case ConnectionRefusedError():
                 return UnreachableError(f"{there} refuses the connection", advice=advice)
             case _ if proxied:
-                return UnreachableError(f"{there} does not let us through", advice=advice)
+                return UnreachableError(f"{there} did not let the request through", advice=advice)
             case _ if connecting:
                 return UnreachableError(f"no connection to {there} within {self._connect_timeout:g} s")
             case TimeoutError():

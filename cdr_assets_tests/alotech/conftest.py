@@ -1,3 +1,5 @@
+"""Fixtures of these tests: a scripted server, and clients that do not really sleep."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ def server() -> Iterator[ScriptedServer]:
 
 @pytest.fixture
 def pauses() -> list[float]:
-    """The pauses that clients of `connect` asked for, none of which is slept."""
+    """The pauses that clients of `connect` asked for; none of them is slept."""
     return []
 
 

@@ -1,4 +1,4 @@
-"""The app token is in the requests and nowhere else: no log, error, repr, traceback, page or frame of a library."""
+"""The app token is in the requests and nowhere else: not in a log, error, repr, traceback, frame, print or page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SPELLINGS = {
 def assert_secret(text: str) -> None:
     for spelling in SPELLINGS:
         assert spelling not in text, text
-    # Nor a piece of it that a cut or another escape left over.
+    # Nor may a piece of it be left by a cut or another escape.
     assert "Secret" not in text, text
 
 
@@ -45,7 +45,7 @@ ECHO = f"no luck with app_token={quote(TOKEN, safe='')} alias {TOKEN}"
 
 
 def only(text: str) -> Action:
-    """Exactly this, and then the end of the connection."""
+    """Sends exactly this and ends the connection."""
 
     def write(connection: socket.socket) -> None:
         connection.sendall(text.encode())
@@ -85,16 +85,16 @@ FAULTS: dict[str, Action] = {
 
 @pytest.fixture
 def loud(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    """Every logger at its loudest, and http.client printing its requests to stdout."""
+    """All loggers at DEBUG, and http.client told to print its requests to stdout."""
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 9)
-    for name in ("", "urllib3", "urllib3.connectionpool", "urllib3.util.retry", "requests", "filelock"):
+    for name in ("", "cdr_assets.alotech.client", "filelock"):
         monkeypatch.setattr(logging.getLogger(name), "disabled", False)
         caplog.set_level(logging.DEBUG, logger=name)
     return caplog
 
 
 def everything_told(error: BaseException) -> str:
-    """What any printer of the error could show, the exceptions that it hides included."""
+    """All that a program which prints the error could show, also of the exceptions behind it."""
     told = ["".join(traceback.format_exception(error)), pickle.dumps(error).decode("latin-1")]
     pending: list[BaseException | None] = [error]
     while pending:
@@ -123,6 +123,8 @@ def test_faults(
     assert all(asked["app_token"] == TOKEN for asked in server.asked)
     assert_secret(everything_told(caught.value))
     assert_secret(loud.text)
+    # A retry is logged: the search above had a text to search.
+    assert not caught.value.retryable or "trying again" in loud.text
     printed = capfd.readouterr()
     assert_secret(printed.out + printed.err)
 

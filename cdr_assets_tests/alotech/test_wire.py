@@ -1,4 +1,4 @@
-"""Connections: deadlines, reuse, names, TLS, proxies, redirects. Each failure is one line that says what to do."""
+"""Connections: deadlines, reuse, names, TLS, proxies, redirects; each failure is one line that says what to do."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class TestDeadlines:
             listener.bind(("127.0.0.1", 0))
             listener.listen(0)
             for _ in range(4):
-                # A full queue: whoever comes now is not let in.
+                # The queue is full now: the next connection is not accepted.
                 caller = waiting.enter_context(socket.socket())
                 caller.setblocking(False)
                 with suppress(BlockingIOError):
@@ -220,7 +220,7 @@ class TestRedirects:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 and its key, in one file, made for this run."""
+    """A certificate for 127.0.0.1 and its key, both in one file that is made for this run."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl on this machine to make a certificate with")
@@ -249,7 +249,7 @@ class TestTls:
     def test_a_certificate_that_nobody_vouches_for(
         self, secure: ScriptedServer, connect: Connect, hour: Window
     ) -> None:
-        with pytest.raises(TlsError, match=r"certificate of 127.0.0.1:\d+ is not to be trusted; .*REQUESTS_CA_BUNDLE"):
+        with pytest.raises(TlsError, match=r"certificate of 127.0.0.1:\d+ is not trusted; .*REQUESTS_CA_BUNDLE"):
             connect(secure.url).fetch_window(hour)
         assert not secure.asked
 
@@ -294,13 +294,13 @@ class TestTls:
             connect("https://acme.example/api/")
 
     def test_a_server_without_tls(self, server: ScriptedServer, connect: Connect, hour: Window) -> None:
-        with pytest.raises(TlsError, match="does not speak TLS"):
+        with pytest.raises(TlsError, match="does not accept our TLS"):
             connect(server.url.replace("http:", "https:")).fetch_window(hour)
 
 
 @contextmanager
 def forward_proxy(status: str = "200 OK") -> Iterator[tuple[str, list[bytes]]]:
-    """A CONNECT proxy: its address, and all that it could read of what went through it in the clear."""
+    """A CONNECT proxy: its address, and all bytes that it saw."""
     seen: list[bytes] = []
 
     class Handler(socketserver.BaseRequestHandler):
@@ -356,7 +356,7 @@ class TestProxies:
         with forward_proxy() as (proxy, seen):
             monkeypatch.setenv(name, proxy.removeprefix(prefix))
             client = connect(secure.url)
-            # Looked up once: what happens to the environment later does not matter.
+            # The environment is read once: its later changes have no effect.
             monkeypatch.delenv(name)
             assert len(client.fetch_window(hour)) == 2
             client.close()
@@ -394,7 +394,9 @@ class TestProxies:
     def test_a_proxy_that_refuses(self, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch) -> None:
         with forward_proxy("407 Proxy Authentication Required") as (proxy, seen):
             monkeypatch.setenv("HTTPS_PROXY", proxy)
-            with pytest.raises(UnreachableError, match=r"the proxy .* does not let us through.*HTTPS_PROXY") as caught:
+            with pytest.raises(
+                UnreachableError, match=r"the proxy .* did not let the request through.*HTTPS_PROXY"
+            ) as caught:
                 connect("https://acme.example/api/").fetch_window(hour)
         assert seen
         assert "proxy-word" not in str(caught.value)
@@ -412,7 +414,7 @@ class TestProxies:
         with ScriptedServer() as proxy:
             proxy.otherwise = trickle(b"HTTP/1.1 200 O", b"K")
             monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-            with pytest.raises(UnreachableError, match="the proxy of the environment does not let us through"):
+            with pytest.raises(UnreachableError, match="the proxy of the environment did not let the request through"):
                 connect("https://acme.example/api/", total_timeout=0.1, max_attempts=1).fetch_window(hour)
 
     @pytest.mark.parametrize(
