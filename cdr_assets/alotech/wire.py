@@ -37,7 +37,7 @@ _HEADERS = {"User-Agent": "cdr-assets", "Accept": "application/json", "Accept-En
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete HTTP answer; `seconds` is the time from sending the request to the answer's last byte."""
+    """A complete HTTP answer; `seconds` is what the request took, a new connection included, to the last byte."""
 
     status: int
     headers: Message
