@@ -187,7 +187,7 @@ def _parse(reply: Reply) -> tuple[str, Any]:
         page.CallList[-1:] = [msgspec.json.decode(last) for last in page.CallList[-1:]]
         return "utf-8", msgspec.structs.asdict(page)
     except (ValueError, RecursionError):
-        charset, text = _decoded(body, reply.headers)
+        charset, text = _decoded(body, reply.headers.get("Content-Type", ""))
     try:
         return charset, _json(text)
     except (ValueError, RecursionError):
@@ -226,9 +226,11 @@ def _json(text: str) -> Any:
     return value
 
 
-def _decoded(body: bytes, headers: Message) -> tuple[str, str]:
+def _decoded(body: bytes, content_type: str) -> tuple[str, str]:
     _check_not_damaged(body)
-    declared = headers.get_content_charset()
+    header = Message()
+    header["Content-Type"] = content_type
+    declared = header.get_content_charset()
     for charset in ("utf-8-sig" if body.startswith(b"\xef\xbb\xbf") else "utf-8", declared, _LAST_CHARSET):
         if charset is None:
             continue

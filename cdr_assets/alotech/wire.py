@@ -1,37 +1,39 @@
 """One HTTP request to AloTech: connections, deadlines, network failures as errors, and the app token's only home.
 
-Which address, proxy and certificates are used is in `address.py`, what the body of an answer says in `answer.py`;
-pages, chains, retries and limits are in `client.py`, `chain.py` and `limits.py`.
+What the body of an answer says is in `answer.py`; pages, chains, retries and limits are in `client.py`, `chain.py`
+and `limits.py`. The settings of the project are not here: `AlotechClient` is given the address and the token.
 
-This is `http.client` with no library above it, for three reasons. urllib3 logs the address of each request at DEBUG,
-and the address holds the token; http.client logs nothing. A deadline that also ends headers which come byte by byte
-needs the socket, and `requests` gives it away only after the headers. And a request costs half of the CPU time.
+The client is `requests`, whose adapter sends each request without a session: we keep no cookies and follow no
+redirects. Its connections differ in two ways. The token travels in the query, which is added where the request line
+is written to the socket, so that no address that `requests` and urllib3 log or quote in an error can hold it. And an
+answer has one deadline for all of its bytes, which `requests` does not offer.
 """
 
 from __future__ import annotations
 
-import gzip
 import io
-import selectors
+import ipaddress
 import socket
 import ssl
+import threading
 import time
-import zlib
-from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from email.message import Message
-from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, IncompleteRead
+from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlencode
+from urllib.parse import urlencode, urlsplit
 
-from .address import endpoint, proxy_for, tls_context
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import DecodeError, HTTPError, LocationValueError, ProxyError
+
 from .errors import AlotechError, ConfigurationError, MalformedAnswerError, TlsError, UnknownHostError, UnreachableError
 from .redaction import redactors
 
 #: No page of 100 calls is this large; a body without end must not fill the memory.
 _LARGEST_BODY = 64 << 20
+_IDLE_CONNECTIONS = 64
 _HEADERS = {"User-Agent": "cdr-assets", "Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
@@ -40,7 +42,7 @@ class Reply:
     """A complete HTTP answer; `seconds` is what the request took, a new connection included, to the last byte."""
 
     status: int
-    headers: Message
+    headers: Mapping[str, str]
     body: bytes
     seconds: float
 
@@ -57,24 +59,31 @@ class Wire:
     def __init__(
         self, base_url: str, token: str, *, connect_timeout: float, read_timeout: float, total_timeout: float
     ) -> None:
-        url = endpoint(base_url)
-        self.base_url, self.host = url.geturl(), url.netloc
+        self.base_url = _checked(base_url)
+        self.host = urlsplit(self.base_url).netloc
         if not token.strip():
             raise ConfigurationError("there is no app token", advice="set ALOTECH_APP_TOKEN")
         self.redact, self.redact_body = redactors(token)
         # A closure, as the redactors are: no `vars` of this object shows the token.
-        self._target: Callable[[Mapping[str, str]], str] = lambda parameters: (
-            f"{url.path}?{urlencode({**parameters, 'app_token': token})}"
+        self._query: Callable[[Mapping[str, str]], str] = lambda parameters: urlencode(
+            {**parameters, "app_token": token}
         )
-        self._connect_timeout, self._read_timeout, self._total_timeout = connect_timeout, read_timeout, total_timeout
-        self._url, self._proxy = url, proxy_for(url)
-        self._tls = tls_context() if url.scheme == "https" else None
-        self._closed = False
+        self._timeouts, self._total_timeout = (connect_timeout, read_timeout), total_timeout
+        # The request under way, of each thread its own.
+        self._current = threading.local()
         try:
-            # Not connected yet; made now because http.client checks the host's name when it makes one.
-            self._idle = [self._new_connection()]
-        except HTTPException:
+            self._request = requests.Request("GET", self.base_url, headers=_HEADERS).prepare()
+        except (requests.RequestException, ValueError):
             raise ConfigurationError(f"{self.base_url} is not an address") from None
+        # Plain http goes to loopback only, where a proxy would be a detour that shows it the token.
+        proxies, self._verify = _environment(self.base_url) if self.base_url.startswith("https:") else ({}, True)
+        try:
+            self._adapter = _Adapter(self._request, self._verify, proxies, self._current)
+        except (requests.RequestException, ValueError):
+            raise ConfigurationError(
+                "the proxy of the environment cannot be used",
+                advice="correct HTTPS_PROXY (with http:// before a user's name; socks needs the package pysocks)",
+            ) from None
 
     def get(self, parameters: Mapping[str, str]) -> Reply:
         """Sends one request and reads the whole answer, whatever its status; follows no redirect.
@@ -82,97 +91,171 @@ class Wire:
         Raises UnreachableError and its kinds, or MalformedAnswerError for a body that is too long or whose
         compression is broken.
         """
-        started, reply, connecting = time.monotonic(), None, True
+        started, current = time.monotonic(), self._current
+        current.query, current.deadline = self._query(parameters), started + self._total_timeout
+        current.is_connecting = False
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = self._new_connection()
-        try:
-            self._open(connection, started + self._total_timeout)
-            connecting = False
-            connection.request("GET", self._target(parameters), headers=_HEADERS)
-            with connection.getresponse() as response:
-                body = _read_body(response)
-            reply = Reply(response.status, response.headers, body, time.monotonic() - started)
-        except (HTTPException, OSError, ValueError) as error:
-            failure = self._failure(error, connecting)
+            with self._adapter.send(
+                self._request, stream=True, timeout=self._timeouts, verify=self._verify
+            ) as response:
+                body = response.raw.read(_LARGEST_BODY + 1, decode_content=True)
+                if len(body) > _LARGEST_BODY:
+                    raise _too_long()
+            return Reply(response.status_code, response.headers, body, time.monotonic() - started)
+        except AlotechError as error:
+            failure = error
+        except (HTTPError, OSError, ValueError) as error:
+            failure = self._failure(error)
         finally:
-            if reply is None or self._closed:
-                connection.close()
-            else:
-                self._idle.append(connection)
-        if reply is None:
-            # Not raised above: as its context, the library's error would keep frames that hold the token.
-            raise failure
-        return reply
+            current.query = ""
+        # Not raised above: as its context, the library's error would keep frames that may hold the token.
+        raise failure
 
     def close(self) -> None:
-        self._closed = True
-        while self._idle:
-            self._idle.pop().close()
+        self._adapter.close()
 
-    def _new_connection(self) -> HTTPConnection:
-        connection: HTTPConnection
-        near = self._proxy or self._url
-        host, port = near.hostname or "", near.port or (443 if near.scheme == "https" else 80)
-        if self._tls:
-            connection = HTTPSConnection(host, port, timeout=self._connect_timeout, context=self._tls)
-        else:
-            connection = HTTPConnection(host, port, timeout=self._connect_timeout)
-        if self._proxy:
-            login = f"{unquote(self._proxy.username or '')}:{unquote(self._proxy.password or '')}"
-            headers = {"Proxy-Authorization": f"Basic {b64encode(login.encode()).decode()}"} if login != ":" else {}
-            connection.set_tunnel(self._url.hostname or "", self._url.port or 443, headers)
-        # Above 0, http.client prints each request to stdout; a program may have set that for all connections.
-        connection.set_debuglevel(0)
-        return connection
-
-    def _open(self, connection: HTTPConnection, deadline: float) -> None:
-        # The one hook by which http.client reads the status line, the headers and a proxy's answer in another way.
-        connection.response_class = partial(_response, deadline, self._read_timeout)  # type: ignore[assignment]
-        if connection.sock is not None and _is_readable(connection.sock):
-            # Nothing was asked, so this can only be the connection's end: a request over it would cost a try.
-            connection.close()
-        if connection.sock is None:
-            connection.connect()
-
-    def _failure(self, error: Exception, connecting: bool) -> AlotechError:
+    def _failure(self, error: BaseException) -> AlotechError:
         """The failure in our words; none of the library's text is used, since it may quote the server."""
-        proxied = connecting and self._proxy is not None
+        causes = list(_causes(error))
+
+        def met(*kinds: type[BaseException]) -> bool:
+            return any(isinstance(cause, kinds) for cause in causes)
+
+        connecting = self._current.is_connecting
+        proxied = connecting and self._adapter.has_proxy
         there = "the proxy of the environment" if proxied else self.host
         advice = "check HTTPS_PROXY and NO_PROXY" if proxied else None
-        match error:
-            case UnicodeError():
-                return UnknownHostError(f"{there} cannot be the name of a host", advice=advice)
-            case socket.gaierror(errno=number):
-                passing = number == socket.EAI_AGAIN
-                return UnknownHostError(f"the name of {there} is not known", retryable=passing, advice=advice)
-            case ssl.SSLCertVerificationError():
-                return TlsError(f"the certificate of {self.host} is not trusted")
-            case ssl.SSLError() if not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
-                return TlsError(f"{self.host} does not accept our TLS, or speaks none")
-            case ConnectionRefusedError():
-                return UnreachableError(f"{there} refuses the connection", advice=advice)
-            case _ if proxied:
-                return UnreachableError(f"{there} did not let the request through", advice=advice)
-            case _ if connecting:
-                return UnreachableError(f"no connection to {there} within {self._connect_timeout:g} s")
-            case TimeoutError():
-                waited = f"{self._read_timeout:g} s without a byte, or {self._total_timeout:g} s in all"
-                return UnreachableError(f"the answer of {there} did not come in time ({waited})")
+        if met(DecodeError):
+            return MalformedAnswerError("the answer's compression is broken")
+        if met(LocationValueError):
+            return UnknownHostError(f"{there} cannot be the name of a host", advice=advice)
+        if met(socket.gaierror):
+            passing = any(isinstance(c, socket.gaierror) and c.errno == socket.EAI_AGAIN for c in causes)
+            return UnknownHostError(f"the name of {there} is not known", retryable=passing, advice=advice)
+        if met(ssl.SSLError) and not met(ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            # Through a proxy there may be TLS with both: urllib3 says so if it is the proxy's that failed.
+            at = there if met(ProxyError) else self.host
+            if met(ssl.SSLCertVerificationError):
+                return TlsError(f"the certificate of {at} is not trusted")
+            return TlsError(f"{at} does not accept our TLS, or speaks none")
+        if met(ConnectionRefusedError):
+            return UnreachableError(f"{there} refuses the connection", advice=advice)
+        if proxied:
+            return UnreachableError(f"{there} did not let the request through", advice=advice)
+        if connecting:
+            return UnreachableError(f"no connection to {there} within {self._timeouts[0]:g} s")
+        if met(TimeoutError):
+            waited = f"{self._timeouts[1]:g} s without a byte, or {self._total_timeout:g} s in all"
+            return UnreachableError(f"the answer of {there} did not come in time ({waited})")
         return UnreachableError(f"the connection to {there} broke before the answer was complete")
 
 
-def _is_readable(sock: socket.socket) -> bool:
-    with selectors.DefaultSelector() as selector:
-        selector.register(sock, selectors.EVENT_READ)
-        return bool(selector.select(0))
+def _checked(base_url: str) -> str:
+    """The endpoint as it may be used. The text of a wrong one is not repeated: it may hold a secret."""
+    try:
+        parts = urlsplit(base_url.strip())
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        # It quotes the part that is wrong, and stays with our error as its context.
+        error.args = ()
+        raise ConfigurationError("the base URL is not an address") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError("the base URL must begin with https:// and name a host")
+    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ConfigurationError("the base URL must hold no user, query or fragment, only host and path")
+    if parts.scheme == "http" and not _is_loopback(host):
+        raise ConfigurationError(
+            "plain http to another machine would show the token", advice="use https in ALOTECH_BASE_URL"
+        )
+    name = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{name}{f':{port}' if port else ''}{parts.path or '/'}"
 
 
-def _response(deadline: float, read_timeout: float, sock: socket.socket, **how: Any) -> HTTPResponse:
-    response = HTTPResponse(sock, **how)
-    response.fp = io.BufferedReader(_Bounded(response.fp.detach(), sock, deadline, read_timeout))
-    return response
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _environment(url: str) -> tuple[dict[str, str], bool | str]:
+    """The proxies for an address, and the certificates to trust; True stands for those of `requests`."""
+    with requests.Session() as session:
+        found = session.merge_environment_settings(url, {}, None, None, None)
+    bundle = found["verify"]
+    if isinstance(bundle, str) and not Path(bundle).is_dir():
+        try:
+            # Tried here, where the error can name the file: `requests` reads it for each new connection.
+            ssl.create_default_context(cafile=bundle)
+        except OSError:
+            raise ConfigurationError(
+                f"no certificates can be read from {bundle}", advice="correct REQUESTS_CA_BUNDLE, or remove it"
+            ) from None
+    return dict(found["proxies"]), True if bundle is None else bundle
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that it wraps: requests keeps the cause in `args`, urllib3 in `reason` or `args`."""
+    yield error
+    for inner in (error.__cause__, getattr(error, "reason", None), *error.args):
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
+
+
+class _Adapter(HTTPAdapter):
+    """The transport of `requests` with our connections, direct or through any kind of proxy.
+
+    One endpoint needs one pool of connections. It is found once: finding it for each request costs more CPU than
+    the rest of the request.
+    """
+
+    def __init__(
+        self, request: requests.PreparedRequest, verify: bool | str, proxies: dict[str, str], current: threading.local
+    ) -> None:
+        super().__init__(pool_maxsize=_IDLE_CONNECTIONS)
+        pool: Any = super().get_connection_with_tls_context(request, verify, proxies)
+        pool.ConnectionCls = _connection_class(pool.ConnectionCls, current)
+        self._pool = pool
+        self.has_proxy = bool(self.proxy_manager)
+
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+        return self._pool
+
+    def close(self) -> None:
+        self._pool.close()
+        super().close()
+
+
+def _connection_class(base: type[Any], current: threading.local) -> type[Any]:
+    """`base` with the query of the thread's current request in its request line, and a deadline on each answer."""
+
+    class Connection(base):  # type: ignore[misc]
+        # Above 0, http.client prints each request to stdout; a program may have set that for all connections.
+        debuglevel = 0
+
+        def connect(self) -> None:
+            current.is_connecting = True
+            super().connect()
+            current.is_connecting = False
+
+        def putrequest(self, method: str, url: str, *args: Any, **how: Any) -> None:
+            super().putrequest(method, f"{url}?{current.query}", *args, **how)
+
+        # The one hook by which http.client reads the status line, the headers and a proxy's answer in another way.
+        def response_class(self, sock: socket.socket, *args: Any, **how: Any) -> HTTPResponse:
+            response = _Response(sock, *args, **how)
+            response.fp = io.BufferedReader(_Bounded(response.fp.detach(), sock, current.deadline))
+            return response
+
+    return Connection
+
+
+class _Response(HTTPResponse):
+    """An answer without the part of its head that cannot be read: urllib3 would log it word for word."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.headers.set_payload("")
 
 
 class _Bounded(io.RawIOBase):
@@ -182,11 +265,11 @@ class _Bounded(io.RawIOBase):
     length makes http.client read to the connection's end, whatever it was told to read at most.
     """
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float, read_timeout: float) -> None:
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
         self._raw = raw
         self._sock = sock
         self._deadline = deadline
-        self._read_timeout = read_timeout
+        self._timeout = sock.gettimeout()
         # Twice, since headers and the lengths of chunks come over the socket too.
         self._bytes_left = 2 * _LARGEST_BODY
 
@@ -197,7 +280,7 @@ class _Bounded(io.RawIOBase):
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._sock.settimeout(min(left, self._read_timeout))
+        self._sock.settimeout(left if self._timeout is None else min(left, self._timeout))
         count: int = self._raw.readinto(buffer) or 0
         self._bytes_left -= count
         if self._bytes_left < 0:
@@ -207,22 +290,6 @@ class _Bounded(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-def _read_body(response: HTTPResponse) -> bytes:
-    """The body after decompression. Raises IncompleteRead or MalformedAnswerError."""
-    body = response.read(_LARGEST_BODY + 1)
-    if len(body) <= _LARGEST_BODY and response.length:
-        # http.client checks the length only where it is told to read without a limit.
-        raise IncompleteRead(body)
-    if response.headers.get("Content-Encoding", "").strip().lower() in ("gzip", "x-gzip"):
-        try:
-            body = gzip.GzipFile(fileobj=io.BytesIO(body)).read(_LARGEST_BODY + 1)
-        except (gzip.BadGzipFile, EOFError, zlib.error):
-            raise MalformedAnswerError("the answer's compression is broken") from None
-    if len(body) > _LARGEST_BODY:
-        raise _too_long()
-    return body
 
 
 def _too_long() -> MalformedAnswerError:

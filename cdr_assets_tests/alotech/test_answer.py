@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from datetime import UTC, datetime, timedelta
-from email.message import Message
 from email.utils import format_datetime
 from typing import Any
 
@@ -28,10 +27,7 @@ from cdr_assets.alotech.wire import Reply
 
 def reply(body: bytes | Any, status: int = 200, **headers: str) -> Reply:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    message = Message()
-    for name, value in headers.items():
-        message[name.replace("_", "-")] = value
-    return Reply(status, message, raw, 0.0)
+    return Reply(status, {name.replace("_", "-"): value for name, value in headers.items()}, raw, 0.0)
 
 
 def read(body: bytes | Any, **headers: Any) -> Any:

@@ -8,6 +8,7 @@ import logging
 import pickle
 import socket
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -251,11 +252,6 @@ NO = refused("cursor has expired")
 
 
 class TestExpiredCursor:
-    @pytest.fixture
-    def client(self, server: ScriptedServer, connect: Connect) -> AlotechClient:
-        """Reads no slices side by side, even on a slow machine."""
-        return connect(server.url, max_concurrency=1)
-
     @pytest.mark.parametrize(
         "answer",
         [NO, refused("Invalid parameter"), refused("Page token expired"), Answer(b"", 400, {}), Answer(b"", 410, {})],
@@ -647,10 +643,12 @@ class TestBodies:
         server.answers(lie, page([B]))
         assert keys(client.fetch_window(hour)) == ["b"]
 
-    def test_compressed_in_parts(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+    def test_compressed(self, server: ScriptedServer, client: AlotechClient, hour: Window, encoding: str) -> None:
         whole = page([A]).body
-        packed = gzip.compress(whole[:9]) + gzip.compress(whole[9:])
-        server.answers(Answer(packed, headers={"Content-Encoding": "gzip"}))
+        in_parts = gzip.compress(whole[:9]) + gzip.compress(whole[9:])
+        packed = {"gzip": in_parts, "deflate": zlib.compress(whole)}[encoding]
+        server.answers(Answer(packed, headers={"Content-Encoding": encoding}))
         [one] = client.fetch_window(hour)
         assert one.body == whole
 
