@@ -421,6 +421,24 @@ class TestProxies:
         assert seen
         assert "proxy-word" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        ("scheme", "whose"), [("http", r"127.0.0.1:\d+"), ("https", "the proxy of the environment")]
+    )
+    def test_whose_certificate_is_not_trusted(
+        self,
+        secure: ScriptedServer,
+        connect: Connect,
+        hour: Window,
+        tls: ssl.SSLContext,
+        scheme: str,
+        whose: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        with forward_proxy(tls=tls if scheme == "https" else None) as (proxy, _):
+            monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://{proxy}")
+            with pytest.raises(TlsError, match=f"the certificate of {whose} is not trusted"):
+                connect(secure.url).fetch_window(hour)
+
     def test_a_proxy_that_is_not_there(self, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch) -> None:
         with socket.socket() as bound:
             bound.bind(("127.0.0.1", 0))
