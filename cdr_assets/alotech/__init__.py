@@ -1,7 +1,8 @@
-"""The vendor's API: one window of AloTech's `reportsCDRLogs` in, whole chains of pages out.
+"""The vendor's API: a window of time goes in, and all pages of AloTech's `reportsCDRLogs` for it come out.
 
-Requests, pages, retries, limits and errors belong here. It reads no setting, writes no table and interprets
-no call: pages leave it as they came.
+Requests, chains of pages, retries, limits and errors belong here. Not here: the settings (the caller passes the
+address and the token), the tables that pages are stored in, and the meaning of a call's fields, which
+`transforms/` knows. A page leaves this folder as it was received, except that the token is cut out.
 """
 
 from .client import AlotechClient

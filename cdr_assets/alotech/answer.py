@@ -1,7 +1,10 @@
-"""Reading one answer of AloTech: its status, its shape, its records' count and its cursor.
+"""Reads one answer of AloTech: its status, its shape, the number of its records and its cursor.
 
-The vendor documents the fields of a call but not what is around them, so every plausible envelope is read and
-anything else is an error that names what was met: key names and types, never values.
+The vendor documents the fields of a call but not the JSON around the calls. So every plausible shape is accepted,
+and any other shape is an error that names the keys and types that were found, never values.
+
+What decides whether an answer is a page, a refusal or a failure belongs here. How the answer came over the network
+is in `wire.py`, what follows from its cursor in `chain.py`, and the fields of a call are read in `transforms/`.
 """
 
 from __future__ import annotations
@@ -31,16 +34,17 @@ from .errors import (
 )
 from .wire import Reply
 
-#: What the vendor's Turkish texts are in where they are not UTF-8.
+#: The charset of the vendor's Turkish texts where they are not UTF-8.
 _LAST_CHARSET = "windows-1254"
 _LONGEST_RETRY_AFTER = 60.0
 _LONGEST_MESSAGE = 200
 
-# The spellings of a cursor that stand for none.
+# Values of `cursor` that mean "no cursor", in lower case.
 _NO_CURSOR = {"", "none", "null", "false"}
 _FALSE = {"false", "0", "no"}
 
-# Words of a message, compared without case or accents. A prefix, so that Turkish endings do not matter.
+# Words to look for in a message, compared without case and accents. They match the beginning of a word, so that
+# Turkish endings do not matter.
 _PASSING = (
     r"tempora|try again|try later|retry|please wait|busy|overload|too many|rate limit|limit exceed|quota|time(d )?out|"
     r"unavailable|internal|unexpected|unknown error|"
@@ -62,9 +66,9 @@ _PARAMETER = (
 
 
 class _Page(msgspec.Struct):
-    """The members of a page that is as it should be, and its records without a look inside.
+    """The members of a normal page; its records stay undecoded.
 
-    Making objects of a hundred records, to count them, took a fifth of all that the client does for a page.
+    Decoding a hundred records only to count them took a fifth of the client's time for a page.
     """
 
     CallList: list[msgspec.Raw]
@@ -79,7 +83,7 @@ _page = msgspec.json.Decoder(_Page)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a chain needs of a page; `last_calldate` is the text of the last record, if it has one."""
+    """What a chain needs to know of a page; `last_calldate` is the `calldate` of its last record, if it is a text."""
 
     charset: str
     record_count: int
@@ -125,11 +129,11 @@ def read_object(reply: Reply, redact: Callable[[str], str]) -> tuple[str, dict[s
 
 
 def refusal(message: str, redact: Callable[[str], str]) -> AlotechError:
-    """The error for a `success: false` with this message, by whether a retry can mend it."""
+    """The error for `success: false` with this message; its kind says whether a retry can help."""
     said = f"AloTech says {_quoted(message, redact)}" if message else "AloTech refuses without a message"
     plain = _plain(redact(message))
     if not _has(_PASSING, plain):
-        # "Page token expired" is not about the application's token.
+        # Looked for first: "Page token expired" is about a cursor, not about the application's token.
         if _has(_CURSOR, plain) and _has(_WRONG, plain):
             return ParameterRejectedError(said)
         if _has(_ACCESS, plain) or (_has(_TOKEN, plain) and _has(_WRONG, plain)):
@@ -168,16 +172,16 @@ def _status_error(reply: Reply, redact: Callable[[str], str]) -> AlotechError:
 
 
 def records_of(body: bytes, charset: str) -> list[Any]:
-    """The records of a page's body that `read_answer` has taken."""
+    """The records in a page's body that `read_answer` has accepted."""
     return json.loads(body.decode(charset), strict=False).get("CallList") or []
 
 
 def _parse(reply: Reply) -> tuple[str, Any]:
-    """The charset that decodes the body, and its JSON value: of a plain page's records, the last alone is read."""
+    """The body's charset and its JSON value. Of a normal page's records, only the last one is decoded."""
     body = reply.body
     try:
         page = _page.decode(body)
-        # What is skipped may hold any bytes.
+        # The undecoded records may hold bytes that are not UTF-8.
         body.decode()
         _json(_around(body, page.CallList).decode())
         page.CallList[-1:] = [msgspec.json.decode(last) for last in page.CallList[-1:]]
@@ -191,26 +195,26 @@ def _parse(reply: Reply) -> tuple[str, Any]:
 
 
 def _around(body: bytes, records: list[msgspec.Raw]) -> bytes:
-    """The page without its records: a hundred bytes or so, where the whole would take ten times as long to read."""
+    """The page without its records: about a hundred bytes, which are read ten times as fast as the whole page."""
     if not records:
         return body
-    # Records are views into the body, so that where they lie is told without a search.
+    # The records are views into the body, so their addresses say where they begin and end.
     first, last = pa.py_buffer(records[0]), pa.py_buffer(records[-1])
     start = pa.py_buffer(body).address
     return body[: first.address - start] + body[last.address + last.size - start :]
 
 
 def _json(text: str) -> Any:
-    """The value of a JSON text, also with NaN, lone surrogates and raw line breaks in strings.
+    """The value of a JSON text; accepts NaN, lone surrogates and raw line breaks in strings.
 
-    Raises MalformedAnswerError where the outermost object has a member of a page twice, in whatever case: one reader
-    takes the first, another the last, and the calls of one of them would be lost.
+    Raises MalformedAnswerError where the outermost object has a member of a page twice, in upper or lower case. One
+    JSON reader takes the first of the two, another the last, so the calls of one of them would be lost.
     """
     members: list[tuple[str, Any]] = []
 
     def noted(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal members
-        # The outermost object comes last.
+        # This is called for each object, and for the outermost one last.
         members = pairs
         return dict(pairs)
 
@@ -238,10 +242,10 @@ def _decoded(body: bytes, content_type: str) -> tuple[str, str]:
 
 
 def _check_not_damaged(body: bytes) -> None:
-    """UTF-8 with a few broken bytes would pass for another charset, in which all its letters are wrong."""
+    """Raises for UTF-8 with a few broken bytes: read in another charset, all its non-ASCII letters would be wrong."""
     broken = len(body.decode("utf-8", "replace")) - len(body.decode("utf-8", "ignore"))
     letters = sum(character > "\x7f" for character in body.decode("utf-8", "ignore"))
-    # In windows-1254, hardly two bytes that follow each other are a letter of UTF-8.
+    # In a windows-1254 text, two neighbouring bytes are hardly ever a valid UTF-8 letter.
     if letters > broken > 0:
         raise MalformedAnswerError(f"the answer is UTF-8 text with {broken} broken bytes in it")
 
@@ -255,7 +259,7 @@ def _not_json(text: str) -> str:
 
 
 def _check_without_calls(document: dict[str, Any], redact: Callable[[str], str]) -> None:
-    """An answer without CallList has no calls if it is one of ours; calls under another name must not be lost."""
+    """Raises unless an answer without CallList plainly has no calls: calls under another name must not be lost."""
     success = str(document.get("success")).strip().lower()
     is_answer = "CallList" in document or "cursor" in document or success in ("true", "1", "yes")
     if not is_answer or any(isinstance(value, list) and value for value in document.values()):
@@ -287,7 +291,7 @@ def _kind(value: Any) -> str:
 
 
 def _quoted(message: str, redact: Callable[[str], str]) -> str:
-    """Words of the server for an error: the token cut out first, then the length, so that no part is left."""
+    """Words of the server for an error. The token is cut out before the text is shortened, so no part of it stays."""
     words = " ".join(redact(message).split())
     return f'"{words[:_LONGEST_MESSAGE]}{"…" if len(words) > _LONGEST_MESSAGE else ""}"'
 
@@ -302,7 +306,7 @@ def _has(words: str, message: str) -> bool:
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds to wait, of a header in seconds or as a date; None if there is none to read."""
+    """The seconds to wait from a Retry-After header in seconds or as a date; None if it is missing or unreadable."""
     if value is None:
         return None
     try:

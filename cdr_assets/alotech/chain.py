@@ -1,13 +1,16 @@
-"""One chain of pages, from its first request to its end, whole or not at all.
+"""One chain of pages, each of which is asked for with the cursor of the one before: read to its end, or not at all.
 
-Where a chain ends: at a page without a cursor; at an empty page whose cursor was followed before (a query that
-has reached its end keeps pointing there); at the second empty page in a row, whatever its cursor. A single
-empty page with a new cursor is not an end, since a filtered query may scan a stretch without a match.
+A chain ends at a page without a cursor; at an empty page whose cursor was followed before (a query at its end keeps
+pointing there); and at the second empty page in a row, whatever its cursor is. A single empty page with a new cursor
+is not the end, because a filtered query may pass a stretch without a match.
 
-Where a cursor is refused: calls that came in the order of time are complete up to the second of the last of them.
-The pages so far answer for the span before that second, and the rest of the window is asked for from there, as a
-slice of its own: what lies on both sides of the border comes twice and counts once. Where there is no such second,
-what was asked for last is begun anew, a bounded number of times.
+A cursor may be refused. If the calls came in the order of time, they are complete before the second of the last
+call. The pages so far then answer for the span before that second, and the rest of the window is asked for as a
+slice that begins with it: its calls come twice and count once. If there is no such second, the last query is begun
+anew, a bounded number of times.
+
+Cursors and the end of a chain belong here. Retries of one request and slices that are read side by side are in
+`client.py`; how a page's JSON is read is in `answer.py`.
 """
 
 from __future__ import annotations
@@ -31,22 +34,22 @@ from .errors import (
 )
 from .models import Page, Window
 
-#: How often in a row the same is begun anew after a cursor was refused.
+#: How often in a row the same query is begun anew after its cursor was refused.
 _MAX_RESTARTS = 2
 
-#: Calls in no order at all would come in the order of time by accident: less often than this, it is no accident.
+#: Unsorted calls may come in the order of time by accident. Below this probability it counts as sorted.
 _ACCIDENT = 1e-4
 
-# The loader reads these too.
+# A date such as 2026/03/02 or 2026.03.02. `transforms/` reads these spellings too.
 _YEAR_FIRST = re.compile(r"^([0-9]{4})[/.]([0-9]{2})[/.]([0-9]{2})")
 
-#: What the pages of a window may take together: some 250,000 calls.
+#: The bytes that all pages of a window may take together: about 250,000 calls.
 _MAX_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A page as the network gave it: its body fit to be kept, what it says, how long the last try took."""
+    """A page as it came: its body without the token, what it says, its requests, and the seconds of the last one."""
 
     body: bytes
     answer: Answer
@@ -55,14 +58,14 @@ class Fetched:
 
 
 class Budget:
-    """The bytes that pages may take together; the chains of a window's slices share one."""
+    """The bytes that the pages of a window may take together; the chains of its slices share one budget."""
 
     def __init__(self) -> None:
         self._left = _MAX_BYTES
         self._lock = threading.Lock()
 
     def take(self, size: int) -> None:
-        """Raises EndlessChainError where that is more than is left; a negative size gives back."""
+        """Raises EndlessChainError if less than `size` is left; a negative size gives bytes back."""
         with self._lock:
             self._left -= size
             if self._left < 0:
@@ -70,11 +73,11 @@ class Budget:
 
 
 class Chain:
-    """The pages of one request, fetched in order; `fetch` may be called again to go on where it stopped.
+    """The pages of one query, fetched in order; `fetch` may be called again to go on where it stopped.
 
-    `send` fetches one page by its parameters, and raises an AlotechError after its own retries. `subject`
-    begins each error ("calls from … to …"); `window` is what the pages say they answer for. `rest` makes the
-    parameters for what is left of the window; None where the window can only be asked for as a whole.
+    `send` fetches one page by its parameters, and raises an AlotechError after its own retries. `subject` begins
+    each error ("calls from … to …"). `window` is the span that the pages answer for. `rest` makes the parameters
+    for the rest of the window after a refused cursor; None means that the window must be asked for as a whole.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class Chain:
         self._begin(0, *self._whole)
 
     def _begin(self, kept: int, parameters: Mapping[str, str], subject: str, window: Window | None) -> None:
-        """Asks for this from the next request on; of the pages the first `kept` stay."""
+        """Makes this the query of the next request; keeps the first `kept` pages and drops the others."""
         dropped = self.pages[kept:]
         self._wasted += sum(page.attempts for page in dropped)
         self._budget.take(-sum(len(page.body) for page in dropped))
@@ -114,14 +117,13 @@ class Chain:
 
     @property
     def requests(self) -> int:
-        """The HTTP requests spent so far."""
+        """The HTTP requests so far, those for dropped pages included."""
         return self._wasted + sum(page.attempts for page in self.pages)
 
     def fetch(self, at_most: int | None = None) -> list[Page]:
-        """The pages up to the chain's end, or the first `at_most` of them.
+        """The pages up to the chain's end, or the first `at_most` of them; goes on after a refused cursor.
 
-        Goes on after a cursor that the server does not take any more. Raises the AlotechError that ended the
-        chain; no page is then to be used.
+        Raises the AlotechError that ended the chain. Its pages must not be used then.
         """
         while not self.ended and (at_most is None or len(self.pages) < at_most):
             where = f"{self._subject}, page {len(self.pages)}"
@@ -130,7 +132,7 @@ class Chain:
             try:
                 self._next(where)
             except (ParameterRejectedError, RequestRefusedError, WrongAddressError) as error:
-                # The same parameters were taken before without a cursor, so it is the cursor that is refused.
+                # The same parameters were accepted before without a cursor, so the cursor is what is refused.
                 if self._cursor is None:
                     raise
                 self._wasted += error.attempts
@@ -178,7 +180,7 @@ class Chain:
         )
 
     def _go_on(self, where: str, error: AlotechError) -> None:
-        """Asks for the rest of the window, or begins anew; raises where that was done too often in vain."""
+        """Asks for the rest of the window, or begins anew; raises if that brought nothing new too often."""
         reached = self._reached()
         if reached is not None:
             self._restarts = 0
@@ -199,19 +201,19 @@ class Chain:
             self._begin(0, *self._whole)
 
     def _reached(self) -> datetime | None:
-        """The second up to which the pages since the last refusal are complete; None where that is not sure."""
+        """The second before which the pages since the last refusal are complete; None where that is not certain."""
         if self._window is None or self._rest is None:
             return None
         reached, chance = _order(self.pages[self._kept :], self._window)
         if chance is None:
-            # What came earlier may have come in any order too: the window is asked for as a whole from now on.
+            # These calls are not sorted, so the earlier ones may not be either: ask for the whole window from now on.
             self._rest = None
             return None
         self._is_sorted = self._is_sorted or chance < _ACCIDENT
         return reached if self._is_sorted and reached is not None and reached > self._window.start else None
 
     def _end(self) -> None:
-        # A slice was cut where calls seemed to come in the order of time: what came since must not tell otherwise.
+        # The window was cut because its calls seemed sorted. If the calls since then are not, the cut was wrong.
         if self._kept and self._reached() is None and self._rest is None:
             self._begin(0, *self._whole)
         else:
@@ -219,10 +221,10 @@ class Chain:
 
 
 def _order(pages: Sequence[Page], window: Window) -> tuple[datetime | None, float | None]:
-    """The second of the last call, and how probably calls in no order at all come in the order of time as these do.
+    """The second of the last call, and the probability that unsorted calls would be in the order of time like these.
 
-    The chance is None where they do not. A call that comes again is where it came first; those outside of the window
-    or without a date to be read say nothing.
+    The probability is None if these are not in that order. Of a call that comes twice, the first place counts. Calls
+    outside of the window and calls without a readable date are ignored.
     """
     reached: datetime | None = None
     chance, calls, tied = 1.0, 0, 0
@@ -245,7 +247,7 @@ def _order(pages: Sequence[Page], window: Window) -> tuple[datetime | None, floa
 
 
 def _second(calldate: object) -> datetime | None:
-    """The second of a date, the year first; None where it is not the tenant's wall clock, or cannot be read."""
+    """A date cut to its second; None if it is unreadable, or has an offset and so is not the tenant's wall clock."""
     try:
         date = datetime.fromisoformat(_YEAR_FIRST.sub(r"\1-\2-\3", calldate)) if isinstance(calldate, str) else None
     except ValueError:

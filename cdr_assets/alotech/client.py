@@ -1,7 +1,8 @@
-"""The client: whole windows and single calls of `reportsCDRLogs`, with retries, limits and parallel slices.
+"""The client: fetches whole windows and single calls of `reportsCDRLogs`.
 
-Knows nothing of the pipeline around it. What one request is lies in `wire.py`, what an answer says in
-`answer.py`, where a chain of pages ends in `chain.py`, how fast we may ask in `limits.py`.
+Parameters, retries and slices that are read side by side belong here. One HTTP request is in `wire.py`, what an
+answer says in `answer.py`, where a chain of pages ends in `chain.py`, how fast we may ask in `limits.py`. Nothing
+here knows Dagster, tables or partitions.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ _DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 _NO_FILTERS = Filters()
 _backoff = wait_exponential_jitter(multiplier=0.5, max=30, jitter=1)
 
-# The vendor calls the dates mandatory even where a call's key makes them moot: a span that holds every call.
+# The vendor demands dates even in a request for a single call by its key: a span that holds every call.
 _ANY_TIME = Window(datetime(2000, 1, 1), datetime(2100, 1, 1))
 
-# A window is worth slicing where the first pages, read one after the other and then thrown away, are few of
-# many, and where the time is spent on waiting for the network and not on work of our own.
+# Slicing throws the first pages away and reads their calls again. That pays off if many more pages follow, and if
+# the time goes into waiting for the network and not into work of our own.
 _PROBE_PAGES = 2
 _BUSY_PAGES = 50
 _PAGES_PER_SLICE = 10
@@ -46,15 +47,15 @@ _UNLIMITED_PARALLEL = 8
 
 
 class AlotechClient:
-    """Reads call detail records of one tenant. Threads may share it: its limits and connections are theirs.
+    """Reads call detail records of one tenant. Threads may share a client, and then share its limits too.
 
-    `base_url` is the whole endpoint; plain http is for loopback alone. At most `max_concurrency` requests are
-    in flight and `requests_per_second` started, 0 meaning no limit; with `limits_dir` this holds for all
-    processes that use the same folder. Timeouts are in seconds: for a connection, for a wait without a byte,
-    for a whole answer. `max_attempts` bounds the requests for one page, `max_pages` the pages of one chain.
-    `sleep` replaces the pauses between attempts and requests.
+    `base_url` is the whole endpoint; plain http is accepted for loopback only. At most `max_concurrency` requests
+    are in flight and `requests_per_second` are started; 0 means no limit. With `limits_dir`, all processes that use
+    the same folder share these limits. Timeouts are in seconds: for a connection, for a wait without a byte, for a
+    whole answer. `max_attempts` bounds the requests for one page, `max_pages` the pages of one chain. `sleep`
+    replaces the pauses between attempts and requests.
 
-    Raises ConfigurationError for what can be seen to be wrong without a request.
+    Raises ConfigurationError for whatever is wrong before any request.
     """
 
     def __init__(
@@ -77,7 +78,6 @@ class AlotechClient:
         self._wire = Wire(
             base_url,
             token,
-            connections=max_concurrency,
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             total_timeout=total_timeout,
@@ -98,7 +98,7 @@ class AlotechClient:
         self.close()
 
     def close(self) -> None:
-        """Ends pauses and retries of all threads and drops idle connections; a request under way may finish."""
+        """Ends the pauses and retries of all threads and closes idle connections; a request under way may finish."""
         self._closed.set()
         self._wire.close()
 
@@ -110,14 +110,15 @@ class AlotechClient:
         *,
         in_slices: bool = True,
     ) -> list[Page]:
-        """All pages that hold the calls with `calldate` in the window; the whole chain or an error, never a part.
+        """All pages with the calls whose `calldate` is in the window: all of them or an error, never a part.
 
-        The server is asked from one second before the window to its finish, so that inclusive or exclusive
-        bounds cannot lose a call: pages may hold neighbours' calls too. Where many pages come slowly, the window
-        is read in slices side by side, each a chain of its own; a page's own `window_start` and `window_finish`
-        tell which of its calls are its to give. So do those of a chain whose cursor was refused, which goes on as
-        a slice from the last call's second. `in_slices=False` forbids both, for a window whose wall clock runs
-        twice: a slice of a repeated hour may be read as one of the two alone.
+        The server is asked from one second before the window to its finish, so that no call is lost whether its
+        bounds are inclusive or exclusive. So pages may also hold calls of the neighbouring windows.
+
+        If many pages come slowly, the window is read in slices side by side, each a chain of its own; and a chain
+        whose cursor is refused goes on as a slice from the second of the last call. Of each page, only the calls
+        between its own `window_start` and `window_finish` count. `in_slices=False` forbids slices. It is for a window
+        whose wall clock runs twice: the server may read a slice of a repeated hour as one of the two hours only.
         """
         if sorting not in ("asc", "desc"):
             raise ValueError(f"sorting is asc or desc, not {sorting!r}")
@@ -129,7 +130,7 @@ class AlotechClient:
             if slices:
                 _log.info("%s: reading %d slices, %d at a time", window, len(slices), parallel)
                 pages = self._fetch_slices(slices, filters, parallel)
-                # What the look ahead cost is counted where the first page says what it took.
+                # The requests of the thrown-away pages are counted with the first page.
                 pages[0] = replace(pages[0], attempts=pages[0].attempts + chain.requests)
                 return pages
         return chain.fetch()
@@ -142,9 +143,9 @@ class AlotechClient:
         uniqueid: str | None = None,
         filters: Filters = _NO_FILTERS,
     ) -> list[Page]:
-        """The pages that answer for a single call, by exactly one of its keys; only `include_…` of filters count.
+        """The pages for a single call, by exactly one of its keys; of the filters, only `include_…` count.
 
-        An unknown call is a page without records. Raises ValueError for no key, two keys or a blank one.
+        For an unknown call this is a page without records. Raises ValueError for no key, two keys or a blank one.
         """
         keys = {"callkey": callkey, "activecallkey": activecallkey, "uniqueid": uniqueid}
         given = {name: key for name, key in keys.items() if key is not None}
@@ -156,7 +157,7 @@ class AlotechClient:
         return Chain(self._send, parameters, subject, None, max_pages=self._max_pages, budget=Budget()).fetch()
 
     def ping(self) -> None:
-        """One request that shows whether the tenant answers and takes the token; raises an AlotechError if not."""
+        """One request that shows whether the tenant answers and accepts the token; raises an AlotechError if not."""
         self._attempt({"function": "ping"}, "ping", lambda reply: read_object(reply, self._wire.redact), tries=1)
 
     def _chain(
@@ -195,7 +196,7 @@ class AlotechClient:
     def _attempt(
         self, parameters: Mapping[str, str], where: str, read: Callable[[Reply], _T], *, tries: int
     ) -> tuple[_T, int]:
-        """One request until it succeeds, fails for good or was tried often enough; and how often that was."""
+        """Sends a request until it succeeds, fails for good or was tried `tries` times; also returns the tries."""
         attempts = 0
 
         def once() -> _T:
@@ -220,15 +221,15 @@ class AlotechClient:
             return retrying(once), attempts
         except AlotechError as error:
             error.where, error.attempts = where, attempts
-            # The library's own error must not come along: it may quote the server, or hold the whole body.
+            # The error behind this one is dropped: it may quote the server, or hold the whole body.
             error.__context__ = None
             raise
 
     def _slices(self, window: Window, probe: Chain) -> tuple[int, list[Window]]:
-        """How many chains at a time, and the slices; none where one chain does as well.
+        """How many chains to read at a time, and the slices; no slices where one chain is as fast.
 
-        The size of the window is estimated from how far its first pages reach: an estimate decides about
-        speed alone, since the slices cover the window whatever it says.
+        The number of pages is estimated from how far the first pages reach. A wrong estimate costs only time,
+        because the slices cover the whole window in any case.
         """
         fetched = probe.last
         if probe.ended or fetched is None or fetched.seconds < _SLOW_PAGE:
@@ -236,17 +237,17 @@ class AlotechClient:
         reached = _read_date(fetched.answer.last_calldate)
         if reached is None or not window.start <= reached < window.finish:
             return 0, []
-        # Pages of one second alone tell of many calls, and of nothing more than that.
+        # All calls of the first pages may be of the first second: not 0, which is divided by below.
         reached = max(reached, window.start + timedelta(seconds=1))
         parallel = self._max_concurrency or _UNLIMITED_PARALLEL
         if self._requests_per_second:
-            # One chain alone starts a request each `seconds`: more chains help until the rate is used up.
+            # One chain starts a request every `seconds`: more chains help until the rate limit is reached.
             parallel = min(parallel, math.ceil(fetched.seconds * self._requests_per_second))
         length = window.finish - window.start
         pages = int(len(probe.pages) * (length / (reached - window.start)))
         if parallel < 2 or pages < _BUSY_PAGES:
             return 0, []
-        # More slices than chains, so that a busier part of the window does not keep one chain at work alone.
+        # More slices than chains, so that no chain is left alone with the busiest part of the window.
         seconds = int(length.total_seconds())
         count = min(4 * parallel, pages // _PAGES_PER_SLICE, seconds)
         cuts = [window.start + timedelta(seconds=seconds * n // count) for n in range(count + 1)]
@@ -262,7 +263,7 @@ class AlotechClient:
                 for future in done:
                     future.result()
             finally:
-                # Whatever ended the wait, an interrupt included, must not leave chains running.
+                # Chains must not go on after the wait ended, whatever ended it, Ctrl-C included.
                 stop.set()
                 for future in futures:
                     future.cancel()
@@ -273,7 +274,7 @@ class AlotechClient:
             raise ClientClosedError("the client was closed")
 
     def _pause(self, seconds: float) -> None:
-        # Not time.sleep: closing the client must end a pause of a minute at once.
+        # Not time.sleep: closing the client must end even a pause of a minute at once.
         if self._closed.wait(seconds):
             self._check_open()
 
@@ -294,7 +295,7 @@ def _met(state: RetryCallState) -> str:
 
 
 def _patience(state: RetryCallState) -> float:
-    """Exponential with jitter, and never less than the server asked for."""
+    """The pause before the next try: exponential with jitter, and never shorter than the server asked for."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, AlotechError) else None
     return max(asked or 0.0, _backoff(state))

@@ -1,7 +1,8 @@
 """What can go wrong between us and AloTech, in the operator's words.
 
-Every error prints as one line: which calls were asked for, what was met, what to do now. None of them ever
-holds the app token: texts that come from the server pass the redaction of `wire.py` first.
+Every error prints as one line: which calls were asked for, what happened, what to do now. No error holds the app
+token: `redaction.py` cuts it out of each text of the server first. An error of what happens to the pages later
+(storing, reading the fields of a call) does not belong here but to the code that does it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from cdr_assets.domain.errors import OperatorError
 
 
 class AlotechError(OperatorError):
-    """A request, or a chain of them, that did not end in an answer.
+    """A request, or a chain of requests, that failed.
 
-    `met` says what happened, `advice` what to do now, `where` which calls and page were asked for, `attempts`
-    how many requests were sent for that page. `retryable` tells whether the same request may succeed later;
+    `met` says what happened, `advice` what to do now, `where` which calls and page were asked for, `attempts` how
+    many requests were sent for that page. `retryable` says whether the same request may succeed later;
     `retry_after` is the pause in seconds that the server asked for.
     """
 
@@ -45,7 +46,7 @@ class AlotechError(OperatorError):
 
 
 def _readable(text: str) -> str:
-    """What a terminal would obey, shown as an escape: a server's words end in logs that others print as they are."""
+    """Control characters as escapes: a server's words end up in logs, and a terminal that prints them would obey."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
@@ -56,82 +57,82 @@ class ConfigurationError(AlotechError):
 
 
 class TokenRejectedError(AlotechError):
-    """AloTech plainly does not accept the app token."""
+    """AloTech says clearly that it does not accept the app token."""
 
     advice = "set ALOTECH_APP_TOKEN to a valid application token of this tenant"
 
 
 class ParameterRejectedError(AlotechError):
-    """AloTech plainly does not accept a parameter of the request."""
+    """AloTech says clearly that it does not accept a parameter of the request."""
 
     advice = "correct the filters or the dates of this run"
 
 
 class RequestRefusedError(AlotechError):
-    """`success: false` with a message that is not known to be final."""
+    """`success: false` with a message that does not say that a retry is useless."""
 
     advice = "run it again later; if it stays, ask AloTech what the message means"
     retryable = True
 
 
 class ServiceUnavailableError(AlotechError):
-    """429, 408 or 5xx."""
+    """HTTP 408, 425, 429 or 5xx."""
 
     advice = "run it again later, with a lower ALOTECH_REQUESTS_PER_SECOND if it is a 429"
     retryable = True
 
 
 class WrongAddressError(AlotechError):
-    """A redirect, a 404 or another status that says the API is not at this address."""
+    """A redirect, a 404 or another status which says that the API is not at this address."""
 
     advice = "check ALOTECH_TENANT and ALOTECH_BASE_URL"
 
 
 class UnreachableError(AlotechError):
-    """No connection, or one that broke or stalled before the answer was complete."""
+    """There was no connection, or it broke or stalled before the answer was complete."""
 
     advice = "check the network and the proxy, then run it again"
     retryable = True
 
 
 class UnknownHostError(UnreachableError):
-    """The host's name does not resolve."""
+    """The name of the host is not known."""
 
     advice = "check ALOTECH_TENANT and ALOTECH_BASE_URL, and the machine's name resolution"
     retryable = False
 
 
 class TlsError(UnreachableError):
-    """TLS could not be agreed on, or the certificate is not to be trusted."""
+    """The TLS handshake failed, or the certificate is not trusted."""
 
     advice = "check the address; behind an inspecting proxy set REQUESTS_CA_BUNDLE to its certificates"
     retryable = False
 
 
 class MalformedAnswerError(AlotechError):
-    """A body that is not a page of calls: cut off, HTML, another shape."""
+    """The body is not a page of calls: it is cut off, HTML, too long or of another shape."""
 
     advice = "run it again later; if it stays, show AloTech what came"
     retryable = True
 
 
 class RepeatedCursorError(AlotechError):
-    """A page with calls points at a cursor that was followed before: the chain would go round for ever."""
+    """A page with calls has a cursor that was followed before: the chain would go round for ever."""
 
     advice = "run it again; if it stays, report to AloTech that its cursor does not move on"
 
 
 class ExpiredCursorError(AlotechError):
-    """Cursors are refused before what they lead to has come, however the chain is begun."""
+    """Cursors are refused again and again, and no attempt to go on or to begin anew brings new calls."""
 
     advice = "run it again later; if it stays, report to AloTech that its cursors expire too soon"
 
 
 class EndlessChainError(AlotechError):
-    """The chain has more pages, or larger ones, than any window plausibly holds."""
+    """The chain has more pages, or larger ones, than a window can plausibly have."""
 
     advice = "fetch a shorter window, or report to AloTech that its pages do not end"
 
 
 class ClientClosedError(AlotechError):
-    """The client was closed, or a sibling slice failed, while this chain was still going."""
+    """The client was closed, or another slice of the window failed, while this chain was still being read."""

@@ -1,7 +1,9 @@
-"""Politeness to the vendor: requests in flight and requests started a second, in a process or on a machine.
+"""Politeness to the vendor: the limits of requests in flight and of requests started a second.
 
-Written by hand because the libraries at hand do not do it between processes without polling a database: a
-booked start time needs one small file, and a slot is a lock that the kernel frees when its holder dies.
+They hold in one process, or for all processes of a machine that share a folder. This is written by hand because the
+usual libraries poll a database to share limits between processes. Here a booked start needs one small file, and a
+place for a request in flight is a file lock, which the kernel frees when its holder dies. The pauses between the
+tries of a failed request do not belong here: `client.py` has them.
 """
 
 from __future__ import annotations
@@ -17,17 +19,17 @@ from filelock import FileLock, Timeout
 
 from .errors import ConfigurationError
 
-#: How long to wait before looking again for a slot that another process may have freed, in seconds.
+#: Seconds to wait before looking again whether another process has freed a slot.
 _SLOT_POLL = 0.01
-#: A start booked further ahead than this many requests is a leftover of the clock before a reboot.
+#: A start that is booked further ahead than this many requests was written before the machine's last boot.
 _LONGEST_QUEUE = 100
 
 
 class Limits:
-    """At most `max_concurrency` requests in flight and `requests_per_second` started, 0 meaning no limit.
+    """At most `max_concurrency` requests in flight and `requests_per_second` started; 0 means no limit.
 
-    With a `folder`, all processes that use the same folder share both limits; the slot of a process that died
-    is free at once. Without one they hold among the threads of this object.
+    With a `folder`, all processes that use the same folder share both limits, and the slot of a process that died
+    is free at once. Without a folder, the threads that use this object share them.
     Raises ConfigurationError if the folder cannot be written.
     """
 
@@ -54,15 +56,15 @@ class Limits:
                 self._booking.touch()
             self._booking_lock = FileLock(folder / "requests.lock", thread_local=False, poll_interval=0.002)
             if max_concurrency:
-                # One lock object a slot, handed to one thread at a time: a FileLock that two threads share
-                # counts the second as a re-entry of the first and lets both in.
+                # One lock object for each slot, used by one thread at a time: if two threads shared a FileLock, it
+                # would take the second for a re-entry of the first and let both in.
                 self._slots = deque(
                     FileLock(folder / f"request-{number}.lock", thread_local=False) for number in range(max_concurrency)
                 )
 
     @contextlib.contextmanager
     def request(self) -> Iterator[None]:
-        """Holds a place for one request; returns when it may start."""
+        """Holds a place for one request, from the moment when it may start."""
         with self._in_flight or contextlib.nullcontext(), self._machine_slot():
             if self._interval:
                 self._await_turn()
@@ -94,7 +96,7 @@ class Limits:
         return None
 
     def _await_turn(self) -> None:
-        """Books the next free start and sleeps until it: fair, and one look at the clock a request."""
+        """Books the next free start and sleeps until then, so that requests start in the order of their booking."""
         with self._mutex:
             if self._booking is None:
                 now, start = self._book(self._next_start)
@@ -108,7 +110,7 @@ class Limits:
 
     @contextlib.contextmanager
     def _usable_folder(self) -> Iterator[None]:
-        """Says what is wrong with the folder, a disk that has become full included."""
+        """Turns errors of the folder into one line for the operator; a disk that became full is one of them."""
         try:
             yield
         except Timeout:
@@ -121,7 +123,7 @@ class Limits:
             ) from None
 
     def _book(self, next_start: float) -> tuple[float, float]:
-        # The monotonic clock is one for all processes of a machine and does not jump; it restarts at boot.
+        # All processes of a machine share the monotonic clock, and it does not jump. It restarts at boot.
         now = time.monotonic()
         if next_start > now + _LONGEST_QUEUE * self._interval:
             next_start = now
@@ -129,7 +131,7 @@ class Limits:
 
 
 def _number(text: str) -> float:
-    """The booked time, or 0 where the writer was killed between emptying the file and filling it."""
+    """The booked time, or 0 if its writer was killed after it had emptied the file and before it had filled it."""
     try:
         return float(text)
     except ValueError:

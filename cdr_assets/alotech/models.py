@@ -1,11 +1,14 @@
-"""What is asked of AloTech and what comes back: windows, filters, pages. No behaviour beyond their own checks."""
+"""What AloTech is asked for and what comes back: windows, filters and pages.
+
+Only these values and the checks of their own content belong here. Requests are made in `client.py`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-# Records that a page holds at the most.
+#: The most records that the vendor puts on a page.
 PAGE_SIZE = 100
 
 
@@ -13,7 +16,7 @@ PAGE_SIZE = 100
 class Window:
     """A span of the tenant's wall clock, [start, finish): naive datetimes in whole seconds.
 
-    Raises ValueError for anything else, since the wire has no zone and no fraction to say it with.
+    Raises ValueError for anything else: a request has no room for a zone or for fractions of a second.
     """
 
     start: datetime
@@ -32,9 +35,9 @@ class Window:
 
 @dataclass(frozen=True)
 class Filters:
-    """The optional parameters of `reportsCDRLogs`; the first five narrow the calls, the others add to each.
+    """The optional parameters of `reportsCDRLogs`. The first five leave calls out, the others add fields to each call.
 
-    Raises ValueError for a blank filter, which the server might read as none at all.
+    Raises ValueError for a blank filter, because the server might take it for no filter.
     """
 
     agent: str | None = None
@@ -53,7 +56,7 @@ class Filters:
                 raise ValueError(f"filter {name} is blank: leave it out or give it a value")
 
     def parameters(self) -> dict[str, str]:
-        """The request's parameters; what is off is not sent, since off is the vendor's default."""
+        """The parameters of the request; those that are off are not sent, since off is the vendor's default."""
         values = {name: "true" if value is True else value for name, value in vars(self).items()}
         return {name: value for name, value in values.items() if value}
 
@@ -62,7 +65,7 @@ class Filters:
         return {name: value for name, value in self.parameters().items() if not name.startswith("include_")}
 
     def arrays(self) -> list[str]:
-        """The arrays that are asked for, by the names that records give them."""
+        """The arrays that are asked for, by their names in the records."""
         asked = {
             "call_history": self.include_call_history,
             "csat_answers": self.include_csat,
@@ -75,12 +78,12 @@ class Filters:
 class Page:
     """One answer of a chain, as received.
 
-    `number` is 0-based within its chain. `window_start` and `window_finish` (naive local time) are the span
-    [start, finish) that the chain answers for, both None for a single call; the page may hold neighbours'
-    calls too, and only those with `calldate` in that span belong to it. `body` is what came after
-    content-encoding, with the app token cut out should the server have echoed it; `charset` decodes it.
-    `attempts` counts the HTTP requests behind the page, those of a chain that had to be started again on its
-    first page; `fetched_at` is aware UTC; `content_hash` is the SHA-256 of the body in hex.
+    `number` counts from 0 within its chain. `window_start` and `window_finish` (naive local time) are the span
+    [start, finish) that the chain answers for, both None for a single call. The page may hold other calls too: only
+    those with `calldate` in that span count. `body` is the decompressed answer without the app token, in case the
+    server echoed it; `charset` decodes it. `attempts` counts the HTTP requests for the page; the requests for pages
+    that were dropped are added to the page that came next. `fetched_at` is aware UTC; `content_hash` is the SHA-256
+    of the body in hex.
     """
 
     number: int

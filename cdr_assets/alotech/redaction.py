@@ -1,4 +1,8 @@
-"""Cutting the app token out of texts and bodies that a server sent."""
+"""Cuts the app token out of texts and bodies that a server sent.
+
+The spellings in which a token may come back belong here. That the token gets into no log, error or variable of ours
+is the work of `wire.py`, which adds it to the request.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,16 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 MARK = "[token]"
-#: A shorter token could stand in a body by chance, and cutting there would damage a call.
+#: A shorter token may be part of a body by chance, and cutting it out would damage a call.
 _SHORTEST_IN_BODY = 8
 
 
 def redactors(token: str) -> tuple[Callable[[str], str], Callable[[bytes], bytes]]:
-    """One function that cuts the token out of a text, and one for bodies, which are data.
+    """Two functions that cut the token out: the first out of texts, the second out of bodies, which are data.
 
-    Both know the token as it is, percent-encoded (once or twice), as a JSON string and as HTML, in any case of
-    letters. The second cuts whole words only, and nothing for a token of fewer than 8 characters.
-    They are closures, so that no `repr` or `vars` of their owner shows the token.
+    Both find the token as it is, percent-encoded (once or twice), in a JSON string and in HTML, in upper and lower
+    case. The second cuts whole words only, and does nothing for a token of fewer than 8 characters.
+    Both are closures, so that no `repr` or `vars` of their owner shows the token.
     """
     encoded = quote(token, safe="")
     spellings = {token, encoded, quote(encoded, safe=""), quote_plus(token), quote(token)}
@@ -27,7 +31,7 @@ def redactors(token: str) -> tuple[Callable[[str], str], Callable[[bytes], bytes
     alternatives = "|".join(re.escape(s) for s in sorted(spellings, key=len, reverse=True))
     in_text = re.compile(alternatives, re.IGNORECASE)
     in_body = re.compile(rf"(?<![0-9A-Za-z])(?:{alternatives})(?![0-9A-Za-z])".encode(), re.IGNORECASE)
-    # What a search for plain bytes can look for, a hundred times as fast as the pattern.
+    # A search for plain bytes is a hundred times as fast as the pattern: most bodies need nothing more.
     quick = {form.encode() for s in spellings for form in (s, s.lower())}
 
     def text(value: str) -> str:

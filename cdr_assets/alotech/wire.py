@@ -1,8 +1,12 @@
-"""One HTTP request to AloTech: the token's only home, deadlines, proxies, and network failures as errors.
+"""One HTTP request to AloTech: connections, deadlines, network failures as errors, and the app token's only home.
 
-Knows no page, chain or retry. The token travels in the query string, so the query is added where the request
-line is written to the socket and nowhere before: no URL that `requests` or `urllib3` put into an exception, a
-log line or a `repr` can hold it.
+What the body of an answer says is in `answer.py`; pages, chains, retries and limits are in `client.py`, `chain.py`
+and `limits.py`. The settings of the project are not here: `AlotechClient` is given the address and the token.
+
+The client is `requests`, whose adapter sends each request without a session: we keep no cookies and follow no
+redirects. Its connections differ in two ways. The token travels in the query, which is added where the request line
+is written to the socket, so that no address that `requests` and urllib3 log or quote in an error can hold it. And an
+answer has one deadline for all of its bytes, which `requests` does not offer.
 """
 
 from __future__ import annotations
@@ -16,23 +20,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPResponse
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    DecodeError,
-    HTTPError,
-    LocationValueError,
-    NameResolutionError,
-    NewConnectionError,
-    ReadTimeoutError,
-)
-from urllib3.exceptions import ProxyError as Urllib3ProxyError
+from urllib3.exceptions import DecodeError, HTTPError, LocationValueError, ProxyError
 
 from .errors import AlotechError, ConfigurationError, MalformedAnswerError, TlsError, UnknownHostError, UnreachableError
 from .redaction import redactors
@@ -40,11 +34,12 @@ from .redaction import redactors
 #: No page of 100 calls is this large; a body without end must not fill the memory.
 _LARGEST_BODY = 64 << 20
 _IDLE_CONNECTIONS = 64
+_HEADERS = {"User-Agent": "cdr-assets", "Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer, complete: `seconds` is how long it took from sending to its last byte."""
+    """A complete HTTP answer; `seconds` is what the request took, a new connection included, to the last byte."""
 
     status: int
     headers: Mapping[str, str]
@@ -56,111 +51,102 @@ class Wire:
     """Sends GET requests to one endpoint, over kept connections, from any number of threads.
 
     `connect_timeout` and `read_timeout` bound a single wait for the network, `total_timeout` the whole answer,
-    all in seconds. Proxies and certificates of the environment are looked up once, here.
-    Raises ConfigurationError for an address that is not a plain https endpoint (http to loopback is allowed) and
-    for a token that is empty.
+    all in seconds. The proxy and the certificates are read from the environment once, here.
+    Raises ConfigurationError for an address that is not a plain https endpoint (http to loopback is allowed), for
+    an empty token, and for a proxy or certificates that cannot be used.
     """
 
     def __init__(
-        self,
-        base_url: str,
-        token: str,
-        *,
-        connections: int,
-        connect_timeout: float,
-        read_timeout: float,
-        total_timeout: float,
+        self, base_url: str, token: str, *, connect_timeout: float, read_timeout: float, total_timeout: float
     ) -> None:
         self.base_url = _checked(base_url)
+        self.host = urlsplit(self.base_url).netloc
         if not token.strip():
             raise ConfigurationError("there is no app token", advice="set ALOTECH_APP_TOKEN")
         self.redact, self.redact_body = redactors(token)
-        self._timeout = (connect_timeout, read_timeout)
-        self._waited = f"{read_timeout:g} s without a byte, or {total_timeout:g} s in all"
-        self._query = threading.local()
-        self._adapter = _Adapter(self._query, total_timeout, connections or _IDLE_CONNECTIONS)
         # A closure, as the redactors are: no `vars` of this object shows the token.
-        self._full_query: Callable[[Mapping[str, str]], str] = lambda parameters: urlencode(
+        self._query: Callable[[Mapping[str, str]], str] = lambda parameters: urlencode(
             {**parameters, "app_token": token}
         )
-        with requests.Session() as session:
-            # Looking proxies up for each request costs as much as the request itself.
-            environment = session.merge_environment_settings(self.base_url, {}, None, None, None)
-            # Plain http goes to loopback alone, where a proxy would be a detour that shows it the token.
-            self._proxies = environment["proxies"] if self.base_url.startswith("https:") else {}
-            verify = environment["verify"]
-            self._verify = True if verify is None else verify
+        self._timeouts, self._total_timeout = (connect_timeout, read_timeout), total_timeout
+        # The request under way, of each thread its own.
+        self._current = threading.local()
         try:
-            self._request = requests.Request(
-                "GET",
-                self.base_url,
-                headers={"User-Agent": "cdr-assets", "Accept": "application/json", "Accept-Encoding": "gzip"},
-            ).prepare()
+            self._request = requests.Request("GET", self.base_url, headers=_HEADERS).prepare()
         except (requests.RequestException, ValueError):
             raise ConfigurationError(f"{self.base_url} is not an address") from None
-
-    @property
-    def host(self) -> str:
-        return urlsplit(self.base_url).netloc
+        # Plain http goes to loopback only, where a proxy would be a detour that shows it the token.
+        proxies, self._verify = _environment(self.base_url) if self.base_url.startswith("https:") else ({}, True)
+        try:
+            self._adapter = _Adapter(self._request, self._verify, proxies, self._current)
+        except (requests.RequestException, ValueError):
+            raise ConfigurationError(
+                "the proxy of the environment cannot be used",
+                advice="correct HTTPS_PROXY (with http:// before a user's name; socks needs the package pysocks)",
+            ) from None
 
     def get(self, parameters: Mapping[str, str]) -> Reply:
         """Sends one request and reads the whole answer, whatever its status; follows no redirect.
 
-        Raises UnreachableError and its kinds, or MalformedAnswerError where the body's encoding is broken.
+        Raises UnreachableError and its kinds, or MalformedAnswerError for a body that is too long or whose
+        compression is broken.
         """
-        self._query.text = self._full_query(parameters)
-        started = time.monotonic()
+        started, current = time.monotonic(), self._current
+        current.query, current.deadline = self._query(parameters), started + self._total_timeout
+        current.is_connecting = False
         try:
-            response = self._adapter.send(
-                self._request, stream=True, timeout=self._timeout, verify=self._verify, proxies=self._proxies
-            )
-            try:
+            with self._adapter.send(
+                self._request, stream=True, timeout=self._timeouts, verify=self._verify
+            ) as response:
                 body = response.raw.read(_LARGEST_BODY + 1, decode_content=True)
-            except BaseException:
-                response.raw.close()
-                raise
-        except (HTTPError, OSError) as error:
-            raise self._failure(error) from None
+                if len(body) > _LARGEST_BODY:
+                    raise _too_long()
+            return Reply(response.status_code, response.headers, body, time.monotonic() - started)
+        except AlotechError as error:
+            failure = error
+        except (HTTPError, OSError, ValueError) as error:
+            failure = self._failure(error)
         finally:
-            self._query.text = ""
-        if len(body) > _LARGEST_BODY:
-            response.raw.close()
-            raise MalformedAnswerError(f"the answer is longer than {_LARGEST_BODY >> 20} MB", retryable=False)
-        return Reply(response.status_code, response.headers, body, time.monotonic() - started)
+            current.query = ""
+        # Not raised above: as its context, the library's error would keep frames that may hold the token.
+        raise failure
 
     def close(self) -> None:
         self._adapter.close()
 
     def _failure(self, error: BaseException) -> AlotechError:
-        """The failure in our words; none of the library's text is used, since it shows addresses."""
+        """The failure in our words; none of the library's text is used, since it may quote the server."""
         causes = list(_causes(error))
 
-        def met(*kinds: type[BaseException]) -> BaseException | None:
-            return next((cause for cause in causes if isinstance(cause, kinds)), None)
+        def met(*kinds: type[BaseException]) -> bool:
+            return any(isinstance(cause, kinds) for cause in causes)
 
-        proxied = met(Urllib3ProxyError, requests.exceptions.ProxyError) is not None
+        connecting = self._current.is_connecting
+        proxied = connecting and self._adapter.has_proxy
         there = "the proxy of the environment" if proxied else self.host
         advice = "check HTTPS_PROXY and NO_PROXY" if proxied else None
         if met(DecodeError):
             return MalformedAnswerError("the answer's compression is broken")
         if met(LocationValueError):
             return UnknownHostError(f"{there} cannot be the name of a host", advice=advice)
-        if met(NameResolutionError, socket.gaierror):
-            resolver = met(socket.gaierror)
-            passing = isinstance(resolver, socket.gaierror) and resolver.errno == socket.EAI_AGAIN
+        if met(socket.gaierror):
+            passing = any(isinstance(c, socket.gaierror) and c.errno == socket.EAI_AGAIN for c in causes)
             return UnknownHostError(f"the name of {there} is not known", retryable=passing, advice=advice)
-        if met(ssl.SSLCertVerificationError):
-            return TlsError(f"the certificate of {there} is not to be trusted")
         if met(ssl.SSLError) and not met(ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            return TlsError(f"{there} does not speak TLS as we do")
+            # Through a proxy there may be TLS with both: urllib3 says so if it is the proxy's that failed.
+            at = there if met(ProxyError) else self.host
+            if met(ssl.SSLCertVerificationError):
+                return TlsError(f"the certificate of {at} is not trusted")
+            return TlsError(f"{at} does not accept our TLS, or speaks none")
         if met(ConnectionRefusedError):
             return UnreachableError(f"{there} refuses the connection", advice=advice)
         if proxied:
-            return UnreachableError(f"{there} does not let us through", advice=advice)
-        if met(NewConnectionError, ConnectTimeoutError):
-            return UnreachableError(f"no connection to {there} within {self._timeout[0]:g} s")
-        if met(ReadTimeoutError, TimeoutError):
-            return UnreachableError(f"the answer of {there} did not come in time ({self._waited})")
+            return UnreachableError(f"{there} did not let the request through", advice=advice)
+        if connecting:
+            return UnreachableError(f"no connection to {there} within {self._timeouts[0]:g} s")
+        if met(TimeoutError):
+            waited = f"{self._timeouts[1]:g} s without a byte, or {self._total_timeout:g} s in all"
+            return UnreachableError(f"the answer of {there} did not come in time ({waited})")
         return UnreachableError(f"the connection to {there} broke before the answer was complete")
 
 
@@ -170,7 +156,7 @@ def _checked(base_url: str) -> str:
         parts = urlsplit(base_url.strip())
         host, port = parts.hostname or "", parts.port
     except ValueError as error:
-        # It quotes the part that is wrong, and travels on as the context of ours.
+        # It quotes the part that is wrong, and stays with our error as its context.
         error.args = ()
         raise ConfigurationError("the base URL is not an address") from None
     if parts.scheme not in ("http", "https") or not host:
@@ -192,89 +178,119 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _environment(url: str) -> tuple[dict[str, str], bool | str]:
+    """The proxies for an address, and the certificates to trust; True stands for those of `requests`."""
+    with requests.Session() as session:
+        found = session.merge_environment_settings(url, {}, None, None, None)
+    bundle = found["verify"]
+    if isinstance(bundle, str) and not Path(bundle).is_dir():
+        try:
+            # Tried here, where the error can name the file: `requests` reads it for each new connection.
+            ssl.create_default_context(cafile=bundle)
+        except OSError:
+            raise ConfigurationError(
+                f"no certificates can be read from {bundle}", advice="correct REQUESTS_CA_BUNDLE, or remove it"
+            ) from None
+    return dict(found["proxies"]), True if bundle is None else bundle
+
+
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error and all that it wraps: requests keeps the cause in `args`, urllib3 in `reason` or `args`."""
-    pending, seen = [error], set[int]()
-    while pending:
-        current = pending.pop(0)
-        if id(current) in seen:
-            continue
-        seen.add(id(current))
-        yield current
-        inner = (getattr(current, "reason", None), current.__cause__, *current.args)
-        pending += [cause for cause in inner if isinstance(cause, BaseException)]
+    yield error
+    for inner in (error.__cause__, getattr(error, "reason", None), *error.args):
+        if isinstance(inner, BaseException):
+            yield from _causes(inner)
 
 
-class _UntilDeadline(io.RawIOBase):
-    """A socket's bytes, until a moment. A read timeout alone starts anew with every byte that trickles in."""
+class _Adapter(HTTPAdapter):
+    """The transport of `requests` with our connections, direct or through any kind of proxy.
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
-        self._raw = raw
-        self._sock = sock
-        self._deadline = deadline
-        self._read_timeout = sock.gettimeout()
+    One endpoint needs one pool of connections. It is looked up once: for each request, that would cost a tenth of
+    the request's CPU time.
+    """
 
-    def readable(self) -> bool:
-        return True
+    def __init__(
+        self, request: requests.PreparedRequest, verify: bool | str, proxies: dict[str, str], current: threading.local
+    ) -> None:
+        super().__init__(pool_maxsize=_IDLE_CONNECTIONS)
+        pool: Any = super().get_connection_with_tls_context(request, verify, proxies)
+        pool.ConnectionCls = _connection_class(pool.ConnectionCls, current)
+        self._pool = pool
+        self.has_proxy = bool(self.proxy_manager)
 
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the answer's deadline has passed")
-        self._sock.settimeout(left if self._read_timeout is None else min(left, self._read_timeout))
-        return self._raw.readinto(buffer)
+    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+        return self._pool
 
     def close(self) -> None:
-        self._raw.close()
+        self._pool.close()
         super().close()
 
 
+def _connection_class(base: type[Any], current: threading.local) -> type[Any]:
+    """`base` with the query of the thread's current request in its request line, and a deadline on each answer."""
+
+    class Connection(base):  # type: ignore[misc]
+        # Above 0, http.client prints each request to stdout; a program may have set that for all connections.
+        debuglevel = 0
+
+        def connect(self) -> None:
+            current.is_connecting = True
+            super().connect()
+            current.is_connecting = False
+
+        def putrequest(self, method: str, url: str, *args: Any, **how: Any) -> None:
+            super().putrequest(method, f"{url}?{current.query}", *args, **how)
+
+        # The one hook by which http.client reads the status line, the headers and a proxy's answer in another way.
+        def response_class(self, sock: socket.socket, *args: Any, **how: Any) -> HTTPResponse:
+            response = _Response(sock, *args, **how)
+            response.fp = io.BufferedReader(_Bounded(response.fp.detach(), sock, current.deadline))
+            return response
+
+    return Connection
+
+
 class _Response(HTTPResponse):
-    """An answer without what could not be read of its head: urllib3 would log that word for word."""
+    """An answer without the part of its head that cannot be read: urllib3 would log it word for word."""
 
     def begin(self) -> None:
         super().begin()
         self.headers.set_payload("")
 
 
-def _connection_class(base: type[Any], query: threading.local, total_timeout: float) -> type[Any]:
-    """`base` with the calling thread's query in its request line and a deadline on each answer."""
+class _Bounded(io.RawIOBase):
+    """A socket's bytes until a deadline, and not endlessly many.
 
-    class Connection(base):  # type: ignore[misc]
-        # http.client prints request lines to stdout above 0, whoever set it.
-        debuglevel = 0
+    A read timeout alone begins again with every byte, so that a trickle would never end. A chunk of a negative
+    length makes http.client read to the connection's end, whatever it was told to read at most.
+    """
 
-        def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-            self._deadline = time.monotonic() + total_timeout
-            super().putrequest(method, f"{url}?{query.text}", *args, **kwargs)
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, deadline: float) -> None:
+        self._raw = raw
+        self._sock = sock
+        self._deadline = deadline
+        self._timeout = sock.gettimeout()
+        # Twice, since headers and the lengths of chunks come over the socket too.
+        self._bytes_left = 2 * _LARGEST_BODY
 
-        def response_class(self, sock: socket.socket, *args: Any, **kwargs: Any) -> HTTPResponse:
-            deadline = getattr(self, "_deadline", time.monotonic() + total_timeout)
-            response = _Response(sock, *args, **kwargs)
-            response.fp = io.BufferedReader(_UntilDeadline(response.fp.detach(), sock, deadline))
-            return response
+    def readable(self) -> bool:
+        return True
 
-    return Connection
+    def readinto(self, buffer: Any) -> int:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._sock.settimeout(left if self._timeout is None else min(left, self._timeout))
+        count: int = self._raw.readinto(buffer) or 0
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise _too_long()
+        return count
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
-class _Adapter(HTTPAdapter):
-    """The transport of `requests` with our connections in its pools, direct and through a proxy."""
-
-    def __init__(self, query: threading.local, total_timeout: float, connections: int) -> None:
-        class Plain(HTTPConnectionPool):
-            ConnectionCls = _connection_class(HTTPConnection, query, total_timeout)
-
-        class Secure(HTTPSConnectionPool):
-            ConnectionCls = _connection_class(HTTPSConnection, query, total_timeout)
-
-        self._pools = {"http": Plain, "https": Secure}
-        super().__init__(pool_maxsize=connections)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
+def _too_long() -> MalformedAnswerError:
+    return MalformedAnswerError(f"the answer is longer than {_LARGEST_BODY >> 20} MB", retryable=False)

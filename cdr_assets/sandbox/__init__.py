@@ -16,11 +16,11 @@ from cdr_assets.sandbox.sources import ListedCalls, RecordsFile
 __all__ = [
     "FAULTS",
     "PAGE_SIZE",
-    "ReceivedRequest",
     "ChainEnd",
     "Fault",
     "GeneratedCentre",
     "ListedCalls",
+    "ReceivedRequest",
     "RecordsFile",
     "Sandbox",
     "Source",

@@ -1,4 +1,7 @@
-"""A scripted server on a real socket, for exact behaviours of the wire; and pages to serve from it."""
+"""A scripted server on a real socket, for exact control of each byte of an answer; and pages to serve from it.
+
+The sandbox, which knows the vendor's parameters and answers like AloTech, is in `cdr_assets/sandbox/`.
+"""
 
 from __future__ import annotations
 
@@ -51,13 +54,13 @@ def reset(connection: socket.socket) -> None:
 
 
 def silence(connection: socket.socket) -> None:
-    """No answer until the client goes away."""
+    """Sends nothing until the client goes away."""
     connection.recv(1)
     raise ConnectionAbortedError
 
 
 def trickle(first: bytes, drop: bytes) -> Callable[[socket.socket], None]:
-    """`first`, then `drop` again and again, each well within a read timeout, until the client goes away."""
+    """Sends `first`, and then `drop` every 10 ms until the client goes away: no read timeout ends it."""
 
     def write(connection: socket.socket) -> None:
         connection.sendall(first)
@@ -73,11 +76,13 @@ Script = Callable[[dict[str, str]], Action]
 
 
 class ScriptedServer:
-    """Answers each request as `script` says, which gets its parameters; `asked` lists them, tokens included."""
+    """Answers each request as `script` says, which gets its parameters; `asked` lists them, with the tokens."""
 
     def __init__(self, script: Script | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.script: Script = script or (lambda _: page([]))
         self.asked: list[dict[str, str]] = []
+        #: What anything but a GET is answered with.
+        self.otherwise: Callable[[socket.socket], None] = Answer(b"Bad request", 400, {}).write
         self.connections = 0
         self._open: set[socket.socket] = set()
         server = self
@@ -91,7 +96,7 @@ class ScriptedServer:
                 try:
                     while line := self.rfile.readline():
                         if not line.startswith(b"GET "):
-                            Answer(b"Bad request", 400, {}).write(self.request)
+                            server.otherwise(self.request)
                             return
                         while self.rfile.readline().strip():
                             pass
@@ -112,7 +117,7 @@ class ScriptedServer:
             def get_request(self) -> tuple[socket.socket, Any]:
                 connection, address = super().get_request()
                 if tls is not None:
-                    # The handshake comes with the first read, in the connection's own thread.
+                    # The handshake is made at the first read, in the connection's own thread.
                     connection = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
                 return connection, address
 
@@ -129,7 +134,7 @@ class ScriptedServer:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}/api/"
 
     def answers(self, *actions: Action) -> None:
-        """The given actions in turn, one a request; a request beyond them gets a 500 that says so."""
+        """Answers requests with these actions, one after the other; a request beyond them gets a 500."""
         remaining = iter(actions)
         lock = threading.Lock()
 
@@ -157,7 +162,7 @@ def record(key: str, calldate: str = "2026-03-02 05:00:00", **fields: Any) -> di
 
 
 def page(records: Iterable[Any], cursor: Any = None, **how: Any) -> Answer:
-    """An answer as the vendor's: CallList and cursor."""
+    """An answer like the vendor's: CallList and cursor."""
     return Answer(json.dumps({"CallList": list(records), "cursor": cursor}).encode(), **how)
 
 

@@ -1,4 +1,7 @@
-"""A tenant of any habits: what the vendor's page leaves open, for the property tests of chains and of whole loads."""
+"""A tenant whose server behaves in any way that the vendor's documentation leaves open.
+
+The property tests of chains and of whole loads draw the behaviours at random.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from cdr_assets_tests.alotech.server import Action, Answer, page, record, refused, reset
 
-#: What a request may meet before it is answered well; the last is for those with a cursor alone.
+#: What a request may meet before it is answered well; the last one is only for requests with a cursor.
 FAULTS: list[Action] = [
     reset,
     Answer(b"", 429, {"Retry-After": "30"}),
@@ -24,11 +27,13 @@ FAULTS: list[Action] = [
 
 @dataclass
 class Tenant:
-    """Calls and the vendor's habits that his page leaves open; `faults` are met by the requests in order.
+    """The calls of a tenant and how its server behaves.
 
-    `bounds`: whether the window's start and finish belong to it. `ending`: what comes with the last page and after it.
-    `gaps`: empty pages before each page but the first. `is_sorted`: by calldate, as asked, ties as in `calls`; else all
-    as in `calls`. `repeats`: so many calls of a page come again on the next; the first time as `earlier` makes them.
+    `bounds`: whether the window's start and finish belong to the window. `ending`: what comes with the last page and
+    after it. `gaps`: the number of empty pages before each page but the first. `is_sorted`: calls come by calldate,
+    up or down as the request says, and ties in the order of `calls`; otherwise all come in the order of `calls`.
+    `repeats`: so many calls of each page come on the next page again; the first time they come as `earlier` makes
+    them. `faults`: what the requests meet, one after the other.
     """
 
     calls: list[dict[str, Any]]
@@ -43,7 +48,7 @@ class Tenant:
 
     def answer(self, asked: dict[str, str]) -> Action:
         fault = self.faults.pop(0) if self.faults else None
-        # A cursor cannot be refused to who sends none.
+        # A request without a cursor cannot have its cursor refused.
         if fault is not None and not (fault == len(FAULTS) - 1 and "cursor" not in asked):
             return FAULTS[fault]
         start, finish = asked["startdate"], asked["finishdate"]

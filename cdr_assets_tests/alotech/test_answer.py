@@ -1,4 +1,4 @@
-"""Every envelope the vendor may plausibly send, and what each message means."""
+"""Every shape of answer that the vendor may plausibly send, and what each message means."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_envelopes(document: dict[str, Any] | bytes, count: int, cursor: str | N
         ({"CallList": [], "cursor": {"secret words": 1}}, "cursor is an object"),
         ({"CallList": [], "cursor": True}, "cursor is a boolean"),
         (b"[" * 100_000, "cut off"),
-        # One reader takes the first of them, another the last.
+        # One JSON reader takes the first of them, another the last.
         (b'{"CallList": [], "CallList": [{"key": "secret words"}], "cursor": null}', "CallList comes twice"),
         (b'{"CallList": [{"key": "secret words"}], "CallList": [], "cursor": null}', "CallList comes twice"),
         (b'{"CallList": [{"key": "a"}, 1], "cursor": null, "CallList": [{"key": "a"}]}', "CallList comes twice"),
@@ -117,7 +117,7 @@ TURKISH = '{"CallList": [{"key": "Çağrı", "queue": "Şikâyet İşleri"}]}'
     ("body", "content_type", "charset"),
     [
         (TURKISH.encode(), "application/json", "utf-8"),
-        # What decodes as UTF-8 is UTF-8, whatever is declared.
+        # What can be decoded as UTF-8 is UTF-8, whatever the header says.
         (TURKISH.encode(), "application/json; charset=iso-8859-9", "utf-8"),
         (b"\xef\xbb\xbf" + TURKISH.encode(), "application/json", "utf-8-sig"),
         (TURKISH.encode("iso-8859-9"), "application/json; charset=ISO-8859-9", "iso-8859-9"),
@@ -159,7 +159,7 @@ def test_any_json_is_an_answer_or_an_alotech_error(document: Any) -> None:
 
 
 @given(st.binary())
-# Hypothesis also tries bytes that it finds in the code: an empty page is among them.
+# Hypothesis also tries bytes that it finds in the code; one of them is a valid empty page.
 @example(b'{"CallList":null}')
 def test_any_bytes_are_an_answer_or_an_alotech_error(body: bytes) -> None:
     with contextlib.suppress(AlotechError):
@@ -295,5 +295,5 @@ def test_a_broken_byte_in_utf_8_does_not_turn_its_letters_into_others() -> None:
     assert isinstance(error, MalformedAnswerError)
     assert error.retryable
     assert error.met == "the answer is UTF-8 text with 1 broken bytes in it"
-    # The character for what could not be read is one of UTF-8's own.
+    # The replacement character itself is valid UTF-8.
     assert read('{"CallList": [{"queue": "Satış \ufffd", "n": NaN}]}'.encode()).charset == "utf-8"

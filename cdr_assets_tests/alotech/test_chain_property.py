@@ -1,4 +1,4 @@
-"""Whatever the server does within the vendor's page and its silences, the calls of a window come whole."""
+"""All calls of a window come, however the server behaves where the vendor's documentation leaves it open."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cdr_assets_tests.alotech.server import TOKEN, ScriptedServer, record
 from cdr_assets_tests.alotech.tenant import ENDINGS, FAULTS, Tenant
 
 moments = st.integers(-3, 3603).map(lambda s: HOUR.start + timedelta(seconds=s)) | st.sampled_from(
-    # Edges and ties.
+    # Calls at the edges of the window, and calls of the same second.
     [HOUR.start, HOUR.finish, HOUR.start - timedelta(seconds=1), HOUR.finish - timedelta(seconds=1)]
 )
 calldates = st.tuples(moments, st.sampled_from(["", "", ".5"])).map(lambda t: f"{t[0]}{t[1]}")
@@ -34,7 +34,7 @@ tenants = st.builds(
 
 
 def calls_of(pages: list[Page]) -> Counter[str]:
-    """The keys that the pages are to give, as a reader of pages counts them: by each page's own window."""
+    """The keys of the calls that count: those whose calldate is in the window of their page."""
     return Counter(
         call["key"]
         for one in pages
@@ -91,7 +91,7 @@ def test_faults_end_in_the_whole_window_or_in_an_error(
         try:
             pages = client.fetch_window(HOUR)
         except AlotechError:
-            # Only many faults may end in an error: a page has five tries, a chain three beginnings.
+            # Only many faults may end in an error: a page is tried five times, a chain begun three times.
             assert sum(fault is not None for fault in faults) >= 3
             return
     assert calls_of(pages) == truth(tenant)
@@ -103,7 +103,7 @@ def test_faults_end_in_the_whole_window_or_in_an_error(
 def test_slices_come_whole_and_overlap_in_nothing(
     shared_server: ScriptedServer, tenant: Tenant, max_concurrency: int
 ) -> None:
-    # Every window that two pages do not end is sliced, however small or fast.
+    # Every window with more than two pages is sliced, however small or fast.
     with (
         patch.multiple("cdr_assets.alotech.client", _BUSY_PAGES=0, _SLOW_PAGE=0, _PAGES_PER_SLICE=1),
         served(shared_server, tenant) as served_client,

@@ -1,11 +1,14 @@
-"""What is asked for, where a chain ends, and what each fault of the wire does to it."""
+"""What is asked for, where a chain of pages ends, and what each fault of the network or the server does to it."""
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import pickle
+import socket
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -41,6 +44,7 @@ from cdr_assets_tests.alotech.server import (
     record,
     refused,
     reset,
+    trickle,
 )
 
 A, B, C = record("a"), record("b"), record("c")
@@ -61,7 +65,7 @@ class TestRequest:
         assert server.asked == [
             {
                 "function": "reportsCDRLogs",
-                # A second early, so that a server that leaves the start out leaves no call out.
+                # A second early: a server that excludes the start then still sends the window's first second.
                 "startdate": "2026-03-02 04:59:59",
                 "finishdate": "2026-03-02 06:00:00",
                 "sorting": "asc",
@@ -97,7 +101,7 @@ class TestRequest:
         assert asked[name] == "k/1"
         assert "include_csat" not in asked
         assert asked["include_call_tags"] == "true"
-        # Mandatory, says the vendor, though a key makes them moot: they must not narrow.
+        # The vendor demands dates even with a key: they must not leave any call out.
         assert asked["startdate"] < "2001"
         assert asked["finishdate"] > "2099"
         assert (one.window_start, one.window_finish, one.record_count) == (None, None, 1)
@@ -167,7 +171,7 @@ class TestChain:
         pages = client.fetch_window(hour)
         assert keys(pages) == ["a", "b", "c"]
         assert cursors(server) == [None, "c1+/="]
-        # The rest of the request stays as it was: a cursor belongs to its query.
+        # All other parameters stay the same: a cursor belongs to its query.
         assert {k: v for k, v in server.asked[1].items() if k != "cursor"} == server.asked[0]
         for number, one in enumerate(pages):
             assert one.number == number
@@ -189,13 +193,13 @@ class TestChain:
     @pytest.mark.parametrize(
         ("tail", "expected"),
         [
-            # A cursor with the last page too, and nothing after it.
+            # The last page has a cursor too, and nothing comes after it.
             ([page([])], "a"),
             ([page([], "c1")], "a"),
             ([Answer(b'{"CallList": null}')], "a"),
             ([Answer(b'{"cursor": null}')], "a"),
             ([Answer(b'{"success": true}')], "a"),
-            # One empty page with a new cursor is a stretch without calls; two in a row are the end.
+            # One empty page with a new cursor is a stretch without calls; two of them in a row are the end.
             ([page([], "c2"), page([B])], "ab"),
             ([page([], "c2"), page([B], "c3"), page([], "c4"), page([C])], "abc"),
             ([page([], "c2"), page([], "c3")], "a"),
@@ -248,11 +252,6 @@ NO = refused("cursor has expired")
 
 
 class TestExpiredCursor:
-    @pytest.fixture
-    def client(self, server: ScriptedServer, connect: Connect) -> AlotechClient:
-        """Reads no slices side by side, however slow the machine is."""
-        return connect(server.url, max_concurrency=1)
-
     @pytest.mark.parametrize(
         "answer",
         [NO, refused("Invalid parameter"), refused("Page token expired"), Answer(b"", 400, {}), Answer(b"", 410, {})],
@@ -270,7 +269,7 @@ class TestExpiredCursor:
             == [("2026-03-02 04:59:59", "2026-03-02 06:00:00")] * 3
             + [("2026-03-02 05:01:19", "2026-03-02 06:00:00")] * 2
         )
-        # The call of the border came twice and is given once, by the later page.
+        # The call at the border came twice; only the later page has it in its window.
         border = datetime(2026, 3, 2, 5, 1, 20)
         assert [(p.window_start, p.window_finish) for p in pages] == [(hour.start, border)] * 2 + [
             (border, hour.finish)
@@ -300,7 +299,7 @@ class TestExpiredCursor:
         tied = [record(f"t{n}", "2026-03-02 05:00:30") for n in range(9)]
         server.answers(
             *(page([*calls(*range(20)), *tied[:2]], "c1"), NO),
-            # The same second again: its cursors are followed, and begun anew where they are refused too.
+            # The same second is asked for again; its cursor is refused too, so that it is begun anew.
             *(page(tied[:4], "d1"), NO, page(tied[:4], "e1"), page(tied[4:8], "e2"), page([*tied[8:], *calls(31)])),
         )
         pages = client.fetch_window(hour)
@@ -327,7 +326,7 @@ class TestExpiredCursor:
         [
             (calls(*range(20)), {"sorting": "desc"}),
             (calls(*range(20)), {"in_slices": False}),
-            # Nothing tells how far the calls have come, or that they are in the order of time at all.
+            # Nothing says how far the calls have come, or that they are in the order of time at all.
             ([record(f"k{n}", "soon") for n in range(20)], {}),
             ([record(f"k{n}", f"2026-03-02T05:00:{n:02}+03:00") for n in range(20)], {}),
             ([record(f"k{n}") for n in range(20)], {}),
@@ -339,14 +338,13 @@ class TestExpiredCursor:
     def test_the_chain_is_begun_anew_where_it_cannot_go_on(
         self, server: ScriptedServer, client: AlotechClient, hour: Window, first: Any, how: Any
     ) -> None:
-        # A call that came before is no break of the order.
         server.answers(page(first, "c1"), page([B], "c2"), NO, page([A], "d1"), page([B], "d2"), page([C]))
         pages = client.fetch_window(hour, **how)
         assert keys(pages) == ["a", "b", "c"]
         assert cursors(server) == [None, "c1", "c2", None, "d1", "d2"]
         assert len({one["startdate"] for one in server.asked}) == 1
         assert [p.number for p in pages] == [0, 1, 2]
-        # What was thrown away was asked for too.
+        # The requests for the pages that were dropped count too.
         assert [p.attempts for p in pages] == [4, 1, 1]
 
     def test_what_lies_outside_or_comes_again_says_nothing_of_the_order(
@@ -446,7 +444,7 @@ class TestBudget:
 
         for name in ("_SLOW_PAGE", "_BUSY_PAGES", "_PAGES_PER_SLICE"):
             monkeypatch.setattr(f"cdr_assets.alotech.client.{name}", 1e-9 if name == "_SLOW_PAGE" else 1)
-        # Two pages to look ahead, then slices of a page each, every one of which is within the budget.
+        # Two pages first, then slices of one page each. Each slice alone is within the budget.
         server.script = lambda _: page([large, *calls(600)], f"c{len(server.asked)}" if len(server.asked) < 3 else None)
         server.asked.clear()
         with pytest.raises(EndlessChainError, match="page 0: the pages take more than 3 MB together"):
@@ -555,7 +553,7 @@ class TestFaults:
         asks = Answer(b"", 429, {"Retry-After": "40"})
         server.answers(Answer(b"", 503, {}), Answer(b"", 503, {}), Answer(b"", 503, {}), asks, page([]))
         client.fetch_window(hour)
-        # Exponential from half a second on, with up to a second of jitter.
+        # They double from half a second on, each with up to a second of jitter.
         assert [0.5 * 2**n <= pause <= 0.5 * 2**n + 1 for n, pause in enumerate(pauses[:3])] == [True] * 3
         assert pauses[3] == 40
 
@@ -597,15 +595,62 @@ class TestBodies:
         [one] = client.fetch_window(hour)
         assert one.body == sent.body
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            Answer(b"x" * 2_000_000),
+            Answer(b"x" * 2_000_000, chunked=True),
+            # 2 KB over the network, 2 MB in memory.
+            Answer(b"x" * 2_000_000, gzipped=True),
+            trickle(b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 100_000),
+            # http.client takes -1 for "to the end of the connection".
+            trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", b"x" * 100_000),
+        ],
+        ids=["length", "chunks", "compressed", "no length", "chunk of a negative length"],
+    )
     def test_a_body_beyond_all_measure(
-        self, server: ScriptedServer, client: AlotechClient, hour: Window, monkeypatch: pytest.MonkeyPatch
+        self,
+        server: ScriptedServer,
+        client: AlotechClient,
+        hour: Window,
+        body: Action,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setattr("cdr_assets.alotech.wire._LARGEST_BODY", 1 << 20)
-        server.answers(Answer(b"x" * 2_000_000), page([A]))
+        server.answers(body, page([A]))
         with pytest.raises(MalformedAnswerError, match="longer than 1 MB"):
             client.fetch_window(hour)
-        # The rest of that body must not be taken for the answer to the next request.
+        # The rest of that body must not be read as the answer to the next request.
         assert keys(client.fetch_window(hour)) == ["a"]
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"Content-Length: 1000\r\n\r\n",
+            b"Content-Length: 999999999999999\r\n\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\nffffffffffff\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\n-5\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        ],
+    )
+    def test_a_length_that_is_not_true(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window, head: bytes
+    ) -> None:
+        def lie(connection: socket.socket) -> None:
+            connection.sendall(b"HTTP/1.1 200 OK\r\n" + head + page([A]).body)
+            raise ConnectionAbortedError
+
+        server.answers(lie, page([B]))
+        assert keys(client.fetch_window(hour)) == ["b"]
+
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+    def test_compressed(self, server: ScriptedServer, client: AlotechClient, hour: Window, encoding: str) -> None:
+        whole = page([A]).body
+        in_parts = gzip.compress(whole[:9]) + gzip.compress(whole[9:])
+        packed = {"gzip": in_parts, "deflate": zlib.compress(whole)}[encoding]
+        server.answers(Answer(packed, headers={"Content-Encoding": encoding}))
+        [one] = client.fetch_window(hour)
+        assert one.body == whole
 
     def test_charset(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
         text = '{"CallList": [{"key": "Çağrı"}]}'
@@ -657,7 +702,7 @@ class TestClosing:
         with AlotechClient(server.url, TOKEN, requests_per_second=0) as client, ThreadPoolExecutor(1) as pool:
             fetching = pool.submit(client.fetch_window, hour)
             assert first.wait(20)
-            # In the pause that was asked for, nothing is sent; at the end of the test nobody has waited it out.
+            # The client is in the pause of a minute now and sends nothing. Closing it ends the pause.
             assert not second.wait(0.05)
             client.close()
             with pytest.raises(ClientClosedError):

@@ -1,4 +1,4 @@
-"""Politeness: requests in flight and requests started a second, among threads and among processes."""
+"""The limits of requests in flight and of requests started a second, for threads and for processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Connect = Callable[..., AlotechClient]
 
 
 class Clock:
-    """Time that passes only by sleeping, and is noted when a request starts."""
+    """A clock that moves only when somebody sleeps."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def starts(clock: Clock, *limits: Limits, requests: int) -> list[float]:
-    """When each of so many requests starts, in turn by each of the limits, from 1000 on."""
+    """The seconds after 1000 at which the requests start; they go through the given limits in turn."""
     found = []
     for number in range(requests):
         with limits[number % len(limits)].request():
@@ -105,7 +105,7 @@ class TestRate:
 
 
 class AtOnce:
-    """A script that holds requests until `most` are in flight together, or none comes any more."""
+    """A script that holds the requests until `most` of them are in flight together, and counts the most at once."""
 
     def __init__(self, most: int) -> None:
         self.most_seen = 0
@@ -120,7 +120,7 @@ class AtOnce:
             self.most_seen = max(self.most_seen, self._in_flight)
             if self._in_flight >= self._most:
                 self._full.set()
-        # The first requests wait for each other; with the limit reached once, all go through.
+        # The first requests wait for each other; once `most` are in flight, all go through.
         assert self._full.wait(20)
         with self._lock:
             self._in_flight -= 1
@@ -182,7 +182,7 @@ class TestConcurrency:
         looked = []
 
         def sleep(seconds: float) -> None:
-            # Called only while the place is taken.
+            # Called only while the place is taken by the other process.
             looked.append(seconds)
             holder.kill()
             holder.wait()

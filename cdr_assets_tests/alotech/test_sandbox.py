@@ -1,4 +1,4 @@
-"""The client against the project's own sandbox, which is written from the vendor's page and not from the client."""
+"""The client against the project's own sandbox, which was written from the vendor's documentation."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def call(number: int, at: datetime) -> dict[str, Any]:
     }
 
 
-# Six hours, a call every 7 seconds, and calls in numbers at the edges of hours and half hours.
+# Six hours with a call every 7 seconds, and several calls at the edges of each hour and half hour.
 EDGES = [DAY + timedelta(minutes=30 * n, seconds=s) for n in range(13) for s in (-1, 0, 0, 0, 1)]
 CALLS = [call(n, at) for n, at in enumerate(sorted([DAY + timedelta(seconds=7 * n) for n in range(3086)] + EDGES))]
 SOURCE = ListedCalls(CALLS)
 HOURS = [Window(DAY + timedelta(hours=n), DAY + timedelta(hours=n + 1)) for n in range(6)]
-# Three pages: a first, a middle and a last.
+# Three pages: the first, a middle and the last.
 HALF_HOUR = Window(DAY + timedelta(hours=1), DAY + timedelta(minutes=90))
 
 

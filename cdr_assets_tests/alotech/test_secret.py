@@ -1,4 +1,4 @@
-"""The app token is in the requests and nowhere else: no log, error, repr, traceback, page or frame of a library."""
+"""The app token is in the requests and nowhere else: not in a log, error, repr, traceback, frame, print or page."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 from cdr_assets.alotech import AlotechClient, AlotechError, Window
 from cdr_assets.alotech.redaction import redactors
+from cdr_assets.alotech.wire import Wire
 from cdr_assets_tests.alotech.server import TOKEN, Action, Answer, ScriptedServer, page, record, refused, reset, silence
 
 Connect = Callable[..., AlotechClient]
@@ -36,7 +37,7 @@ SPELLINGS = {
 def assert_secret(text: str) -> None:
     for spelling in SPELLINGS:
         assert spelling not in text, text
-    # Nor a piece of it that a cut or another escape left over.
+    # Nor may a piece of it be left by a cut or another escape.
     assert "Secret" not in text, text
 
 
@@ -44,7 +45,7 @@ ECHO = f"no luck with app_token={quote(TOKEN, safe='')} alias {TOKEN}"
 
 
 def only(text: str) -> Action:
-    """Exactly this, and then the end of the connection."""
+    """Sends exactly this and ends the connection."""
 
     def write(connection: socket.socket) -> None:
         connection.sendall(text.encode())
@@ -84,16 +85,23 @@ FAULTS: dict[str, Action] = {
 
 @pytest.fixture
 def loud(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
-    """Every logger at its loudest, and http.client printing its requests to stdout."""
+    """All loggers at DEBUG, and http.client told to print its requests to stdout."""
     monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 9)
-    for name in ("", "urllib3", "urllib3.connectionpool", "urllib3.util.retry", "requests", "filelock"):
+    for name in (
+        "",
+        "urllib3",
+        "urllib3.connectionpool",
+        "urllib3.util.retry",
+        "cdr_assets.alotech.client",
+        "filelock",
+    ):
         monkeypatch.setattr(logging.getLogger(name), "disabled", False)
         caplog.set_level(logging.DEBUG, logger=name)
     return caplog
 
 
 def everything_told(error: BaseException) -> str:
-    """What any printer of the error could show, the exceptions that it hides included."""
+    """All that a program which prints the error could show, also of the exceptions behind it."""
     told = ["".join(traceback.format_exception(error)), pickle.dumps(error).decode("latin-1")]
     pending: list[BaseException | None] = [error]
     while pending:
@@ -122,10 +130,23 @@ def test_faults(
     assert all(asked["app_token"] == TOKEN for asked in server.asked)
     assert_secret(everything_told(caught.value))
     assert_secret(loud.text)
-    # urllib3 tells of every connection: the search above did look at something.
+    # urllib3 logs each new connection: the search above had a text to search.
     assert f"Starting new HTTP connection (1): 127.0.0.1:{server.port}" in loud.text
     printed = capfd.readouterr()
     assert_secret(printed.out + printed.err)
+
+
+@pytest.mark.parametrize("fault", ["reset", "silence", "bad status line", "bad chunk"])
+def test_no_frame_of_a_failed_request_holds_it(server: ScriptedServer, fault: str) -> None:
+    server.script = lambda _: FAULTS[fault]
+    wire = Wire(server.url, TOKEN, connect_timeout=20, read_timeout=0.05, total_timeout=20)
+    with pytest.raises(AlotechError) as caught:
+        wire.get({"function": "ping"})
+    assert server.asked[0]["app_token"] == TOKEN
+    # Services that collect errors send the variables of each frame along, also those of the error's context.
+    assert caught.value.__context__ is None
+    assert_secret("".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()))
+    wire.close()
 
 
 def test_without_a_connection(connect: Connect, hour: Window, loud: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ Connect = Callable[..., AlotechClient]
 
 @pytest.fixture(autouse=True)
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Any network counts as slow, so that no test has to be."""
+    """Each network counts as slow, so that the tests need not be slow."""
     monkeypatch.setattr("cdr_assets.alotech.client._SLOW_PAGE", 0.0)
 
 
@@ -59,7 +59,7 @@ def test_slices(server: ScriptedServer, client: AlotechClient, hour: Window) -> 
         ({"max_concurrency": 1}, {}),
         ({}, {"in_slices": False}),
         ({}, {"sorting": "desc"}),
-        # One chain after the other uses this rate up by itself.
+        # A single chain reaches this rate limit by itself.
         ({"requests_per_second": 0.001}, {}),
     ],
 )
@@ -104,7 +104,7 @@ def test_an_error_in_one_slice_is_the_windows_error_and_ends_the_others(
             return a_call_a_second(asked)
         if asked["startdate"].startswith("2026-03-02 05:07"):
             return refused("invalid token")
-        # The other slices would go on up to the ceiling.
+        # Without a stop, the other slices would go on up to the limit of pages.
         return page([record("a")], str(next(cursors)))
 
     server.script = script
@@ -113,6 +113,6 @@ def test_an_error_in_one_slice_is_the_windows_error_and_ends_the_others(
     asked = len(server.asked)
     assert asked < 2000
     server.script = a_call_a_second
-    # The client is whole afterwards: nothing of the failed window is still under way or holds a place.
+    # The client still works: no request of the failed window is under way or holds a place.
     assert len(client.fetch_window(Window(hour.start, hour.start + timedelta(seconds=10)))) == 1
     assert len(server.asked) == asked + 1

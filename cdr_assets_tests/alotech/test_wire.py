@@ -1,14 +1,16 @@
-"""Connections: deadlines, reuse, names, TLS, proxies, redirects. Each failure is one line that says what to do."""
+"""Connections: deadlines, reuse, names, TLS, proxies, redirects; each failure is one line that says what to do."""
 
 from __future__ import annotations
 
 import os
+import select
 import shutil
 import socket
 import socketserver
 import ssl
 import subprocess
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -18,13 +20,14 @@ import pytest
 
 from cdr_assets.alotech import (
     AlotechClient,
+    ConfigurationError,
     TlsError,
     UnknownHostError,
     UnreachableError,
     Window,
     WrongAddressError,
 )
-from cdr_assets.alotech.wire import _UntilDeadline
+from cdr_assets.alotech.wire import _Bounded
 from cdr_assets_tests.alotech.server import TOKEN, Action, Answer, ScriptedServer, page, record, silence, trickle
 
 Connect = Callable[..., AlotechClient]
@@ -69,7 +72,7 @@ class TestDeadlines:
         here, there = socket.socketpair()
         with here, there:
             there.sendall(b"late")
-            late = _UntilDeadline(here.makefile("rb", buffering=0), here, deadline=0.0)
+            late = _Bounded(here.makefile("rb", buffering=0), here, deadline=0.0)
             with pytest.raises(TimeoutError):
                 late.readinto(bytearray(4))
             late.close()
@@ -95,7 +98,7 @@ class TestDeadlines:
             listener.bind(("127.0.0.1", 0))
             listener.listen(0)
             for _ in range(4):
-                # A full queue: whoever comes now is not let in.
+                # The queue is full now: the next connection is not accepted.
                 caller = waiting.enter_context(socket.socket())
                 caller.setblocking(False)
                 with suppress(BlockingIOError):
@@ -118,6 +121,37 @@ class TestConnections:
         last = Answer(page([record("a")], "c1").body, headers={"Connection": "close"})
         server.answers(last, page([]))
         assert sum(p.attempts for p in client.fetch_window(hour)) == 2
+
+    def test_a_kept_one_that_the_server_closed_without_a_word_costs_no_try(
+        self, server: ScriptedServer, client: AlotechClient, hour: Window
+    ) -> None:
+        is_closed = threading.Event()
+
+        def answer_and_go(connection: socket.socket) -> None:
+            page([]).write(connection)
+            connection.shutdown(socket.SHUT_RDWR)
+            is_closed.set()
+            raise ConnectionAbortedError
+
+        server.answers(answer_and_go, page([]))
+        client.fetch_window(hour)
+        assert is_closed.wait(20)
+        [one] = client.fetch_window(hour)
+        assert one.attempts == 1
+        assert server.connections == 2
+
+    def test_closing_closes_them(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
+        ended = threading.Event()
+
+        def answer_and_wait(connection: socket.socket) -> None:
+            page([]).write(connection)
+            assert connection.recv(1) == b""
+            ended.set()
+
+        server.answers(answer_and_wait)
+        client.fetch_window(hour)
+        client.close()
+        assert ended.wait(20)
 
     def test_threads_share_them(self, server: ScriptedServer, client: AlotechClient, hour: Window) -> None:
         server.script = lambda asked: page([record("a")], None if "cursor" in asked else "c1")
@@ -161,6 +195,12 @@ class TestConnections:
             connect(f"https://{host}/api/").fetch_window(hour)
 
 
+class TestAddresses:
+    @pytest.mark.parametrize("path", ["/ağ/", "/a b/", "/%C4%9F/"])
+    def test_any_path_can_be_asked_for(self, server: ScriptedServer, connect: Connect, hour: Window, path: str) -> None:
+        assert len(connect(f"http://127.0.0.1:{server.port}{path}").fetch_window(hour)) == 1
+
+
 class TestRedirects:
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     def test_none_is_followed(self, server: ScriptedServer, client: AlotechClient, hour: Window, status: int) -> None:
@@ -181,7 +221,7 @@ class TestRedirects:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for 127.0.0.1 and its key, in one file, made for this run."""
+    """A certificate for 127.0.0.1 and its key, both in one file that is made for this run."""
     openssl = shutil.which("openssl")
     if openssl is None:
         pytest.skip("no openssl on this machine to make a certificate with")
@@ -199,10 +239,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def secure(certificate: Path) -> Iterator[ScriptedServer]:
+def tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
-    with ScriptedServer(tls=context) as server:
+    return context
+
+
+@pytest.fixture
+def secure(tls: ssl.SSLContext) -> Iterator[ScriptedServer]:
+    with ScriptedServer(tls=tls) as server:
         yield server
 
 
@@ -210,7 +255,7 @@ class TestTls:
     def test_a_certificate_that_nobody_vouches_for(
         self, secure: ScriptedServer, connect: Connect, hour: Window
     ) -> None:
-        with pytest.raises(TlsError, match=r"certificate of 127.0.0.1:\d+ is not to be trusted; .*REQUESTS_CA_BUNDLE"):
+        with pytest.raises(TlsError, match=r"certificate of 127.0.0.1:\d+ is not trusted; .*REQUESTS_CA_BUNDLE"):
             connect(secure.url).fetch_window(hour)
         assert not secure.asked
 
@@ -241,14 +286,27 @@ class TestTls:
         with pytest.raises(UnreachableError, match="in time"):
             connect(secure.url, total_timeout=0.2, max_attempts=1).fetch_window(hour)
 
+    @pytest.mark.parametrize("content", [None, "no certificate"])
+    def test_certificates_that_cannot_be_read(
+        self, connect: Connect, content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bundle = tmp_path / "bundle.pem"
+        if content:
+            bundle.write_text(content)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        with pytest.raises(
+            ConfigurationError, match=r"no certificates can be read from .*bundle.pem; correct REQUESTS"
+        ):
+            connect("https://acme.example/api/")
+
     def test_a_server_without_tls(self, server: ScriptedServer, connect: Connect, hour: Window) -> None:
-        with pytest.raises(TlsError, match="does not speak TLS"):
+        with pytest.raises(TlsError, match="does not accept our TLS"):
             connect(server.url.replace("http:", "https:")).fetch_window(hour)
 
 
 @contextmanager
-def forward_proxy(status: str = "200 OK") -> Iterator[tuple[str, list[bytes]]]:
-    """A CONNECT proxy: its address, and all that it could read of what went through it in the clear."""
+def forward_proxy(status: str = "200 OK", tls: ssl.SSLContext | None = None) -> Iterator[tuple[str, list[bytes]]]:
+    """A CONNECT proxy: its host and port, and all bytes that it saw."""
     seen: list[bytes] = []
 
     class Handler(socketserver.BaseRequestHandler):
@@ -262,64 +320,85 @@ def forward_proxy(status: str = "200 OK") -> Iterator[tuple[str, list[bytes]]]:
                 return
             host, port = head.split()[1].decode().split(":")
             with socket.create_connection((host, int(port))) as there, suppress(OSError):
-                onward = threading.Thread(target=pump, args=(self.request, there), daemon=True)
-                onward.start()
-                pump(there, self.request)
-                onward.join()
+                relay({self.request: there, there: self.request})
 
-    def pump(source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
+    def relay(ends: dict[socket.socket, socket.socket]) -> None:
+        # One thread for both directions: two must not use one TLS connection at a time.
+        while True:
+            decrypted = [end for end in ends if isinstance(end, ssl.SSLSocket) and end.pending()]
+            for source in decrypted or select.select(ends, [], [])[0]:
+                data = source.recv(65536)
+                if not data:
+                    return
                 seen.append(data)
-                target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
+                ends[source].sendall(data)
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
 
+        def get_request(self) -> tuple[socket.socket, Any]:
+            connection, address = super().get_request()
+            if tls is not None:
+                connection = tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            return connection, address
+
     with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        yield f"http://user:proxy-word@127.0.0.1:{server.server_address[1]}", seen
+        yield f"127.0.0.1:{server.server_address[1]}", seen
         server.shutdown()
         thread.join()
 
 
 class TestProxies:
+    @pytest.mark.parametrize(
+        ("name", "prefix"),
+        [
+            ("HTTPS_PROXY", "http://user:proxy-word@"),
+            ("HTTPS_PROXY", "https://user:proxy-word@"),
+            ("https_proxy", ""),
+            ("ALL_PROXY", "http://"),
+        ],
+    )
     def test_https_goes_through_the_proxy_of_the_environment(
         self,
         secure: ScriptedServer,
         connect: Connect,
         hour: Window,
         certificate: Path,
+        tls: ssl.SSLContext,
+        name: str,
+        prefix: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
         secure.answers(page([record("a")], "c1"), page([]))
-        with forward_proxy() as (proxy, seen):
-            monkeypatch.setenv("HTTPS_PROXY", proxy)
+        with forward_proxy(tls=tls if prefix.startswith("https") else None) as (proxy, seen):
+            monkeypatch.setenv(name, prefix + proxy)
             client = connect(secure.url)
-            # Looked up once: what happens to the environment later does not matter.
-            monkeypatch.delenv("HTTPS_PROXY")
+            # The environment is read once: its later changes have no effect.
+            monkeypatch.delenv(name)
             assert len(client.fetch_window(hour)) == 2
             client.close()
         assert secure.asked[0]["app_token"] == TOKEN
         assert seen[0].startswith(f"CONNECT 127.0.0.1:{secure.port} ".encode())
-        assert b"Proxy-Authorization" in seen[0]
+        assert (b"Proxy-Authorization: Basic " in seen[0]) == ("user" in prefix)
         assert not any(b"app_token" in data or b"CallList" in data for data in seen)
 
+    @pytest.mark.parametrize("exception", ["127.0.0.1", "127.0.0.0/8", "*", "elsewhere.example, 127.0.0.1"])
     def test_no_proxy_is_honoured(
         self,
         secure: ScriptedServer,
         connect: Connect,
         hour: Window,
         certificate: Path,
+        exception: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("NO_PROXY", exception)
         with forward_proxy() as (proxy, seen):
-            monkeypatch.setenv("HTTPS_PROXY", proxy)
+            monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy}")
             assert len(connect(secure.url).fetch_window(hour)) == 1
         assert not seen
 
@@ -328,17 +407,37 @@ class TestProxies:
     ) -> None:
         with forward_proxy() as (proxy, seen):
             for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
-                monkeypatch.setenv(name, proxy)
+                monkeypatch.setenv(name, f"http://{proxy}")
             assert len(connect(server.url).fetch_window(hour)) == 1
         assert not seen
 
     def test_a_proxy_that_refuses(self, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch) -> None:
         with forward_proxy("407 Proxy Authentication Required") as (proxy, seen):
-            monkeypatch.setenv("HTTPS_PROXY", proxy)
-            with pytest.raises(UnreachableError, match=r"the proxy .* does not let us through.*HTTPS_PROXY") as caught:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://user:proxy-word@{proxy}")
+            with pytest.raises(
+                UnreachableError, match=r"the proxy .* did not let the request through.*HTTPS_PROXY"
+            ) as caught:
                 connect("https://acme.example/api/").fetch_window(hour)
         assert seen
         assert "proxy-word" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("scheme", "whose"), [("http", r"127.0.0.1:\d+"), ("https", "the proxy of the environment")]
+    )
+    def test_whose_certificate_is_not_trusted(
+        self,
+        secure: ScriptedServer,
+        connect: Connect,
+        hour: Window,
+        tls: ssl.SSLContext,
+        scheme: str,
+        whose: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        with forward_proxy(tls=tls if scheme == "https" else None) as (proxy, _):
+            monkeypatch.setenv("HTTPS_PROXY", f"{scheme}://{proxy}")
+            with pytest.raises(TlsError, match=f"the certificate of {whose} is not trusted"):
+                connect(secure.url).fetch_window(hour)
 
     def test_a_proxy_that_is_not_there(self, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch) -> None:
         with socket.socket() as bound:
@@ -348,3 +447,21 @@ class TestProxies:
                 UnreachableError, match=r"the proxy of the environment refuses the connection.*HTTPS_PROXY"
             ):
                 connect("https://acme.example/api/").fetch_window(hour)
+
+    def test_a_proxy_that_trickles(self, connect: Connect, hour: Window, monkeypatch: pytest.MonkeyPatch) -> None:
+        with ScriptedServer() as proxy:
+            proxy.otherwise = trickle(b"HTTP/1.1 200 O", b"K")
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+            with pytest.raises(UnreachableError, match="the proxy of the environment did not let the request through"):
+                connect("https://acme.example/api/", total_timeout=0.1, max_attempts=1).fetch_window(hour)
+
+    @pytest.mark.parametrize(
+        "proxy", ["user:proxy-word@proxy.example:80", "ftp://proxy-word", "http://", "http://x:proxy-word/"]
+    )
+    def test_a_proxy_that_cannot_be_used(self, connect: Connect, proxy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        with pytest.raises(
+            ConfigurationError, match=r"proxy of the environment cannot be used; correct HTTPS_PROXY"
+        ) as caught:
+            connect("https://acme.example/api/")
+        assert "proxy-word" not in "".join(traceback.format_exception(caught.value))
