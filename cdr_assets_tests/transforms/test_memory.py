@@ -14,10 +14,11 @@ import pytest
 SCRIPT = """
     import random, resource, sys
     from pathlib import Path
-    from cdr_assets.ingest.loading import loaded
+    from cdr_assets.ingest.loading import load_of_hours
     from cdr_assets.domain.settings import Callers
     from cdr_assets.transforms import read_pages
-    from cdr_assets.warehouse import Warehouse, load_hours, publish
+    from cdr_assets.publishing.copy import publish
+    from cdr_assets.warehouse import Warehouse, load_hours
     from cdr_assets_tests.transforms.test_read_pages import ZONE, call, pages
 
     def peak():
@@ -32,7 +33,7 @@ SCRIPT = """
     def go(page, folder):
         read = read_pages(page, ZONE)
         page = page.with_columns(filters=None, requests=1)
-        ready = loaded(page, read, [])
+        ready = load_of_hours(page, read, [])
         del read, page
         with Warehouse(folder / "cdr.duckdb").connect("test") as connection:
             load_hours(connection, ready, "run")
