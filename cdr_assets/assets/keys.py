@@ -13,7 +13,7 @@ PUBLISHED_KEY = AssetKey(["published", "cdr"])
 DAILY_REPORT_KEY = AssetKey(["published", "daily_report"])
 
 # The first part of every asset's key, in the order in which a run goes through them.
-STAGES = ("raw", "cdr", "staging", "marts", "published")
+STAGES = ("raw", "cdr", "staging", "intermediate", "marts", "published")
 
 # One asset of each stage that reports hours, for whoever follows a run's progress.
 STAGE_ENDS = (PAGES_KEY, CDR_KEYS[0], AssetKey(["marts", "fct_calls"]), PUBLISHED_KEY)

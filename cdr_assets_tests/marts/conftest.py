@@ -67,7 +67,8 @@ class Marts:
         """Every table that dbt makes, its rows in order."""
         with self.warehouse.connect("test") as connection:
             names = connection.execute(
-                "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE schema_name IN ('marts', 'staging')"
+                """SELECT schema_name || '.' || table_name FROM duckdb_tables()
+                   WHERE schema_name IN ('marts', 'intermediate', 'staging')"""
             ).fetchall()
             return {name: connection.execute(f"FROM {name} ORDER BY ALL").pl() for (name,) in names}
 

@@ -1,5 +1,7 @@
 -- What an agent was called on a day: the source of dim_agents.
-{{ config(materialized='incremental', incremental_strategy='stale_hours', on_schema_change='fail', meta={'stale': 'local_date'}) }}
+{{ config(
+    materialized='incremental', incremental_strategy='stale_hours', on_schema_change='fail', meta={'stale': 'local_date'}
+) }}
 
 select
     agent_id,

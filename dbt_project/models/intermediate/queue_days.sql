@@ -1,5 +1,7 @@
 -- What a queue was called and what it promised on a day: the source of dim_queues and of the threshold of each call.
-{{ config(materialized='incremental', incremental_strategy='stale_hours', on_schema_change='fail', meta={'stale': 'local_date'}) }}
+{{ config(
+    materialized='incremental', incremental_strategy='stale_hours', on_schema_change='fail', meta={'stale': 'local_date'}
+) }}
 
 with observed as (
     select
