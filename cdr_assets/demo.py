@@ -10,28 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
+import polars as pl
+
 from cdr_assets.cli import run_backfill
 from cdr_assets.console import print_table, say
 from cdr_assets.settings import ROOT, Settings, SettingsError, read_settings
 from cdr_assets.terminal import open_instance
 
 _DEMO_DAYS = 3
-
-_QUEUES = """
-    SELECT queue_name, sum(offered) AS offered, sum(answered) AS answered, sum(abandoned) AS abandoned,
-           round(100 * sum(answered_within_threshold) / nullif(sum(answered + abandoned - short_abandoned), 0), 1)
-               AS "service level %",
-           round(sum(wait_seconds_answered) / nullif(sum(wait_known_answered), 0), 1) AS "speed of answer s"
-    FROM marts.queue_daily WHERE local_date >= $start AND local_date < $finish
-    GROUP BY queue_name ORDER BY offered DESC
-"""
-
-_AGENTS = """
-    SELECT agent_username, sum(answered) AS answered, sum(missed) AS missed, sum(outbound) AS outbound,
-           round(sum(talk_seconds) / 60.0, 1) AS "talk min"
-    FROM marts.agent_daily WHERE local_date >= $start AND local_date < $finish
-    GROUP BY agent_username ORDER BY answered DESC LIMIT 12
-"""
+_DEMO_AGENTS = 12
 
 
 def run_demo() -> None:
@@ -143,17 +130,24 @@ def _sandbox() -> Iterator[None]:
 
 
 def _show(settings: Settings, start: dt.datetime, finish: dt.datetime, hours: int, seconds: float) -> None:
+    from cdr_assets.report import read_figures
     from cdr_assets.warehouse import open_published
 
-    days = {"start": start.date(), "finish": finish.date()}
     with open_published(settings.published_path) as connection:
-        for title, sql in (("Queues", _QUEUES), ("Agents", _AGENTS)):
-            result = connection.execute(sql, days)
-            columns = [column[0] for column in result.description or []]
-            print_table(columns, result.fetchall(), f"{title}, {start:%Y-%m-%d} to {finish - dt.timedelta(1):%Y-%m-%d}")
+        figures = read_figures(connection, start.date(), finish.date())
         counted = connection.execute(
-            "SELECT count(*) FROM cdr.calls WHERE calldate >= $start AND calldate < $finish", days
+            "SELECT count(*) FROM cdr.calls WHERE calldate >= ? AND calldate < ?", [start, finish]
         ).fetchone()
+    queues = figures.queues.select(
+        "queue_name", "offered", "answered", "abandoned",
+        (100 * pl.col("service_level")).round(1).alias("service level %"),
+        pl.col("asa_seconds").round(1).alias("speed of answer s"),
+    )  # fmt: skip
+    agents = figures.agents.head(_DEMO_AGENTS).select(
+        "agent_username", "answered", "missed", "outbound", (pl.col("talk_seconds") / 60).round(1).alias("talk min")
+    )
+    for title, table in (("Queues", queues), ("Agents", agents)):
+        print_table(table.columns, table.rows(), f"{title}, {start:%Y-%m-%d} to {finish - dt.timedelta(1):%Y-%m-%d}")
     calls = counted[0] if counted else 0
     say(
         f"{calls:,} calls of {hours} hours in {seconds:.1f} s: {calls / seconds:,.0f} calls a second, "

@@ -108,6 +108,26 @@ SET_ASIDE = f"""
     FROM aside GROUP BY ALL ORDER BY calls DESC, field, reason
 """
 
+# The flags by which the marts sort calls, and the calls among which each is looked for: sl says nothing of a call that
+# was not answered from a queue.
+_FLAGS = dict.fromkeys(("inbound", "queued", "answered", "abandon", "voicemail", "shortcall", "assigned"), "true") | {
+    "sl": "inbound AND queued AND answered"
+}
+
+# By flag, the hours in which it is known for no call. Each hour is looked at alone, since a server may stop sending a
+# flag in the middle of a run. Their calls are counted together, since a few calls without a flag are no news.
+UNSENT = f"""
+    WITH counted AS ({
+    " UNION ALL ".join(
+        f"SELECT partition_hour, '{flag}' AS flag, count(*) AS calls, count({flag}) AS known FROM cdr.calls "
+        f"WHERE vanished_at IS NULL AND {among} AND {{hours}} GROUP BY partition_hour"
+        for flag, among in _FLAGS.items()
+    )
+})
+    SELECT flag, sum(calls)::BIGINT AS calls, count(*) AS hours, min(partition_hour) AS first
+    FROM counted WHERE known = 0 GROUP BY flag HAVING sum(calls) >= {WORTH_NOTICING} ORDER BY flag
+"""
+
 OTHER_COLUMNS = """
     SELECT coalesce(declared.table_name, stored.table_name) AS table_name,
            coalesce(declared.column_name, stored.column_name) AS column_name, declared.kind, stored.kind
@@ -145,6 +165,11 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
                     "Every value that was sent can be read, and be true: dates about their call's, durations of a day "
                     "at the most. Others are NULL, kept in extra and named in set_aside, and count in no measure."
                 ),
+            ),
+            AssetCheckSpec(
+                "flags_are_known",
+                asset=_CALLS_KEY,
+                description="Every flag by which the marts sort calls was sent with calls of the hour.",
             ),
             AssetCheckSpec(
                 "fields_are_known",
@@ -185,6 +210,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
         with warehouse.connect(f"run {context.run.run_id[:8]}, row counts") as connection:
             calls, unique, columns = find_wrong(connection, hours)
             aside = find_set_aside(connection, hours)
+            unsent = find_unsent_flags(connection, hours)
             (old_rules,) = connection.execute("SELECT count(*) FROM cdr.hours_without_pages").fetchone() or (0,)
             unknown = find_unknown_fields(connection, dt.datetime.now(dt.UTC) - _NEWS)
             children = {name: find_wrong_children(connection, name, hours) for name in CHILDREN}
@@ -202,6 +228,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
             results.append(_result(key, "rows_equal_items", children[name], "hours have other rows than items"))
         results += [
             _plausible(aside, old_rules),
+            _warning("flags_are_known", _unsent_told(unsent)),
             _known(unknown),
             _warning("records_become_calls", rejected_told(rejected) if rejected.height else None),
             _warning(
@@ -242,6 +269,13 @@ def find_wrong_children(
 def find_set_aside(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> list[dict[str, Any]]:
     """What was set aside of the hours' calls (None: of all): field, reason, calls, samples (key and hour)."""
     return _rows(connection, SET_ASIDE, hours)
+
+
+def find_unsent_flags(
+    connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None
+) -> list[dict[str, Any]]:
+    """Flags that are known for none of the calls of some of the hours (None: of all): flag, calls, hours, first."""
+    return _rows(connection, UNSENT, hours)
 
 
 def find_unknown_fields(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> list[dict[str, object]]:
@@ -318,6 +352,19 @@ def _strays_told(hours: int, records: int, first: dt.datetime | None) -> str | N
         f"{first:%Y-%m-%d %H:%M}; they are loaded only if their own hours list them: check ALOTECH_TIMEZONE, then "
         "report it to AloTech"
     )
+
+
+def _unsent_told(unsent: list[dict[str, Any]]) -> str | None:
+    if not unsent:
+        return None
+    told = [
+        f"{flag} is known for none of {found['calls']} {'answered calls' if flag == 'sl' else 'calls'} in "
+        f"{found['hours']} h, first in {found['first']:%Y-%m-%d %H:%M}: "
+        + ("service levels leave these out, and are NULL without others" if flag == "sl" else "it counts as no")
+        for found in unsent
+        for flag in (found["flag"],)
+    ]
+    return f"{'; '.join(told)}; ask AloTech why it is not sent, and load the hours again once it is"
 
 
 def _limited(query: str, hours: Sequence[dt.datetime] | None) -> str:

@@ -1,4 +1,5 @@
-"""The numbers of a report, read from the published copy. Every rate is made here of parts that were summed first.
+"""The numbers of a report, read from the published copy. Every rate is made of parts that were summed first, by the
+formulas of the marts, which are in dbt_project/macros/measures.sql and nowhere else.
 
 Days and hours are the tenant's wall clock; `start` belongs to the report, `finish` does not.
 """
@@ -10,7 +11,9 @@ from typing import Any
 
 import duckdb
 import polars as pl
+from jinja2 import Environment
 
+from cdr_assets.dbt import PROJECT_DIR
 from cdr_assets.warehouse import WarehouseError
 
 # Upper ends of the steps in which waits are shown, in seconds; the marts count by the same.
@@ -22,30 +25,20 @@ _Ask = Callable[[str], pl.DataFrame]
 
 _PARTS = (
     "offered", "answered", "abandoned", "short_abandoned", "voicemail", "other_exits", "assigned", "missed", "held",
-    "transferred", "outbound", "outbound_answered", "answered_within_threshold", "wait_seconds_answered",
-    "wait_known_answered", "talk_seconds", "talk_known", "holds_known", "transfers_known",
+    "transferred", "outbound", "outbound_answered", "answered_within_threshold", "sl_known", "wait_seconds_answered",
+    "wait_known_answered", "talk_seconds", "talk_known", "hold_seconds", "hold_known", "hold_seconds_held",
+    "hold_known_held", "holds_known", "transfers_known", "agent_hung_up", "localrelease_known",
 )  # fmt: skip
-_QUEUE_PARTS = (*_PARTS, "abandoned_within_threshold")
+_QUEUE_PARTS = (
+    *_PARTS, "abandoned_within_threshold", "wait_seconds_offered", "wait_known_offered", "wait_seconds_abandoned",
+    "wait_known_abandoned",
+)  # fmt: skip
 _AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known")
 
-# Numerator and denominator, of summed parts. Nothing to divide by gives NULL, as in the marts; a mean divides by the
-# calls whose value is known.
-_RATES = {
-    "service_level": ("answered_within_threshold", "answered + abandoned - short_abandoned"),
-    "service_level_strict": ("answered_within_threshold", "answered + abandoned"),
-    "abandonment_rate": ("abandoned", "offered"),
-    "asa_seconds": ("wait_seconds_answered", "wait_known_answered"),
-    "aht_ex_acw_seconds": ("talk_seconds", "talk_known"),
-    "hold_rate": ("held", "holds_known"),
-    "transfer_rate": ("transferred", "transfers_known"),
-    "missed_rate": ("missed", "assigned"),
-}
-_QUEUE_RATES = _RATES | {
-    "service_level_2t": ("answered_within_threshold", "answered + abandoned - abandoned_within_threshold"),
-    "service_level_answered": ("answered_within_threshold", "answered"),
-    "service_level_credit": ("answered_within_threshold + abandoned_within_threshold", "answered + abandoned"),
-}
-_AGENT_RATES = _RATES | {"occupancy": ("all_talk_seconds", "span_seconds")}
+# The macros of the marts' formulas: each gives the SQL of a rate, or of several, from the names of its parts.
+_MEASURES: Any = Environment().from_string((PROJECT_DIR / "macros" / "measures.sql").read_text(encoding="utf-8")).module
+_AGENT_RATES = f"{_MEASURES.call_rates()}, {_MEASURES.share_of_time('all_talk_seconds', 'span_seconds')} AS occupancy"
+_QUEUE_RATES = f"{_MEASURES.call_rates()}, {_MEASURES.queue_rates()}"
 
 
 @dataclass(frozen=True)
@@ -175,52 +168,62 @@ def _step(length: dt.timedelta) -> str:
 
 def _totals(ask: _Ask) -> dict[str, Any]:
     totals = ask(
-        f"""SELECT {_sums(_QUEUE_PARTS)}, max(wait_seconds_max) AS wait_seconds_max,
-                list_sort(list(DISTINCT threshold_seconds) FILTER (WHERE offered > 0)) AS threshold_seconds
-            FROM marts.queue_daily WHERE {_IN_DAYS}"""
+        f"""SELECT *, {_QUEUE_RATES} FROM (
+                SELECT {_sums(_QUEUE_PARTS)}, max(wait_seconds_max) AS wait_seconds_max,
+                    list_sort(list(DISTINCT threshold_seconds) FILTER (WHERE offered > 0)) AS threshold_seconds
+                FROM marts.queue_daily WHERE {_IN_DAYS}
+            )"""
     )
     waits = ask(
         f"""SELECT {_percentiles((0.5, 0.9, 0.95))} FROM marts.fct_calls
             WHERE {_IN_DAYS} AND is_answered"""
     )
-    return pl.concat([_with_rates(totals, _QUEUE_RATES), waits], how="horizontal").row(0, named=True)
+    return pl.concat([totals, waits], how="horizontal").row(0, named=True)
 
 
 def _steps(ask: _Ask) -> pl.DataFrame:
-    steps = ask(
+    return ask(
         f"""
         WITH calls AS (
             SELECT local_hour, {_sums(_QUEUE_PARTS)} FROM marts.queue_hourly WHERE {_IN_DAYS} GROUP BY local_hour
+        ),
+        steps AS (
+            SELECT
+                step_start,
+                {_sums(_QUEUE_PARTS)},
+                count(*) FILTER (WHERE is_final) AS final,
+                count(*) FILTER (WHERE is_loaded AND NOT is_final) AS open,
+                count(*) FILTER (WHERE NOT is_loaded) AS missing
+            FROM hours
+            LEFT JOIN calls USING (local_hour)
+            GROUP BY step_start
         )
-        SELECT
-            step_start,
-            {_sums(_QUEUE_PARTS)},
-            count(*) FILTER (WHERE is_final) AS final,
-            count(*) FILTER (WHERE is_loaded AND NOT is_final) AS open,
-            count(*) FILTER (WHERE NOT is_loaded) AS missing
-        FROM hours
-        LEFT JOIN calls USING (local_hour)
-        GROUP BY step_start ORDER BY step_start
+        SELECT *, {_QUEUE_RATES} FROM steps ORDER BY step_start
         """
     )
-    return _with_rates(steps, _QUEUE_RATES)
 
 
 def _week(ask: _Ask) -> pl.DataFrame:
     """Empty hours count: an hour that was loaded and had no call makes the mean smaller."""
-    week = ask(
+    return ask(
         f"""
         WITH calls AS (
             SELECT local_hour, {_sums(_QUEUE_PARTS)} FROM marts.queue_hourly WHERE {_IN_DAYS} GROUP BY local_hour
+        ),
+        week AS (
+            SELECT
+                isodow(local_hour) AS weekday,
+                hour(local_hour) AS hour_of_day,
+                count(*) AS hours,
+                {_sums(_QUEUE_PARTS)}
+            FROM hours
+            LEFT JOIN calls USING (local_hour)
+            WHERE is_loaded
+            GROUP BY ALL
         )
-        SELECT isodow(local_hour) AS weekday, hour(local_hour) AS hour_of_day, count(*) AS hours, {_sums(_QUEUE_PARTS)}
-        FROM hours
-        LEFT JOIN calls USING (local_hour)
-        WHERE is_loaded
-        GROUP BY ALL ORDER BY ALL
+        SELECT *, offered / hours AS offered_per_hour, {_QUEUE_RATES} FROM week ORDER BY weekday, hour_of_day
         """
     )
-    return _with_rates(week, _QUEUE_RATES | {"offered_per_hour": ("offered", "hours")})
 
 
 def _waits(ask: _Ask) -> pl.DataFrame:
@@ -248,34 +251,33 @@ def _waits(ask: _Ask) -> pl.DataFrame:
 
 
 def _queues(ask: _Ask) -> pl.DataFrame:
-    queues = ask(
+    return ask(
         f"""
         WITH waits AS (
             SELECT queue_key, {_percentiles((0.9,))} FROM marts.fct_calls WHERE {_IN_DAYS} AND is_answered GROUP BY ALL
+        ),
+        queues AS (
+            SELECT queue_name, {_sums(_QUEUE_PARTS)}, max(wait_seconds_max) AS wait_seconds_max,
+                any_value(waits.wait_seconds_p90) AS wait_seconds_p90
+            FROM marts.queue_daily
+            LEFT JOIN waits USING (queue_key)
+            WHERE {_IN_DAYS}
+            GROUP BY queue_key, queue_name
         )
-        SELECT queue_name, {_sums(_QUEUE_PARTS)}, max(wait_seconds_max) AS wait_seconds_max,
-            any_value(waits.wait_seconds_p90) AS wait_seconds_p90
-        FROM marts.queue_daily
-        LEFT JOIN waits USING (queue_key)
-        WHERE {_IN_DAYS}
-        GROUP BY queue_key, queue_name
-        HAVING sum(offered) > 0
-        ORDER BY sum(offered) DESC, queue_name
+        SELECT *, {_QUEUE_RATES} FROM queues WHERE offered > 0 ORDER BY offered DESC, queue_name
         """
     )
-    return _with_rates(queues, _QUEUE_RATES)
 
 
 def _agents(ask: _Ask) -> pl.DataFrame:
-    agents = ask(
-        f"""SELECT agent_username, {_sums(_AGENT_PARTS)}, sum(span_seconds)::BIGINT AS span_seconds
-            FROM marts.agent_daily WHERE {_IN_DAYS}
-            GROUP BY agent_id, agent_username HAVING sum(answered) + sum(assigned) + sum(outbound) > 0
-            ORDER BY sum(answered) DESC, agent_username"""
+    return ask(
+        f"""SELECT *, {_AGENT_RATES} FROM (
+                SELECT agent_username, {_sums(_AGENT_PARTS)}, sum(span_seconds)::BIGINT AS span_seconds
+                FROM marts.agent_daily WHERE {_IN_DAYS}
+                GROUP BY agent_id, agent_username
+            )
+            WHERE answered + assigned + outbound > 0 ORDER BY answered DESC, agent_username"""
     )
-    # More than all of the time is no share of it, as in the marts.
-    share = pl.col("occupancy")
-    return _with_rates(agents, _AGENT_RATES).with_columns(pl.when(share <= 1).then(share).alias("occupancy"))
 
 
 def _loads(ask: _Ask) -> dict[str, Any]:
@@ -306,10 +308,3 @@ def _sums(parts: Sequence[str]) -> str:
 
 def _percentiles(shares: Sequence[float]) -> str:
     return ", ".join(f"quantile_cont(wait_seconds, {share}) AS wait_seconds_p{share * 100:.0f}" for share in shares)
-
-
-def _with_rates(parts: pl.DataFrame, rates: dict[str, tuple[str, str]]) -> pl.DataFrame:
-    return parts.with_columns(
-        pl.sql_expr(f"CAST({numerator} AS DOUBLE) / nullif({denominator}, 0)").alias(name)
-        for name, (numerator, denominator) in rates.items()
-    )

@@ -6,8 +6,9 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-# Version of the tables below `raw` and `cdr`. A change of theirs adds one, and a migration from the version before.
-SCHEMA_VERSION = 5
+# Version of the tables below `raw` and `cdr`, and of the marts' columns. A change of theirs adds one, and a migration
+# from the version before.
+SCHEMA_VERSION = 6
 
 # Pages of 130 kB, uncompressed in memory: a year of them is many gigabytes.
 _PAGES_AT_ONCE = 512
@@ -49,7 +50,7 @@ def _new_tables(_: duckdb.DuckDBPyConnection) -> None:
 
 
 def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
-    """Has all hours typed again, and the marts, which have other columns now, made from nothing."""
+    """Has all hours typed again, and the marts made from nothing."""
     connection.execute("ALTER TABLE cdr.calls ADD COLUMN set_aside JSON")
     connection.execute("ALTER TABLE cdr.loads ADD COLUMN elsewhere BIGINT")
     connection.execute("CREATE TABLE raw.hours_to_retype (partition_hour TIMESTAMP)")
@@ -57,11 +58,18 @@ def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
         """INSERT INTO raw.hours_to_retype
            SELECT partition_hour FROM cdr.calls UNION SELECT partition_hour FROM cdr.rejected_records"""
     )
+    _new_marts(connection)
+
+
+def _new_marts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Has the marts, which have other columns now, made from nothing."""
     for schema in ("marts", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     # One hour is enough for whoever publishes next to build the marts first.
     connection.execute("CREATE TABLE IF NOT EXISTS cdr.stale_hours (hour TIMESTAMP, reason VARCHAR)")
-    connection.execute("INSERT INTO cdr.stale_hours SELECT max(partition_hour), 'partition' FROM raw.hours_to_retype")
+    connection.execute(
+        "INSERT INTO cdr.stale_hours SELECT max(partition_hour), 'partition' FROM cdr.loads HAVING count(*) > 0"
+    )
 
 
 # By the version that they start from.
@@ -70,4 +78,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     2: _compressed_bodies,
     3: _new_tables,
     4: _set_aside,
+    5: _new_marts,
 }

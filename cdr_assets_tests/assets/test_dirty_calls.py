@@ -12,7 +12,8 @@ from dagster import AssetCheckKey, AssetKey, ExecuteInProcessResult
 
 from cdr_assets.report import write_report
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets_tests.assets.field_calls import DAY, FIELD_CALLS
+from cdr_assets.settings import ROOT
+from cdr_assets_tests.assets.field_calls import DAY, FIELD_CALLS, ordinary
 from cdr_assets_tests.conftest import TOKEN, Pipeline, pipelines_in
 from cdr_assets_tests.dirty import live_through_dirty_calls
 
@@ -164,6 +165,87 @@ def test_the_report_is_written(day: tuple[Pipeline, ExecuteInProcessResult]) -> 
     assert "[bold]x[/bold] :x: " in text
     assert "are not known" in text
     assert figures.totals["asa_seconds"] == pytest.approx((30 * 14 + 13) / 15, abs=5)
+
+
+@pytest.fixture(scope="module")
+def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """A server that sends no sl on the first evening; on the second morning with half of the calls of another queue."""
+    calls = ListedCalls()
+    for minute in range(20):
+        made = ordinary(f"never{minute}", 22, minute, queuekey="never")
+        del made["sl"]
+        calls.add(made)
+    lost = {"answered": False, "abandon": True, "talkdate": None, "sl": None}
+    calls.add(ordinary("never lost", 22, 30, queuekey="never", **lost))
+    calls.add(ordinary("only lost", 22, 40, queuekey="lost", **lost))
+    for minute, sl in enumerate((True, True, True, False, None, None, None, None)):
+        side = None if sl is None else minute % 2 == 0
+        calls.add(ordinary(f"half{minute}", 25, minute, queuekey="half", queue="Yarım", sl=sl, localrelease=side))
+    calls.add(ordinary("half lost", 25, 30, queuekey="half", queue="Yarım", **lost))
+    with Sandbox(calls, token=TOKEN) as sandbox, pipelines_in(tmp_path_factory.mktemp("silent")) as make:
+        pipeline = make(sandbox.base_url)
+        assert pipeline.run(DAY + dt.timedelta(hours=22), 4).success
+        yield pipeline
+
+
+@pytest.mark.parametrize("mart", ["queue_hourly", "queue_daily"])
+def test_a_service_level_is_of_calls_whose_sl_is_known_or_null(silent: Pipeline, mart: str) -> None:
+    levels = silent.ask_published(
+        f"""SELECT queue_key, service_level, service_level_strict, service_level_2t, service_level_answered,
+                service_level_credit FROM marts.{mart} ORDER BY queue_key"""
+    )
+    assert levels == [
+        # Its flags say a threshold of 30 s, which the lost call waited.
+        ("half", 3 / 5, 3 / 5, 3 / 4, 3 / 4, 4 / 5),
+        # Nobody was answered, which is known without any flag.
+        ("lost", 0, 0, 0, None, 0),
+        ("never", None, None, None, None, None),
+    ]
+    parts = silent.ask_published(
+        f"""SELECT answered, answered_within_threshold, sl_known, agent_hung_up, localrelease_known, agent_hung_up_rate
+            FROM marts.{mart} WHERE queue_key = 'half'"""
+    )
+    assert parts == [(8, 3, 4, 2, 4, 1 / 2)]
+
+
+def test_a_report_has_no_service_level_that_nobody_knows(silent: Pipeline) -> None:
+    settings, first, second = silent.settings, DAY.date(), DAY.date() + dt.timedelta(1)
+    page, figures = write_report(settings.published_path, settings.reports_dir, first, second)
+    assert {name: figures.totals[name] for name in _SHARES[:5]} == dict.fromkeys(_SHARES[:5])
+    assert figures.queues.select("queue_name", "answered", "service_level").rows() == [
+        ("Destek", 20, None),
+        ("Destek", 0, 0.0),
+    ]
+    text = page.read_text(encoding="utf-8")
+    assert '<span class="name">Service level</span><b>–</b>' in text
+    assert "Whether 20 of 20 answered calls were answered in time is not known" in text
+    # Both days: the known calls of one, the lost ones of both.
+    page, figures = write_report(settings.published_path, settings.reports_dir, first, second + dt.timedelta(1))
+    assert (figures.totals["sl_known"], figures.totals["service_level"]) == (4, 3 / (4 + 3))
+    assert figures.week.select("hour_of_day", "service_level").rows() == [(22, None), (23, None), (0, None), (1, 3 / 5)]
+    assert "Whether 24 of 28 answered calls were answered in time is not known" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("question", "levels"),
+    [
+        ("worst_hours", {None, 3 / 5}),
+        # By the queues' names: both of the evening have the same.
+        ("service_level_by_half_day", {None, 3 / 5}),
+        ("service_levels_side_by_side", {None, 0, 3 / 5}),
+    ],
+)
+def test_the_questions_know_no_more_than_the_marts(silent: Pipeline, question: str, levels: set[float | None]) -> None:
+    [path] = (ROOT / "docs" / "questions").glob(f"*_{question}.sql")
+    query = path.read_text(encoding="utf-8").rstrip().removesuffix(";")
+    assert {level for (level,) in silent.ask_published(f"SELECT service_level FROM ({query})")} == levels
+
+
+def test_the_first_query_of_the_readme_knows_no_more_either(silent: Pipeline) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    query = text.split("```sql\n")[1].split("```")[0].rstrip().removesuffix(";")
+    levels = silent.ask_published(f"SELECT queue_name, service_level FROM ({query}) ORDER BY ALL")
+    assert levels == [("Destek", None), ("Yarım", 60)]
 
 
 # Shares, each part of what it is divided by.

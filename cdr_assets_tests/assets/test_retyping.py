@@ -114,3 +114,18 @@ def test_a_run_that_dies_between_goes_on_where_it_was(old: Pipeline, monkeypatch
     assert old.run(DAY + 6 * HOUR).success
     assert old.ask("FROM raw.hours_to_retype") == []
     assert old.ask_published("SELECT sum(wait_known_answered), sum(answered) FROM marts.queue_hourly") == [(6, 9)]
+
+
+def test_marts_of_version_5_are_made_anew_with_their_new_columns(pipeline: Pipeline, calls: ListedCalls) -> None:
+    calls.add(ordinary("good", 1))
+    assert pipeline.run(DAY + HOUR).success
+    pipeline.ask(
+        """ALTER TABLE marts.fct_calls DROP COLUMN is_sl_known;
+           ALTER TABLE marts.queue_hourly DROP COLUMN sl_known;
+           UPDATE raw.warehouse SET version = 5"""
+    )
+    # Another hour, in which nothing happens.
+    assert pipeline.run(DAY + 5 * HOUR).success
+    assert pipeline.ask_published("SELECT local_hour, sl_known, service_level FROM marts.queue_hourly") == [
+        (DAY + HOUR, 1, 0.0)
+    ]

@@ -1,7 +1,8 @@
-"""What a run warns of: records that are lost, records of other hours, and calls that do not come."""
+"""What a run warns of: records that are lost or of other hours, calls that do not come, flags that are not sent."""
 
 import datetime as dt
 from pathlib import Path
+from typing import Any
 
 from cdr_assets.assets.keys import CDR_KEYS, PAGES_KEY
 from cdr_assets.sandbox import ListedCalls, Sandbox
@@ -9,7 +10,7 @@ from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
 from cdr_assets_tests.test_cli import cdr
 
 MINUTE = dt.timedelta(minutes=1)
-WARNINGS = ("records_become_calls", "records_are_of_their_hours", "calls_came")
+WARNINGS = ("records_become_calls", "records_are_of_their_hours", "calls_came", "flags_are_known")
 
 
 def warned(pipeline: Pipeline, start: dt.datetime, hours: int = 1) -> dict[str, str]:
@@ -95,6 +96,42 @@ def test_a_run_without_a_call_is_told_where_calls_were_expected_or_none_ever_cam
     assert warned(pipeline, HOUR + 2 * week) == {}
     told = warned(pipeline, HOUR + week)
     assert told["calls_came"].startswith("no call came in 1 h, where 20 were expected (median of the same weekday and")
+
+
+def without(made: dict[str, Any], *fields: str) -> dict[str, Any]:
+    return {name: value for name, value in made.items() if name not in fields}
+
+
+def test_flags_that_come_with_no_call_are_told(pipeline: Pipeline, calls: ListedCalls) -> None:
+    later = HOUR + 60 * MINUTE
+    for n in range(20):
+        calls.add(without(record(f"k{n}", HOUR + n * MINUTE), "sl", "voicemail"))
+        # Sent with one of twenty: known, and no news.
+        calls.add(record(f"l{n}", later + n * MINUTE, **({} if n else {"abandon": None})))
+    assert warned(pipeline, HOUR, 2) == {
+        "flags_are_known": (
+            "sl is known for none of 20 answered calls in 1 h, first in 2026-03-02 05:00: service levels leave these "
+            "out, and are NULL without others; voicemail is known for none of 20 calls in 1 h, first in 2026-03-02 "
+            "05:00: it counts as no; ask AloTech why it is not sent, and load the hours again once it is"
+        )
+    }
+    # Of the run's hours alone.
+    assert warned(pipeline, later) == {}
+
+
+def test_few_calls_and_calls_that_nobody_answered_say_nothing_of_a_flag(pipeline: Pipeline, calls: ListedCalls) -> None:
+    for n in range(19):
+        calls.add(without(record(f"k{n}", HOUR + n * MINUTE), "sl", "voicemail"))
+    for n in range(19, 40):
+        abandoned = record(f"k{n}", HOUR + n * MINUTE, answered=False, abandon=True, talkdate=None)
+        outbound = record(f"o{n}", HOUR + n * MINUTE, inbound=False, queued=False)
+        calls.add(without(abandoned, "sl"))
+        calls.add(without(outbound, "sl"))
+    # Each flag but sl came with some call; 19 answered calls are too few to say that it will not.
+    assert warned(pipeline, HOUR) == {}
+    # Few calls in each of two hours are many enough together.
+    calls.add(without(record("one more", HOUR + 60 * MINUTE), "sl"))
+    assert warned(pipeline, HOUR, 2)["flags_are_known"].startswith("sl is known for none of 20 answered calls in 2 h, ")
 
 
 def test_the_last_line_of_a_backfill_tells_what_it_brought_and_what_it_warns_of(tmp_path: Path) -> None:

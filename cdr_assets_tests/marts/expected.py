@@ -24,7 +24,8 @@ _COUNTS = {
     "left_in_menu": "is_left_in_menu", "direct": "is_direct", "outbound": "is_outbound",
     "outbound_answered": "is_outbound_answered", "assigned": "is_assigned", "missed": "is_missed", "held": "is_held",
     "transferred": "is_transferred", "agent_hung_up": "is_agent_hung_up",
-    "answered_within_threshold": "is_answered_within_threshold",
+    "answered_within_threshold": "is_answered_within_threshold", "sl_known": "is_sl_known",
+    "localrelease_known": "is_localrelease_known",
 }  # fmt: skip
 
 
@@ -33,15 +34,13 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
     whole = loads.filter(pl.col("error").is_null() & pl.col("filters").is_null())
     read = whole.group_by("partition_hour").agg(read_at=pl.col("fetched_at").max())
     calls = calls.join(read, on="partition_hour", how="left", maintain_order="left")
-    says_late = pl.col("sl").not_().fill_null(False)
     calls = calls.with_columns(
-        is_late=says_late,
         holdduration=pl.coalesce(
             "holdduration",
             pl.when((pl.col("hold") == 0) & ~pl.col("set_aside").str.contains("holdduration").fill_null(False)).then(0),
         ),
     )
-    flags = ("inbound", "queued", "answered", "abandon", "voicemail", "shortcall", "assigned", "sl", "localrelease")
+    flags = ("inbound", "queued", "answered", "abandon", "voicemail", "shortcall", "assigned")
     calls = calls.with_columns(pl.col(flags).fill_null(False), listed=pl.col("vanished_at").is_null())
     counted_at = pl.when(pl.col("queued") & pl.col("queuedate").is_not_null()).then("queuedate").otherwise("calldate")
     offered = pl.col("listed") & pl.col("inbound") & pl.col("queued")
@@ -81,15 +80,16 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
         is_outbound_answered=outbound & pl.col("answered"),
         is_assigned=pl.col("listed") & pl.col("assigned"),
         is_missed=pl.col("listed") & pl.col("assigned") & ~pl.col("answered"),
-        is_answered_within_threshold=answered & pl.col("sl"),
+        is_sl_known=answered & pl.col("sl").is_not_null(),
+        is_answered_within_threshold=answered & pl.col("sl").fill_null(False),
         is_held=answered & (pl.col("hold") > 0).fill_null(False),
         is_transferred=answered & (pl.col("transferred") > 0).fill_null(False),
-        is_agent_hung_up=answered & pl.col("localrelease"),
+        is_localrelease_known=answered & pl.col("localrelease").is_not_null(),
+        is_agent_hung_up=answered & pl.col("localrelease").fill_null(False),
         is_open=pl.col("listed") & pl.col("hangupdate").is_null()
         & (pl.max_horizontal("fetched_at", "read_at") - pl.col("calldate_utc") < DAY),
-        is_late="is_late",
     )  # fmt: skip
-    beyond = pl.col("is_answered") & pl.col("is_late")
+    beyond = pl.col("is_sl_known") & ~pl.col("is_answered_within_threshold")
     thresholds = facts.group_by("queue_key", "local_date").agg(
         low=pl.col("wait_seconds").filter("is_answered_within_threshold").max().fill_null(0),
         high=pl.col("wait_seconds").filter(beyond).min().fill_null(10**6) - 1,
@@ -97,7 +97,6 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
     thresholds = thresholds.select(
         "queue_key", "local_date", threshold_seconds=pl.max_horizontal("low", pl.min_horizontal(pl.lit(20), "high"), 0)
     )
-    facts = facts.drop("is_late")
     within = (pl.col("wait_seconds") <= pl.col("threshold_seconds")).fill_null(False)
     return facts.join(thresholds, on=["queue_key", "local_date"]).with_columns(
         is_abandoned_within_threshold=pl.col("is_abandoned") & within
@@ -144,7 +143,9 @@ def queue_mart(facts: pl.DataFrame, period: str) -> pl.DataFrame:
         **{f"answered_within_{edge}s": (answered <= edge).sum() for edge in EDGES},
     )  # fmt: skip
     served, lost, short = pl.col("answered_within_threshold"), pl.col("abandoned"), pl.col("short_abandoned")
-    a, o, quick = pl.col("answered"), pl.col("offered"), pl.col("abandoned_within_threshold")
+    o, quick = pl.col("offered"), pl.col("abandoned_within_threshold")
+    # Nobody knows the level of calls that were answered, in time or late.
+    a = pl.when((pl.col("answered") == 0) | (pl.col("sl_known") > 0)).then("sl_known")
     return rows.with_columns(
         *_rates(),
         service_level=_over(served, a + lost - short),
@@ -365,7 +366,7 @@ def _rates() -> list[pl.Expr]:
         "transfer_rate": ("transferred", "transfers_known"),
         "missed_rate": ("missed", "assigned"),
         "outbound_connect_rate": ("outbound_answered", "outbound"),
-        "agent_hung_up_rate": ("agent_hung_up", "answered"),
+        "agent_hung_up_rate": ("agent_hung_up", "localrelease_known"),
     }
     return [_over(pl.col(top), pl.col(bottom)).alias(name) for name, (top, bottom) in formulas.items()]
 

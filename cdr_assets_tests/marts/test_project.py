@@ -15,11 +15,11 @@ from cdr_assets_tests.marts.conftest import Marts
 
 # Every rate and mean of the marts: numerator and denominator, of columns that stand in the same mart.
 RATES = {
-    "service_level": ("answered_within_threshold", "answered + abandoned - short_abandoned"),
-    "service_level_strict": ("answered_within_threshold", "answered + abandoned"),
-    "service_level_2t": ("answered_within_threshold", "answered + abandoned - abandoned_within_threshold"),
-    "service_level_answered": ("answered_within_threshold", "answered"),
-    "service_level_credit": ("answered_within_threshold + abandoned_within_threshold", "answered + abandoned"),
+    "service_level": ("answered_within_threshold", "sl_known + abandoned - short_abandoned"),
+    "service_level_strict": ("answered_within_threshold", "sl_known + abandoned"),
+    "service_level_2t": ("answered_within_threshold", "sl_known + abandoned - abandoned_within_threshold"),
+    "service_level_answered": ("answered_within_threshold", "sl_known"),
+    "service_level_credit": ("answered_within_threshold + abandoned_within_threshold", "sl_known + abandoned"),
     "abandonment_rate": ("abandoned", "offered"),
     "abandonment_rate_long": ("abandoned - short_abandoned", "offered - short_abandoned"),
     "voicemail_rate": ("voicemail", "offered"),
@@ -33,7 +33,7 @@ RATES = {
     "transfer_rate": ("transferred", "transfers_known"),
     "missed_rate": ("missed", "assigned"),
     "outbound_connect_rate": ("outbound_answered", "outbound"),
-    "agent_hung_up_rate": ("agent_hung_up", "answered"),
+    "agent_hung_up_rate": ("agent_hung_up", "localrelease_known"),
     "erlangs": ("busy_seconds", "hour_seconds"),
 }
 OCCUPANCY = {"agent_hourly": ("busy_seconds", "hour_seconds"), "agent_daily": ("all_talk_seconds", "span_seconds")}
@@ -77,6 +77,9 @@ def test_no_rate_without_its_parts(generated: Marts) -> None:
         if rate in PERCENTILES:
             continue
         numerator, denominator = OCCUPANCY[mart] if rate == "occupancy" else RATES[rate]
+        if rate.startswith("service_level"):
+            # Abandoned calls alone say nothing where calls were answered, in time or not.
+            numerator = f"if(answered > 0 AND sl_known = 0, NULL, {numerator})"
         if rate == "occupancy":
             # More than all of the time is none.
             numerator = f"if({numerator} <= {denominator}, {numerator}, NULL)"

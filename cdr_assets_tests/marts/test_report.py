@@ -63,14 +63,15 @@ def test_a_day_of_the_report_is_a_day_of_the_marts(
 
 def test_rates_of_two_days_are_sums_divided(analyst: duckdb.DuckDBPyConnection, figures: Figures) -> None:
     calls = analyst.execute("FROM marts.fct_calls WHERE local_date IN ($a, $b)", {"a": FIRST, "b": SECOND}).pl()
-    offered, answered, abandoned, short, in_time = (
+    offered, answered, abandoned, short, in_time, known = (
         calls[f"is_{name}"].sum()
-        for name in ("offered", "answered", "abandoned", "short_abandoned", "answered_within_threshold")
+        for name in ("offered", "answered", "abandoned", "short_abandoned", "answered_within_threshold", "sl_known")
     )
+    assert 0 < known < answered
     totals = figures.totals
     assert totals["offered"] == offered
-    assert totals["service_level"] == in_time / (answered + abandoned - short)
-    assert totals["service_level_strict"] == in_time / (answered + abandoned)
+    assert totals["service_level"] == in_time / (known + abandoned - short)
+    assert totals["service_level_strict"] == in_time / (known + abandoned)
     assert totals["abandonment_rate"] == abandoned / offered
     waits = calls.filter("is_answered")["wait_seconds"].drop_nulls()
     assert 0 < len(waits) < answered

@@ -10,6 +10,14 @@
     case when {{ busy }} <= {{ available }} then {{ rate(busy, available) }} end
 {%- endmacro %}
 
+{#
+  A share of the calls that were answered or lost. An answered call whose sl is unknown is in neither part. NULL where that
+  is all of the answered: the lost alone would make it 0, which nobody knows.
+#}
+{% macro service_level(served, lost) -%}
+    case when answered = 0 or sl_known > 0 then {{ rate(served, 'sl_known + ' ~ lost) }} end
+{%- endmacro %}
+
 {# A sum over the calls whose value is known, and how many these are: what a mean of it divides by, never by all calls. #}
 {% macro known_sum(value, among, total, known) -%}
     coalesce(sum({{ value }}) filter (where {{ among }}), 0)::bigint as {{ total }},
@@ -44,7 +52,9 @@
     count(*) filter (where is_transferred) as transferred,
     count(transfers) filter (where is_answered) as transfers_known,
     count(*) filter (where is_agent_hung_up) as agent_hung_up,
+    count(*) filter (where is_localrelease_known) as localrelease_known,
     count(*) filter (where is_answered_within_threshold) as answered_within_threshold,
+    count(*) filter (where is_sl_known) as sl_known,
     {{ known_sum('wait_seconds', 'is_answered', 'wait_seconds_answered', 'wait_known_answered') }},
     {{ known_sum('talk_seconds', 'is_answered', 'talk_seconds', 'talk_known') }},
     {{ known_sum('hold_seconds', 'is_answered', 'hold_seconds', 'hold_known') }},
@@ -74,16 +84,16 @@
     {{ rate('transferred', 'transfers_known') }} as transfer_rate,
     {{ rate('missed', 'assigned') }} as missed_rate,
     {{ rate('outbound_answered', 'outbound') }} as outbound_connect_rate,
-    {{ rate('agent_hung_up', 'answered') }} as agent_hung_up_rate
+    {{ rate('agent_hung_up', 'localrelease_known') }} as agent_hung_up_rate
 {%- endmacro %}
 
 {# Rates of queues, from the columns of call_parts and queue_parts. #}
 {% macro queue_rates() -%}
-    {{ rate('answered_within_threshold', 'answered + abandoned - short_abandoned') }} as service_level,
-    {{ rate('answered_within_threshold', 'answered + abandoned') }} as service_level_strict,
-    {{ rate('answered_within_threshold', 'answered + abandoned - abandoned_within_threshold') }} as service_level_2t,
-    {{ rate('answered_within_threshold', 'answered') }} as service_level_answered,
-    {{ rate('answered_within_threshold + abandoned_within_threshold', 'answered + abandoned') }} as service_level_credit,
+    {{ service_level('answered_within_threshold', 'abandoned - short_abandoned') }} as service_level,
+    {{ service_level('answered_within_threshold', 'abandoned') }} as service_level_strict,
+    {{ service_level('answered_within_threshold', 'abandoned - abandoned_within_threshold') }} as service_level_2t,
+    {{ service_level('answered_within_threshold', '0') }} as service_level_answered,
+    {{ service_level('answered_within_threshold + abandoned_within_threshold', 'abandoned') }} as service_level_credit,
     {{ rate('abandoned', 'offered') }} as abandonment_rate,
     {{ rate('abandoned - short_abandoned', 'offered - short_abandoned') }} as abandonment_rate_long,
     {{ rate('voicemail', 'offered') }} as voicemail_rate,

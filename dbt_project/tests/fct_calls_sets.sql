@@ -12,12 +12,14 @@ select
             then 'offered is not answered + abandoned + voicemail + other exits'
         when is_short_abandoned and not is_abandoned then 'short abandoned but not abandoned'
         when is_abandoned_within_threshold and not is_abandoned then 'abandoned within threshold but not abandoned'
-        when is_answered_within_threshold and not is_answered then 'answered within threshold but not answered'
+        when is_sl_known and not is_answered then 'sl known but not answered'
+        when is_answered_within_threshold and not is_sl_known then 'answered within threshold but sl not known'
         when is_missed and not is_assigned then 'missed but not assigned'
         when is_outbound_answered and not is_outbound then 'outbound answered but not outbound'
         when
-            (is_held or is_transferred or is_agent_hung_up) and not is_answered
-            then 'held, transferred or hung up by the agent but not answered'
+            (is_held or is_transferred or is_localrelease_known) and not is_answered
+            then 'held, transferred or released but not answered'
+        when is_agent_hung_up and not is_localrelease_known then 'hung up by the agent but localrelease not known'
         when queues.queue_key is null then 'queue is not in dim_queues'
         when agents.agent_id is null then 'agent is not in dim_agents'
         when hours.local_hour is null then 'hour is not in dim_hours'

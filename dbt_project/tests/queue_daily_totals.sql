@@ -7,7 +7,7 @@
     'answered_within_threshold', 'abandoned_within_threshold', 'wait_seconds_answered', 'wait_seconds_offered',
     'wait_seconds_abandoned', 'talk_seconds', 'hold_seconds', 'hold_seconds_held', 'outbound_talk_seconds', 'holds_known',
     'transfers_known', 'wait_known_answered', 'wait_known_offered', 'wait_known_abandoned', 'talk_known', 'hold_known',
-    'hold_known_held', 'outbound_talk_known'
+    'hold_known_held', 'outbound_talk_known', 'sl_known', 'localrelease_known'
 ] %}
 
 with summed as (

@@ -6,7 +6,11 @@ SELECT
     sum(offered) AS offered,
     sum(answered) AS answered,
     sum(abandoned) AS abandoned,
-    sum(answered_within_threshold) / nullif(sum(answered + abandoned - short_abandoned), 0) AS service_level
+    -- Not known where the vendor sent sl with none of the answered calls.
+    CASE
+        WHEN sum(answered) = 0 OR sum(sl_known) > 0
+            THEN sum(answered_within_threshold) / nullif(sum(sl_known + abandoned - short_abandoned), 0)
+    END AS service_level
 FROM marts.queue_hourly
 GROUP BY ALL
 HAVING sum(offered) > 0

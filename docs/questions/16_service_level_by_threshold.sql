@@ -9,4 +9,6 @@ SELECT
     sum(answered_within_120s) / nullif(sum(wait_known_answered + abandoned), 0) AS within_120s
 FROM marts.queue_daily
 GROUP BY queue_key, queue_name
+-- Where no answered call's wait is known, the abandoned alone would make each share 0.
+HAVING sum(answered) = 0 OR sum(wait_known_answered) > 0
 ORDER BY calls DESC, queue_name;

@@ -2,11 +2,18 @@
 
 select
     calls.* exclude (
-        is_answered_beyond_threshold, is_held, is_transferred, is_agent_hung_up, is_open, is_vanished
+        is_answered_beyond_threshold,
+        is_held,
+        is_transferred,
+        is_localrelease_known,
+        is_agent_hung_up,
+        is_open,
+        is_vanished
     ),
     is_abandoned and coalesce(wait_seconds <= threshold_seconds, false) as is_abandoned_within_threshold,
     is_held,
     is_transferred,
+    is_localrelease_known,
     is_agent_hung_up,
     is_open,
     is_vanished,

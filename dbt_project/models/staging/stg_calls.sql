@@ -62,10 +62,9 @@ named as (
         coalesce(voicemail, false) as voicemail,
         coalesce(shortcall, false) as shortcall,
         coalesce(assigned, false) as assigned,
-        coalesce(sl, false) as sl,
-        -- A flag that was not sent is no evidence of a threshold.
-        coalesce(not sl, false) as is_late,
-        coalesce(localrelease, false) as localrelease
+        -- These two split the answered calls. One that was not sent is on neither side.
+        sl,
+        localrelease
     from {{ source('cdr', 'calls') }}
     left join readings using (partition_hour)
 ),
@@ -82,14 +81,16 @@ sets as (
         is_abandoned and shortcall as is_short_abandoned,
         is_offered and not answered and voicemail as is_voicemail,
         is_offered and not answered and not voicemail and not abandon as is_other_exit,
-        is_answered and sl as is_answered_within_threshold,
-        is_answered and is_late as is_answered_beyond_threshold,
+        is_answered and sl is not null as is_sl_known,
+        is_sl_known and sl as is_answered_within_threshold,
+        is_sl_known and not sl as is_answered_beyond_threshold,
         is_outbound and answered as is_outbound_answered,
         is_listed and assigned as is_assigned,
         is_assigned and not answered as is_missed,
         is_answered and coalesce(holds, 0) > 0 as is_held,
         is_answered and coalesce(transfers, 0) > 0 as is_transferred,
-        is_answered and localrelease as is_agent_hung_up,
+        is_answered and localrelease is not null as is_localrelease_known,
+        is_localrelease_known and localrelease as is_agent_hung_up,
         is_listed and goes_on as is_open
     from named
 )
@@ -140,10 +141,12 @@ select
     is_outbound_answered,
     is_assigned,
     is_missed,
+    is_sl_known,
     is_answered_within_threshold,
     is_answered_beyond_threshold,
     is_held,
     is_transferred,
+    is_localrelease_known,
     is_agent_hung_up,
     is_open,
     is_vanished
