@@ -41,7 +41,7 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> str:
             # Another run has loaded since the marts were built: the copy would show calls without their marts.
             build_stale(warehouse, settings)
         with warehouse.opened() as connection:
-            size = publish(connection, settings.published_path, settings.cdr_callers, secret_key)
+            size = publish(connection, settings.published_path, settings.cdr_callers, secret_key, log=warehouse.log)
     return f"published {settings.published_path}, {size / 1e6:.1f} MB"
 
 

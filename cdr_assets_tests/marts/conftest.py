@@ -34,9 +34,9 @@ class Marts:
         return {name: result for name, result in results.items() if result.status == "warn"}
 
     def publish(self) -> None:
-        """Brings the published copy up to date."""
+        """Brings the published copy up to date. A model that changed hours and did not note them fails the test."""
         with self.warehouse.connect("test") as connection:
-            publish(connection, self.settings.published_path, Callers.CLEAR, "key")
+            publish(connection, self.settings.published_path, Callers.CLEAR, "key", log=pytest.fail)
 
     def published_differences(self) -> dict[str, int]:
         """Rows that the published copy has and the warehouse has not, or the other way round, by table."""

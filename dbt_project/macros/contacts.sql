@@ -1,9 +1,10 @@
 {#
   How fct_contacts is rebuilt when calls have changed. The model itself explains contacts and repeats.
 
-  A changed call can change every contact of its callid that lies within contact_reach of it, on either side: without the
-  call, a later leg may begin a contact of its own. These contacts are deleted and built again. What they say of the next
-  contact is changed in earlier contacts of the same callers, which are compared and written where they differ.
+  A changed call can change every contact of its callid that lies within contact_reach of it, on either side: without
+  the call, a later leg may begin a contact of its own. These contacts are deleted and built again. What they say of
+  the next contact is changed in earlier contacts of the same callers, which are compared and written where they
+  differ.
 #}
 
 {#
@@ -65,8 +66,8 @@
 {%- endmacro %}
 
 {#
-  Takes a number of hours; gives a condition: every one of so many hours after the contact's start is loaded. `hours` has
-  to be the row of dim_hours of the contact's partition_hour.
+  Takes a number of hours; gives a condition: every one of so many hours after the contact's start is loaded. `hours`
+  has to be the row of dim_hours of the contact's partition_hour.
 #}
 {% macro window_closed(length) -%}
     coalesce(started_at_utc + interval {{ length }} hours <= hours.loaded_until_utc, false)

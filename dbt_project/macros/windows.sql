@@ -1,4 +1,6 @@
-{# Every length of time that several models share, in hours, under a name. The models say nowhere 24 or 25 themselves. #}
+{#
+  Every length of time that several models share, in hours, under a name. The models say nowhere 24 or 25 themselves.
+#}
 
 {# Gives 24: calls with the same callid are legs of one contact within so many hours. #}
 {% macro contact_hours() -%} {{ return(24) }} {%- endmacro %}

@@ -1,6 +1,10 @@
--- What an agent was called on a day: the source of dim_agents.
+-- The name that an agent had on a day: the source of dim_agents. A table, since the agents' latest names would
+-- otherwise be looked for among all calls in every build.
 {{ config(
-    materialized='incremental', incremental_strategy='stale_hours', on_schema_change='fail', meta={'stale': 'local_date'}
+    materialized='incremental',
+    incremental_strategy='stale_hours',
+    on_schema_change='fail',
+    meta={'stale': 'local_date'}
 ) }}
 
 select

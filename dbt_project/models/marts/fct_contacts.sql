@@ -8,12 +8,12 @@
 --
 --   1. contact_legs (models/intermediate) finds the contact that each call is a leg of.
 --   2. contact_totals makes one row of a contact's legs.
---   3. Here each contact is followed by the same caller's next one: if it comes within 24 hours or 7 days, the contact was
---      repeated. A window is closed once all its hours are loaded; before that, "not repeated" may still change.
+--   3. Here each contact is followed by the same caller's next one: if it comes within 24 hours or 7 days, the contact
+--      was repeated. A window is closed once all its hours are loaded; before that, "not repeated" may still change.
 --
--- When a call has changed, the contacts near it with its callid are built again (macros/contacts.sql). In that case step 3
--- reads the other contacts of their callers from this table, as `neighbours`, and writes those whose next contact is now
--- another one.
+-- When a call has changed, the contacts near it with its callid are built again (macros/contacts.sql). In that case
+-- step 3 reads the other contacts of their callers from this table, as `neighbours`, and writes those whose next
+-- contact is now another one.
 with contacts as (
     select * from {{ ref('contact_totals') }}
 ),
@@ -26,8 +26,9 @@ callers as (
     select callerid from {{ this }} where has_usable_callerid and {{ is_stale_contact() }}
 ),
 
--- The other contacts of these callers. Before a changed call, they lie as far away as a repeat and a leg can be. After it,
--- a contact that is stored under an hour within reach may start one reach later; its next contact has to be here too.
+-- The other contacts of these callers, as far away as they matter. Before a changed call: a contact may be repeated by one
+-- that is built again, and be stored under an hour one contact_reach before it starts. After it: a contact that is built
+-- again may start two contact_reach later, and its own repeat follows within repeat_reach.
 neighbours as (
     select * exclude (is_repeat_candidate, repeated_within_24h, repeated_within_7d, window_24h_closed, window_7d_closed)
     from {{ this }}
@@ -50,7 +51,8 @@ sequence as (
     {%- endif %}
 ),
 
--- The caller's next contact. A contact without a usable number is followed by none: it is alone with its callid.
+-- The caller's next contact. A contact without a usable number has none; it is sorted by its callid, since all of them
+-- as one caller would be a long list to sort.
 followed as (
     select
         *,
