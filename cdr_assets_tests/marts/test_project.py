@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -147,6 +148,8 @@ def test_every_model_and_column_is_described_and_typed(generated: Marts, models:
         built = dict(generated.frame(f"DESCRIBE {query}").select("column_name", "column_type").rows())
         described = {column: of["data_type"] for column, of in model["columns"].items() if of["description"]}
         assert described == built, name
+        beside_it = Path(model["original_file_path"]).with_suffix(".yml")
+        assert model["patch_path"] == f"cdr_marts://{beside_it.as_posix()}", f"{name} is not described in {beside_it}"
         grain = re.split(r"\. ", model["description"].rstrip("."))[-1]
         assert grain.startswith("One row per "), f"the last sentence on {name} is not its grain: {grain}"
 
