@@ -26,9 +26,9 @@ callers as (
     select callerid from {{ this }} where has_usable_callerid and {{ is_stale_contact() }}
 ),
 
--- The other contacts of these callers, as far away as they matter. Before a changed call: a contact may be repeated by one
--- that is built again, and be stored under an hour one contact_reach before it starts. After it: a contact that is built
--- again may start two contact_reach later, and its own repeat follows within repeat_reach.
+-- The other contacts of these callers, as far away as they matter. Before a changed call: a contact may be repeated by
+-- one that is built again, and be stored under an hour one contact_reach before it starts. After it: a contact that is
+-- built again may start two contact_reach later, and its own repeat follows within repeat_reach.
 neighbours as (
     select * exclude (is_repeat_candidate, repeated_within_24h, repeated_within_7d, window_24h_closed, window_7d_closed)
     from {{ this }}
