@@ -392,6 +392,9 @@ PUBLISHED_COPY = Table(
         Column("size", Kind.COUNT, "Of the file, in bytes."),
         Column("modified", Kind.COUNT, "When the file was written, in nanoseconds since 1970."),
         Column("made_of", Kind.TEXT, "Hash over its columns, how phone numbers are shown, and the key for that."),
+        Column(
+            "compared_until", Kind.LOCAL, "Last hour that was compared with the warehouse; the next publishing goes on."
+        ),
     ),
 )
 

@@ -57,6 +57,11 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
         with warehouse.opened() as connection:
             drop_other_tables(connection, settings)
             size = publish(
-                connection, settings.published_path, settings.cdr_callers, secret_key, warn=own_failed.append
+                connection,
+                settings.published_path,
+                settings.cdr_callers,
+                secret_key,
+                log=warehouse.log,
+                log_own=own_failed.append,
             )
     return Published(f"published {settings.published_path}, {size / 1e6:.1f} MB", own_failed)

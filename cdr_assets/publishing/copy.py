@@ -5,10 +5,14 @@ the hours that have changed since, and put in place in its turn: writing all of 
 hour, and copying the file 8 s at ten million. Where a program still reads it, the next begins as a copy of the file in
 place. Where neither is as it was left, or they are made otherwise now, everything is written.
 
+An hour that changed without a note would stay in the copy as it was. So some hours of which nothing was noted are
+compared with the warehouse at each publishing, and all of them in turn.
+
 It holds the schemas `cdr` and `marts`, no raw pages, phone numbers as CDR_CALLERS says, and every description as a
 DuckDB comment.
 """
 
+import datetime as dt
 import hashlib
 import logging
 import os
@@ -27,8 +31,7 @@ from cdr_assets.domain.settings import Callers
 from cdr_assets.warehouse.ddl import declaration
 from cdr_assets.warehouse.place import WarehouseError, memory_limit, processors, quoted, transaction
 
-_log = logging.getLogger(__name__)
-
+_LOG = logging.getLogger(__name__).warning
 
 # Read by DuckDB 1.3 of May 2025 and later. In the oldest format the copy is a fifth larger, and takes a third longer.
 _STORAGE_VERSION = "v1.3.0"
@@ -38,6 +41,10 @@ _INTERNAL = ("stale_hours", "unpublished_hours")
 
 # Large, and written by whole hours: what changed in them is noted in cdr.unpublished_hours. All else is small.
 _BY_HOUR = (CALLS.name, *CHILDREN, "fct_calls", "fct_call_events", "fct_call_tags", "fct_contacts", "fct_csat_answers")
+
+# Calls whose hours are compared at each publishing: half a second of a processor, however long the history. Published
+# hourly, a million calls have all had their turn after two days, ten million after three weeks.
+_COMPARED_AT_ONCE = 20_000
 
 # Bytes asked for in one call of the system: a copy that has to be made is made in between signals.
 _COPIED_AT_ONCE = 1 << 30
@@ -52,13 +59,15 @@ def publish(
     published: Path,
     callers: Callers,
     secret_key: str,
-    warn: Callable[[str], object] = _log.warning,
+    *,
+    log: Callable[[str], object] = _LOG,
+    log_own: Callable[[str], object] = _LOG,
 ) -> int:
     """Builds the copy from the warehouse that `connection` has in use, and puts it in place; returns its bytes.
 
-    `warn` is told of a table of the user's own that cannot be published: a view of what is gone, say.
-    Readers that are open keep the file they have; the next to open gets the new one. Raises WarehouseError when the
-    folder cannot be written or the disk is full; what was published before then stays.
+    Readers that are open keep the file they have; the next to open gets the new one. `log` is told of hours that
+    changed without a note, `log_own` of a table of the user's own that cannot be published. Raises WarehouseError when
+    the folder cannot be written or the disk is full; what was published before then stays.
     """
     # One fixed name: what a killed run left is overwritten and never piles up.
     building = published.parent / f".{published.stem}.building"
@@ -69,8 +78,15 @@ def publish(
         building.mkdir(parents=True)
         tables = _tables(connection)
         made_of = _made_of(tables, callers, secret_key)
+        compared = _hours_to_compare(connection)
         changed = _begin(connection, copy, published, before, made_of)
-        _build(connection, copy, tables, callers, secret_key, changed, warn)
+        found = _build(connection, copy, tables, callers, secret_key, changed, compared, log_own)
+        for table, hours in found:
+            log(
+                f"{table.schema}.{table.name}: the published copy differed from the warehouse, and was corrected, in "
+                f"{len(hours)} of its hours (the first {hours[0]}, the last {hours[-1]}); what writes this table has "
+                "to note its hours in cdr.unpublished_hours (in dbt, by the macro note_unpublished)"
+            )
         # A program that opens the copy for writing would shut all others out, and its changes would be lost.
         copy.chmod(0o444)
         _sync(copy)
@@ -83,7 +99,7 @@ def publish(
                 before.hardlink_to(published)
         copy.replace(published)
         _sync(published.parent)
-        _note(connection, [published, before], made_of)
+        _note(connection, [published, before], made_of, found, compared)
     except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
         raise WarehouseError(
             f"cannot publish to {published}: {str(error).splitlines()[0]}; mend this and run again: "
@@ -107,6 +123,15 @@ class _Table:
     @property
     def full_name(self) -> str:
         return f'{self.schema}."{self.name}"'
+
+    @property
+    def noted_as(self) -> str:
+        """Its name in cdr.unpublished_hours: the calls' arrays change with them."""
+        return self.name if self.schema == "marts" else CALLS.name
+
+
+# Tables, and hours of theirs.
+_Hours = list[tuple[_Table, list[dt.datetime]]]
 
 
 def _begin(
@@ -132,9 +157,14 @@ def _build(
     callers: Callers,
     secret_key: str,
     changed: str | None,
-    warn: Callable[[str], object],
-) -> None:
-    """Writes all tables into `copy`; of the large ones what `changed` names, if they are in it already."""
+    compared: Sequence[dt.datetime],
+    log_own: Callable[[str], object],
+) -> _Hours:
+    """Writes all tables into `copy`; of the large ones what `changed` names, if they are in it already.
+
+    Of these the hours that `compared` holds are compared. Returns those that had changed and were not noted, by table.
+    """
+    found: _Hours = []
     (unlimited,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
     connection.execute(f"SET memory_limit = '{memory_limit()}'")
     # With DuckDB's own size of row groups: in the warehouse's smaller ones, the copy of ten million calls is a quarter
@@ -158,6 +188,8 @@ def _build(
                         shown = _shown(table, callers)
                         if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
                             _write(cursor, table, shown)
+                        elif hours := _correct(cursor, table, shown, changed, compared):
+                            found.append((table, hours))
 
         # The large tables side by side, and all others in one transaction: each of its own would wait for the disk, as
         # each statement by itself would, and a table has a comment a column.
@@ -167,7 +199,7 @@ def _build(
         def build_all() -> None:
             with ThreadPoolExecutor(processors()) as threads:
                 list(threads.map(build, [*large, small]))
-            _write_own(connection, callers, secret_key, warn)
+            _write_own(connection, callers, secret_key, log_own)
             connection.execute("CHECKPOINT copy")
 
         try:
@@ -181,10 +213,11 @@ def _build(
         # After a full disk this may not work, which must not hide the reason.
         with suppress(duckdb.Error):
             connection.execute("DETACH copy")
+    return found
 
 
 def _write_own(
-    connection: duckdb.DuckDBPyConnection, callers: Callers, secret_key: str, warn: Callable[[str], object]
+    connection: duckdb.DuckDBPyConnection, callers: Callers, secret_key: str, log_own: Callable[[str], object]
 ) -> None:
     """The user's own tables and views, each as a table: what one of them holds may not be there any more."""
     connection.execute(f"DROP SCHEMA IF EXISTS copy.{OWN} CASCADE; CREATE SCHEMA copy.{OWN}")
@@ -195,7 +228,7 @@ def _write_own(
                 with transaction(connection):
                     _write(connection, table, _shown(table, callers))
             except (duckdb.ProgrammingError, duckdb.DataError) as error:
-                warn(f"{table.name} cannot be published: {str(error).splitlines()[0]}")
+                log_own(f"{table.name} cannot be published: {str(error).splitlines()[0]}")
     finally:
         connection.execute("RESET VARIABLE secret_key")
 
@@ -215,16 +248,88 @@ def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> 
 
 def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, changed: str) -> bool:
     """Writes the hours that changed; False if that cannot make the tables equal."""
-    noted_as = table.name if table.schema == "marts" else CALLS.name
-    hours = f"FROM {changed} WHERE table_name = {quoted(noted_as)}"
+    hours = f"FROM {changed} WHERE table_name = {quoted(table.noted_as)}"
     if connection.execute(f"{hours} AND hour IS NULL").fetchone():
         return False
     name = table.full_name
-    is_changed = f"partition_hour IN (SELECT hour {hours})"
-    connection.execute(f"DELETE FROM copy.{name} WHERE {is_changed}")
-    connection.execute(f"INSERT INTO copy.{name} SELECT {shown} FROM {name} WHERE {is_changed}")
+    _replace(connection, table, shown, f"SELECT hour {hours}")
     counts = connection.execute(f"SELECT (SELECT count(*) FROM copy.{name}) = (SELECT count(*) FROM {name})")
     return counts.fetchone() == (True,)
+
+
+def _correct(
+    connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, changed: str, compared: Sequence[dt.datetime]
+) -> list[dt.datetime]:
+    """Writes the hours whose rows differ though they were not noted, and returns them.
+
+    Looked at are the hours `compared`, and those in which calls changed: there, a model that notes nothing is found at
+    once.
+    """
+    of_calls = connection.execute(
+        f"""SELECT hour FROM {changed} WHERE table_name = {quoted(CALLS.name)}
+            EXCEPT SELECT hour FROM {changed} WHERE table_name = {quoted(table.noted_as)} ORDER BY hour"""
+    ).fetchall()
+    # One after the other: of hours that lie near each other, DuckDB reads no others.
+    found = [
+        hour
+        for hours in ([hour for (hour,) in of_calls], compared)
+        if hours
+        for hour in _differing(connection, table, shown, hours)
+    ]
+    if found:
+        _replace(connection, table, shown, "SELECT unnest(?::TIMESTAMP[])", [found])
+    return sorted(set(found))
+
+
+def _differing(
+    connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, hours: Sequence[dt.datetime]
+) -> list[dt.datetime]:
+    """Those of the hours whose rows are others in the warehouse, as it would show them, and in the copy.
+
+    Hashes of both sides, made now: of a phone number in clear none may be kept that others could try numbers on.
+    """
+    columns = ", ".join(f'"{column}"' for column, _, _ in table.columns)
+
+    def hashes(selected: str, name: str) -> str:
+        # A sum of hashes, in which a row that is there twice counts twice.
+        return f"""SELECT partition_hour, sum(hash({columns})) AS rows_hash FROM (
+                       SELECT {selected} FROM {name} WHERE partition_hour IN (SELECT unnest($hours::TIMESTAMP[]))
+                   ) GROUP BY partition_hour"""
+
+    rows = connection.execute(
+        f"""SELECT partition_hour FROM ({hashes(shown, table.full_name)}) AS ours
+            FULL JOIN ({hashes("*", f"copy.{table.full_name}")}) AS theirs USING (partition_hour)
+            WHERE ours.rows_hash IS DISTINCT FROM theirs.rows_hash""",
+        {"hours": list(hours)},
+    ).fetchall()
+    return [hour for (hour,) in rows]
+
+
+def _replace(
+    connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, hours: str, values: Sequence[object] = ()
+) -> None:
+    """Writes the rows of the hours that a query gives, in place of those that the copy had of them."""
+    is_changed = f"partition_hour IN ({hours})"
+    connection.execute(f"DELETE FROM copy.{table.full_name} WHERE {is_changed}", values)
+    connection.execute(
+        f"INSERT INTO copy.{table.full_name} SELECT {shown} FROM {table.full_name} WHERE {is_changed}", values
+    )
+
+
+def _hours_to_compare(connection: duckdb.DuckDBPyConnection) -> list[dt.datetime]:
+    """The hours whose turn it is; after the last ones, the first again."""
+    (until,) = connection.execute("SELECT max(compared_until) FROM raw.published_copy").fetchone() or (None,)
+    for begin in (until, None) if until else (None,):
+        hours = connection.execute(
+            """SELECT partition_hour FROM (
+                   SELECT partition_hour, count(*) AS calls FROM cdr.calls
+                   WHERE partition_hour > coalesce(?, '-infinity'::TIMESTAMP) GROUP BY partition_hour
+               ) QUALIFY sum(calls) OVER (ORDER BY partition_hour) - calls < ? ORDER BY partition_hour""",
+            [begin, _COMPARED_AT_ONCE],
+        ).fetchall()
+        if hours:
+            return [hour for (hour,) in hours]
+    return []
 
 
 def _made_of(tables: list[_Table], callers: Callers, secret_key: str) -> str:
@@ -255,16 +360,30 @@ def _is_in_use(file: Path) -> bool:
         return True
 
 
-def _note(connection: duckdb.DuckDBPyConnection, files: list[Path], made_of: str) -> None:
+def _note(
+    connection: duckdb.DuckDBPyConnection,
+    files: list[Path],
+    made_of: str,
+    found: _Hours,
+    compared: Sequence[dt.datetime],
+) -> None:
     # After the copy is in place. A run that is killed between the two leaves a file that is not known there: the next
     # one brings the copy before it forward, if that was kept, or writes everything.
     with transaction(connection):
         connection.execute("DELETE FROM raw.published_copy")
         for file in files:
             if file.exists():
-                connection.execute("INSERT INTO raw.published_copy VALUES (?, ?, ?, ?)", [*_identity(file), made_of])
+                connection.execute(
+                    "INSERT INTO raw.published_copy VALUES (?, ?, ?, ?, ?)",
+                    [*_identity(file), made_of, compared[-1] if compared else None],
+                )
         connection.execute("DELETE FROM raw.newly_published_hours")
         connection.execute("INSERT INTO raw.newly_published_hours FROM cdr.unpublished_hours")
+        for table, hours in found:
+            # The copy before this one lacks them too.
+            connection.execute(
+                "INSERT INTO raw.newly_published_hours SELECT ?, unnest(?::TIMESTAMP[])", [table.noted_as, hours]
+            )
         connection.execute("DELETE FROM cdr.unpublished_hours")
 
 

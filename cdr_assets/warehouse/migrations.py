@@ -63,7 +63,7 @@ def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _new_marts(connection: duckdb.DuckDBPyConnection) -> None:
     """Has the marts, which have other columns now, made from nothing."""
-    for schema in ("marts", "staging"):
+    for schema in ("marts", "intermediate", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     # One hour is enough for whoever publishes next to build the marts first.
     connection.execute("CREATE TABLE IF NOT EXISTS cdr.stale_hours (hour TIMESTAMP, reason VARCHAR)")
@@ -72,11 +72,17 @@ def _new_marts(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+def _compared_copy(connection: duckdb.DuckDBPyConnection) -> None:
+    """New marts, which have the copy written anew: what is noted of it has another column, and is made again empty."""
+    _new_marts(connection)
+    connection.execute("DROP TABLE IF EXISTS raw.published_copy")
+
+
 # By the version that they start from.
 MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     1: _filters,
     2: _compressed_bodies,
     3: _new_tables,
     4: _set_aside,
-    5: _new_marts,
+    5: _compared_copy,
 }

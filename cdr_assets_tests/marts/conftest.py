@@ -35,9 +35,9 @@ class Marts:
         return {name: result for name, result in results.items() if result.status == "warn"}
 
     def publish(self) -> None:
-        """Brings the published copy up to date."""
+        """Brings the published copy up to date. A model that changed hours and did not note them fails the test."""
         with self.warehouse.connect("test") as connection:
-            publish(connection, self.settings.published_path, Callers.CLEAR, "key")
+            publish(connection, self.settings.published_path, Callers.CLEAR, "key", log=pytest.fail)
 
     def published_differences(self) -> dict[str, int]:
         """Rows that the published copy has and the warehouse has not, or the other way round, by table."""
@@ -68,7 +68,8 @@ class Marts:
         """Every table that dbt makes, its rows in order."""
         with self.warehouse.connect("test") as connection:
             names = connection.execute(
-                "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE schema_name IN ('marts', 'staging')"
+                """SELECT schema_name || '.' || table_name FROM duckdb_tables()
+                   WHERE schema_name IN ('marts', 'intermediate', 'staging')"""
             ).fetchall()
             return {name: connection.execute(f"FROM {name} ORDER BY ALL").pl() for (name,) in names}
 

@@ -32,7 +32,7 @@ def spoil(marts: Marts) -> None:
         "UPDATE marts.concurrency_hourly SET peak = 0",
         "UPDATE marts.tag_daily SET calls = calls + 1",
         "DELETE FROM marts.fct_contacts WHERE legs > 1",
-        "UPDATE staging.queue_days SET longest_wait_within = 1000, is_configured = true",
+        "UPDATE intermediate.queue_days SET longest_wait_within = 1000, is_configured = true",
     ]  # fmt: skip
     with marts.warehouse.connect("test") as connection:
         for statement in spoiled:

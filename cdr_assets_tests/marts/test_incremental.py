@@ -47,6 +47,50 @@ def test_a_build_without_stale_hours_changes_nothing(generated: Marts) -> None:
     agree(generated.tables(), before)
 
 
+def test_a_changed_call_reaches_contacts_days_away_and_no_further(tmp_path: Path) -> None:
+    """The borders of the windows of fct_contacts: a day for legs, seven for the caller's next contact.
+
+    Each of these has calls of one caller, given by callid and hours from a start; the call at 0 or the last is changed.
+    """
+    marts = Marts(tmp_path, centre.ZONE.key)
+    in_winter, before_summer_time = (dt.datetime(2026, month, 25, 10, tzinfo=dt.UTC) for month in (1, 3))
+    lives = [
+        # The second contact starts a day after the changed one: its next lies a week after that.
+        (in_winter, [("a", 0.2), ("b", 25.8), ("c", 25.8 + 167.5)], {"queue": "Satış"}, 0),
+        # The last leg's contact is of the hour of the leg before it, and starts 23 hours later.
+        (
+            in_winter + dt.timedelta(days=365),
+            [("a", 0.2), ("a", 2), ("a", 25), ("a", 48.5), ("b", 48.5 + 167)],
+            {"queue": "Satış"},
+            0,
+        ),
+        # The same, and that leg leaves for another callid.
+        (in_winter + dt.timedelta(days=2 * 365), [("a", 0), ("a", 20), ("a", 40)], {"callid": "other"}, 2),
+        # A clock put forward: the week, seen by the wall, is an hour longer.
+        (before_summer_time, [("a", 0.9), ("a", 24.9), ("b", 24.9 + 168)], {"callid": "other"}, 0),
+    ]
+    first: list[centre.Call] = []
+    later: list[centre.Call] = []
+    for life, (start, calls, change, changed) in enumerate(lives):
+        for number, (callid, hour) in enumerate(calls):
+            made = centre.call(
+                f"{life}-{number}",
+                start + dt.timedelta(hours=hour),
+                callid=f"{life}-{callid}",
+                callerid=f"90532111223{life}",
+                answered=True,
+            )
+            first.append(made)
+            later.append(made | change if number == changed else made)
+    hours = {centre.local_hour(made["calldate"]) for made in first}
+    for day, calls in enumerate((first, later)):
+        centre.load(marts.warehouse, calls, hours, dt.datetime(2030, 1, 1 + day, tzinfo=dt.UTC))
+        marts.build()
+    built = marts.tables()
+    marts.build(full_refresh=True)
+    agree(built, marts.tables())
+
+
 @pytest.mark.campaign
 @pytest.mark.parametrize("seed", range(30))
 def test_any_life_equals_a_full_rebuild(tmp_path: Path, seed: int) -> None:

@@ -1,6 +1,7 @@
 """What the dbt project promises of itself: descriptions everywhere, rates with their parts, worked figures."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,9 +142,14 @@ def test_a_rate_with_nothing_to_divide_by_is_null(generated: Marts) -> None:
 
 def test_every_model_and_column_is_described_and_typed(generated: Marts, models: dict[str, dict[str, Any]]) -> None:
     for name, model in models.items():
-        built = dict(generated.frame(f"DESCRIBE {model['schema']}.{name}").select("column_name", "column_type").rows())
+        # A step is no table: its query says what it has.
+        is_step = model["config"]["materialized"] == "ephemeral"
+        query = model["compiled_code"] if is_step else f"{model['schema']}.{name}"
+        built = dict(generated.frame(f"DESCRIBE {query}").select("column_name", "column_type").rows())
         described = {column: of["data_type"] for column, of in model["columns"].items() if of["description"]}
         assert described == built, name
+        beside_it = Path(model["original_file_path"]).with_suffix(".yml")
+        assert model["patch_path"] == f"cdr_marts://{beside_it.as_posix()}", f"{name} is not described in {beside_it}"
         grain = re.split(r"\. ", model["description"].rstrip("."))[-1]
         assert grain.startswith("One row per "), f"the last sentence on {name} is not its grain: {grain}"
 

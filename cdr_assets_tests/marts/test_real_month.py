@@ -83,4 +83,4 @@ def test_every_hour_is_final(real_month: Marts) -> None:
 def test_what_is_warned_of(real_month: Marts) -> None:
     """55 calls whose clocks disagree, by two minutes at the most; no word of the thresholds, which are 20 seconds."""
     assert {name: result.failures for name, result in real_month.warnings.items()} == {"fct_calls_identities": 55}
-    assert real_month.frame("SELECT DISTINCT threshold_seconds FROM staging.queue_days").rows() == [(20,)]
+    assert real_month.frame("SELECT DISTINCT threshold_seconds FROM intermediate.queue_days").rows() == [(20,)]

@@ -90,7 +90,7 @@ def test_every_test_of_dbt_is_a_check(tmp_path: Path) -> None:
     checks = {
         key.name: graph.get(key).blocking
         for key in graph.asset_check_keys
-        if key.asset_key.path[0] in ("marts", "staging")
+        if key.asset_key.path[0] in ("marts", "intermediate", "staging")
     }
     assert checks == {name: node["config"]["severity"] == "ERROR" for name, node in tests.items()}
     assert "thresholds_agree_with_flags" in checks

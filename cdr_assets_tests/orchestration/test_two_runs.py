@@ -157,7 +157,7 @@ def marts_keys(pipeline: Pipeline) -> list[AssetKey]:
     from cdr_assets.definitions import build_defs
 
     graph = build_defs(pipeline.settings).resolve_asset_graph()
-    return [key for key in graph.executable_asset_keys if key.path[0] in ("marts", "staging")]
+    return [key for key in graph.executable_asset_keys if key.path[0] in ("marts", "intermediate", "staging")]
 
 
 def test_calls_that_another_run_has_loaded_are_published_with_their_marts(

@@ -36,7 +36,7 @@ def main() -> None:
     start = dt.datetime.fromisoformat(sys.argv[1]).replace(tzinfo=settings.zone)
     finish = start + dt.timedelta(hours=int(sys.argv[2]))
     hours = hours_between(hourly_partitions(settings), start, finish, dt.datetime.now(dt.UTC))
-    stages = sys.argv[3:] or ("raw", "cdr", "staging", "marts", "published")
+    stages = sys.argv[3:] or ("raw", "cdr", "staging", "intermediate", "marts", "published")
     keys = [key for key in hourly().asset_layer.executable_asset_keys if key.path[0] in stages]
     # Whoever started this reads its output when it has ended: a full pipe would stop it for ever.
     quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}

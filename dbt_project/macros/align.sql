@@ -1,6 +1,8 @@
 {#
-  Post-hook of the marts: a renamed member and an hour that has become final show in rows whose calls did not change.
-  Updates the rows that differ, and no others.
+  Post-hook of the small marts. A queue may get another name, and an hour may become final, without a change of the
+  calls that a row counts: the build leaves such rows as they are. Takes a dimension (or a subquery), the key that
+  joins it to the mart, and a column of both; gives an update of the rows of the mart whose column differs, and of no
+  others.
 #}
 {% macro align(dimension, key, column) -%}
     update {{ this }} as mart
@@ -9,7 +11,10 @@
     where mart.{{ key }} = member.{{ key }} and mart.{{ column }} <> member.{{ column }}
 {%- endmacro %}
 
-{# A day is final when all of its hours are; one that a clock change skips is never read. #}
+{#
+  Gives a subquery of local_date and is_final: a day is final when all of its hours are. An hour that a clock change
+  skips (0 seconds) is never read, and does not count.
+#}
 {% macro final_days() -%}
     (select local_date, bool_and(is_final) as is_final from {{ ref('dim_hours') }} where seconds > 0 group by local_date)
 {%- endmacro %}

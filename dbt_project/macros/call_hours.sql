@@ -1,11 +1,14 @@
 {#
-  Each call's time in the system, waiting and talking, cut at the borders of local hours: what workload is summed from.
-  One row per call, kind and local hour: kind, queue_key, agent_id, local_hour, from_second, to_second (seconds since 1970).
+  Takes a list of kinds ('system', 'waiting', 'talking'); gives a subquery: the time that each call spent in each
+  kind, cut at the borders of local hours. The workload of an hour is summed from it. One row per call, kind and local
+  hour: kind, queue_key, agent_id, local_hour, from_second, to_second (seconds since 1970).
 
-  Time whose end is not known does not count, nor does time that claims to end more than a day after the call's start, or
-  to begin before the hour that came before the call's own. So a stale hour is made of calls that started in it, in the
-  24 hours before or in the next one. A macro and no view: DuckDB does not push the
-  condition on them below the unnesting, and would cut all of history for one hour.
+  Time is left out if its end is not known, if it ends more than a day after the call started, or if it begins before
+  the hour that precedes the call's own: clocks that are wrong would fill days with it. For that reason, all time of a
+  stale hour is that of calls that started in it, in the 24 hours before it or in the hour after it.
+
+  It is a macro and not a view: DuckDB does not push the condition on the hour below the unnesting, so that a view
+  would cut the calls of all history for one hour.
 #}
 {% macro call_hours(kinds) -%}
 (
@@ -26,8 +29,8 @@
                 when 'waiting' then queued_at_utc
                 when 'talking' then talk_started_at_utc
             end as from_utc,
-            -- Waiting ends with the answer, or else with the call. If an answered call has no talk date before its hang-up,
-            -- the end of its waiting is not known.
+            -- Waiting ends when the call is answered, or else when it ends. If an answered call has no talk date, or
+            -- one after its hang-up, the end of its waiting is not known.
             {% for zone in ['local', 'utc'] -%}
             {% set suffix = '_utc' if zone == 'utc' else '' -%}
             case
@@ -41,7 +44,7 @@
         where
             not is_vanished
             {%- if is_incremental() %}
-            and partition_hour in {{ partitions_around('local_hour', 25, 1) }}
+            and partition_hour in {{ partitions_around('local_hour', partitions_in(24), 1) }}
             {%- endif %}
     ),
 

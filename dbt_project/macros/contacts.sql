@@ -1,23 +1,55 @@
-{# Rebuilding fct_contacts: a changed call changes its own contact, and the repeats of the same caller's contacts. #}
+{#
+  How fct_contacts is rebuilt when calls have changed. The model itself explains contacts and repeats.
 
-{# The callids that calls of stale partitions have now, or had when the contacts were last built. #}
+  A changed call can change every contact of its callid that lies within contact_reach of it, on either side: without
+  the call, a later leg may begin a contact of its own. These contacts are deleted and built again. What they say of
+  the next contact is changed in earlier contacts of the same callers, which are compared and written where they
+  differ.
+#}
+
+{#
+  Gives the table fct_contacts as the build before left it. The steps of fct_contacts look there for the contacts that a
+  changed call belonged to. It is no ref(), since fct_contacts is made of these steps.
+#}
+{% macro contacts_before() -%}
+    {{ return(api.Relation.create(database=target.database, schema='marts', identifier='fct_contacts')) }}
+{%- endmacro %}
+
+{#
+  Gives true where only the changed contacts are built, and false where all are. It says in the steps of fct_contacts
+  what is_incremental() says in fct_contacts: there that macro is always false, because the steps are no tables.
+#}
+{% macro builds_changed_contacts() -%}
+    {{ return(execute and not flags.FULL_REFRESH and load_relation(contacts_before()) is not none) }}
+{%- endmacro %}
+
+{#
+  Gives a subquery: the callids that calls of the stale partitions have now, or had when the contacts were last built.
+  A contact of several legs may have one in a stale partition whatever its own hour is; a contact of one leg has only
+  the hour in which it started.
+#}
 {% macro stale_callids() -%}
     (
         select callid from {{ ref('fct_calls') }} where {{ is_stale('partition_hour') }}
         union
         select callid
-        from {{ this }}
+        from {{ contacts_before() }}
         where
-            partition_hour in {{ partitions_around('partition_hour', 25, 25) }}
-            and (legs > 1 or {{ is_stale('partition_hour') }})
+            partition_hour in {{ partitions_around('partition_hour', contact_reach(), contact_reach()) }}
+            and (legs > 1 or date_trunc('hour', started_at) in {{ stale('partition_hour') }})
     )
 {%- endmacro %}
 
-{# The contacts that such calls may belong to. #}
+{# Gives a condition on a row of fct_contacts: it is built again. #}
 {% macro is_stale_contact() -%}
-    callid in {{ stale_callids() }} and partition_hour in {{ partitions_around('partition_hour', 25, 25) }}
+    callid in {{ stale_callids() }}
+    and partition_hour in {{ partitions_around('partition_hour', contact_reach(), contact_reach()) }}
 {%- endmacro %}
 
+{#
+  The incremental strategy of fct_contacts: deletes the contacts that are built again, and those earlier ones whose next
+  contact is another one now, and inserts what was built. Takes dbt's arguments of a strategy; gives the statements.
+#}
 {% macro get_incremental_stale_contacts_sql(arguments) -%}
     {%- set columns = get_quoted_csv(arguments.dest_columns | map(attribute='name')) -%}
     {{ note_unpublished(
@@ -33,14 +65,18 @@
     select {{ columns }} from {{ arguments.temp_relation }}
 {%- endmacro %}
 
-{# Whether so many hours after a contact's start are loaded, every one of them; of `hours`, the row of its own hour. #}
+{#
+  Takes a number of hours; gives a condition: every one of so many hours after the contact's start is loaded. `hours`
+  has to be the row of dim_hours of the contact's partition_hour.
+#}
 {% macro window_closed(length) -%}
     coalesce(started_at_utc + interval {{ length }} hours <= hours.loaded_until_utc, false)
 {%- endmacro %}
 
 {#
-  The contacts of which a window has closed, or opened again, since they were built. Read are the hours alone that had an
-  open window then or have one now: all of history was closed long ago, and a hole that is never filled keeps a week open.
+  Gives a condition on `contacts` and `hours`: a window of the contact has closed, or is open again, since it was built.
+  Only hours that had an open window then, or have one now, are looked at: in all of history before, windows closed long
+  ago. A contact starts up to contact_hours after the hour that it is stored under.
 #}
 {% macro window_differs() -%}
     hours.local_hour = contacts.partition_hour
@@ -49,12 +85,21 @@
         union
         select local_hour
         from {{ ref('dim_hours') }}
-        where coalesce(ends_at_utc + interval 168 hours > loaded_until_utc, true)
+        where
+            coalesce(
+                ends_at_utc + interval {{ contact_hours() + long_repeat_hours() }} hours > loaded_until_utc, true
+            )
     )
-    and (window_24h_closed <> {{ window_closed(24) }} or window_7d_closed <> {{ window_closed(168) }})
+    and (
+        window_24h_closed <> {{ window_closed(short_repeat_hours()) }}
+        or window_7d_closed <> {{ window_closed(long_repeat_hours()) }}
+    )
 {%- endmacro %}
 
-{# Post-hooks: as hours are loaded, the windows of contacts before them close, whether their calls changed or not. #}
+{#
+  Post-hooks of fct_contacts: when hours are loaded, windows of earlier contacts close, whether or not their calls
+  changed. The first notes these contacts' hours for the published copy, the second writes the windows.
+#}
 {% macro note_closed_windows() -%}
     {{ note_unpublished(
         'select partition_hour from ' ~ this ~ ' as contacts, ' ~ ref('dim_hours') ~ ' as hours where '
@@ -64,7 +109,9 @@
 
 {% macro close_windows() -%}
     update {{ this }} as contacts
-    set window_24h_closed = {{ window_closed(24) }}, window_7d_closed = {{ window_closed(168) }}
+    set
+        window_24h_closed = {{ window_closed(short_repeat_hours()) }},
+        window_7d_closed = {{ window_closed(long_repeat_hours()) }}
     from {{ ref('dim_hours') }} as hours
     where {{ window_differs() }}
 {%- endmacro %}

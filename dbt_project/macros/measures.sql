@@ -1,38 +1,57 @@
-{# The measures of the call marts, once. Parts add up over any rows; a rate is derived from summed parts alone. #}
+{#
+  The measures of the call marts, each written once. Parts are counts and sums: they may be added up over any rows.
+  Rates are divided from summed parts, never averaged.
+#}
 
-{# A rate or a mean; NULL, never 0, where there is nothing to divide by. #}
+{#
+  Takes two SQL expressions; gives their quotient, a rate or a mean: NULL, never 0, where there is nothing to divide
+  by.
+#}
 {% macro rate(numerator, denominator) -%}
     ({{ numerator }}) / nullif({{ denominator }}, 0)
 {%- endmacro %}
 
-{# A share of time; NULL too where it would be more than all of it: calls of one agent that overlap say no such share. #}
+{#
+  Takes busy and available seconds; gives the busy share. It is NULL where more seconds are busy than available: some
+  calls of the agent overlap then, and the sum of their seconds is not the time in which the agent was busy.
+#}
 {% macro share_of_time(busy, available) -%}
     case when {{ busy }} <= {{ available }} then {{ rate(busy, available) }} end
 {%- endmacro %}
 
 {#
-  A share of the calls that were answered or lost. An answered call whose sl is unknown is in neither part. NULL where that
-  is all of the answered: the lost alone would make it 0, which nobody knows.
+  Takes two SQL expressions, the calls served in time and the calls lost that a service level counts; gives the share
+  of the first among the answered calls whose sl is known and the lost. If there are answered calls and the sl of none
+  is known, it is NULL: the lost calls alone would make it 0, which nobody knows.
 #}
 {% macro service_level(served, lost) -%}
     case when answered = 0 or sl_known > 0 then {{ rate(served, 'sl_known + ' ~ lost) }} end
 {%- endmacro %}
 
-{# A sum over the calls whose value is known, and how many these are: what a mean of it divides by, never by all calls. #}
+{#
+  Takes a column, a condition on calls and the names of two results; gives the sum of the column over these calls, and
+  the count of those whose value is known. A mean divides by this count: unknown values would count as 0 otherwise.
+#}
 {% macro known_sum(value, among, total, known) -%}
     coalesce(sum({{ value }}) filter (where {{ among }}), 0)::bigint as {{ total }},
     count({{ value }}) filter (where {{ among }}) as {{ known }}
 {%- endmacro %}
 
-{# A sum over few rows, the legs of a contact: NULL where the value of one of them is unknown, 0 where there is none. #}
+{#
+  Takes a column and a condition on rows; gives the sum over these rows, for the few legs of a contact: NULL if the
+  value of one is unknown, 0 if there are no such rows.
+#}
 {% macro sum_if_known(value, among) -%}
     if(bool_or({{ among }} and {{ value }} is null), null, coalesce(sum({{ value }}) filter (where {{ among }}), 0))::bigint
 {%- endmacro %}
 
-{# Longest waits of answered calls, in seconds, up to which the marts count: percentiles roll up from these counts. #}
+{#
+  Gives the waits, in seconds, up to which the marts count answered calls. Percentiles do not add up over rows; these
+  counts do, and a percentile over many rows is read from them.
+#}
 {% macro wait_edges() -%} {{ return([5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200]) }} {%- endmacro %}
 
-{# Columns that add up, over rows of fct_calls. #}
+{# Gives the parts that queues, agents and tags have in common, as columns of a query that groups rows of fct_calls. #}
 {% macro call_parts() -%}
     count(*) as calls,
     count(*) filter (where is_offered) as offered,
@@ -62,7 +81,10 @@
     {{ known_sum('talk_seconds', 'is_outbound_answered', 'outbound_talk_seconds', 'outbound_talk_known') }}
 {%- endmacro %}
 
-{# The queues' further parts: thresholds, abandons' waits and the counts that percentiles roll up from. #}
+{#
+  Gives the parts that only queues have, as columns of the same query: abandons within the threshold, waits of offered
+  and of abandoned calls, counts of waits, and percentiles as a list.
+#}
 {% macro queue_parts() -%}
     count(*) filter (where is_abandoned_within_threshold) as abandoned_within_threshold,
     {{ known_sum('wait_seconds', 'is_offered', 'wait_seconds_offered', 'wait_known_offered') }},
@@ -74,7 +96,7 @@
     quantile_cont(wait_seconds, [0.5, 0.9, 0.95]) filter (where is_answered) as wait_percentiles
 {%- endmacro %}
 
-{# Rates of agents and queues, from the columns of call_parts. #}
+{# Gives the rates of queues, agents and tags, as columns of a query on the columns of call_parts. #}
 {% macro call_rates() -%}
     {{ rate('wait_seconds_answered', 'wait_known_answered') }} as asa_seconds,
     {{ rate('talk_seconds', 'talk_known') }} as aht_ex_acw_seconds,
@@ -87,7 +109,7 @@
     {{ rate('agent_hung_up', 'localrelease_known') }} as agent_hung_up_rate
 {%- endmacro %}
 
-{# Rates of queues, from the columns of call_parts and queue_parts. #}
+{# Gives the rates that only queues have, as columns of a query on the columns of call_parts and queue_parts. #}
 {% macro queue_rates() -%}
     {{ service_level('answered_within_threshold', 'abandoned - short_abandoned') }} as service_level,
     {{ service_level('answered_within_threshold', 'abandoned') }} as service_level_strict,

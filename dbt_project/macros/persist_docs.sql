@@ -1,6 +1,7 @@
 {#
-  Writes descriptions as DuckDB comments, those alone that are not there yet. dbt's own macro writes all of them at every
-  build: 400 changes of the catalogue, and of the file, by a build that may have had nothing to do.
+  Replaces dbt's macro of this name, which takes a table, its model and what is to be described. Writes the
+  descriptions that the table does not have yet as DuckDB comments. dbt's own macro writes all of them in every build:
+  400 changes of the catalogue, and of the file, even if no row has changed.
 #}
 {% macro duckdb__persist_docs(relation, model, for_relation, for_columns) -%}
     {%- set table = "database_name = '" ~ relation.database ~ "' and schema_name = '" ~ relation.schema

@@ -1,6 +1,7 @@
 {#
-  The hours (values of `column`) of the relation being built whose threshold is not their day's any more: where the
-  seed is silent, one call's sl flag may show that the threshold of all of its day's calls was another.
+  Takes a column of hours of the model that is being built; gives a subquery of the hours that were built with another
+  threshold than their day has now. Where the seed has no threshold for a queue, the day's sl flags show it: one
+  changed call may show another threshold for all calls of its day.
 #}
 {% macro threshold_moved(column) -%}
     (

@@ -1,9 +1,10 @@
-{# The zone of the tenant's wall clock. #}
+{# Gives the zone of the tenant's wall clock, as an SQL text. #}
 {% macro zone() -%} '{{ env_var("ALOTECH_TIMEZONE", "Europe/Istanbul") }}' {%- endmacro %}
 
 {#
-  The instant at which a local hour starts. The repeated hour of a clock change starts with its first pass and lasts
-  7200 seconds (DuckDB alone would give the start of the second); the hour after a skipped one starts where it should.
+  Takes a local hour; gives the instant at which it starts. When the clock is put back, one hour happens twice: it
+  starts with its first pass and lasts 7200 seconds, while DuckDB alone would give the start of the second pass. When
+  the clock is put forward, the skipped hour and the one after it start at the same instant.
 #}
 {% macro starts_at_utc(local_hour) -%}
     least(

@@ -1,7 +1,8 @@
 {#
-  What the published copy has to take in: the hours of a large mart that a build writes, by partition_hour. The pipeline
-  empties the table when they are published. A build that writes rows of such a mart and does not note them here leaves
-  the copy behind.
+  Notes which hours the published copy has to take over. Takes a query of partition_hours (NULL means all); gives a
+  statement that notes them for the model that is being built. Publishing empties the table. Every change of a large
+  mart has to be noted: the published copy keeps the old rows of an hour that was not, until the comparison at
+  publishing finds it.
 #}
 {% macro note_unpublished(hours) -%}
     insert into {{ source('cdr', 'unpublished_hours') }}
@@ -10,7 +11,7 @@
     from {{ source('cdr', 'unpublished_hours') }}
 {%- endmacro %}
 
-{# Pre-hook of the marts: a mart that is made from nothing is published whole. #}
+{# Pre-hook of the marts: notes all hours of a mart that is built from nothing. #}
 {% macro note_rebuilt() -%}
     {%- if config.get('materialized') == 'incremental' and not is_incremental() -%}
     {{ note_unpublished('select null::timestamp') }}

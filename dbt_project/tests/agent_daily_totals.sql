@@ -1,4 +1,4 @@
--- Each day's agents, "(none)" included, together have the calls of the facts and the talking of their hours.
+-- All agents of a day together, "(none)" included, have the calls of fct_calls and the talking of agent_hourly.
 {{ config(meta={'dagster': {'ref': {'name': 'agent_daily'}}}) }}
 
 with facts as (

@@ -1,4 +1,5 @@
--- Each hour's agents, "(none)" included, together have the calls of the queues and the talking of concurrency_hourly.
+-- All agents of an hour together, "(none)" included, have the calls of queue_hourly and the talking of
+-- concurrency_hourly.
 {{ config(meta={'dagster': {'ref': {'name': 'agent_hourly'}}}) }}
 
 with agents as (

@@ -1,4 +1,4 @@
--- Events, answers and tags are all there, as many as each call's arrays had items.
+-- There are as many events, answers and tags as the calls' arrays had items.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_call_tags'}}}) }}
 
 with calls as (

@@ -1,4 +1,5 @@
--- Queues' workload adds up to all workload; peaks do not, but no peak is below its mean and no scope's above the whole.
+-- The workload of all queues adds up to the whole. Peaks do not add up: the whole's peak is at least the highest of a
+-- queue, at most the sum of all, and at least its own mean.
 {{ config(meta={'dagster': {'ref': {'name': 'concurrency_hourly'}}}) }}
 
 with kinds as (

@@ -1,6 +1,6 @@
-{# Reads the vendor's own fields: the sets of fct_calls are decided from them, whether they agree or not. #}
 -- depends_on: {{ ref("fct_calls") }}
--- What the vendor's fields should say of each other. A call that breaks one is kept and counted here.
+-- How the vendor's fields of a call should agree. It reads the fields themselves: the sets of fct_calls are decided
+-- from them even if they contradict each other. A call that does is kept, and this test warns of it.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'fct_calls'}}}) }}
 
 select

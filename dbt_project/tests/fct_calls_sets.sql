@@ -1,4 +1,5 @@
--- Every call is in one place and one only, and every set in the set that it is part of.
+-- Every call is in exactly one of the main sets, and a call in a smaller set (missed) is in the larger one too
+-- (assigned).
 {{ config(meta={'dagster': {'ref': {'name': 'fct_calls'}}}) }}
 
 select

@@ -1,4 +1,4 @@
--- fct_calls holds the calls of cdr.calls, all of them and no others, in every partition.
+-- In every partition, fct_calls holds as many calls, and as many vanished ones, as cdr.calls.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_calls'}}}) }}
 
 with loaded as (

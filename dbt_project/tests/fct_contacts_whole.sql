@@ -1,4 +1,5 @@
--- Every listed call is a leg of a contact. Looked at whole (--full-refresh), contacts have as many legs as there are calls.
+-- Every listed call is a leg of a contact. With --full-refresh: all contacts together have as many legs as there are
+-- calls.
 {{ config(meta={'dagster': {'ref': {'name': 'fct_contacts'}}}) }}
 
 select call_key
@@ -10,9 +11,10 @@ where
         from {{ ref('fct_contacts') }} as contacts
         where
             contacts.callid = calls.callid
-            and contacts.started_at_utc between calls.started_at_utc - interval 24 hours and calls.started_at_utc
+            and contacts.started_at_utc <= calls.started_at_utc
+            and contacts.started_at_utc >= calls.started_at_utc - interval {{ contact_hours() }} hours
             {% if not flags.FULL_REFRESH -%}
-            and contacts.partition_hour in {{ partitions_around('partition_hour', 25, 0) }}
+            and contacts.partition_hour in {{ partitions_around('partition_hour', contact_reach(), 0) }}
             {%- endif %}
     )
 {% if flags.FULL_REFRESH -%}

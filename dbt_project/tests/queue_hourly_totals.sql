@@ -1,4 +1,4 @@
--- Each hour's queues together have the calls of the facts, and every offered call ended one way.
+-- All queues of an hour together have the calls of fct_calls, and every offered call has exactly one outcome.
 {{ config(meta={'dagster': {'ref': {'name': 'queue_hourly'}}}) }}
 
 with facts as (

@@ -1,4 +1,4 @@
--- A day's tagged calls per tag are the distinct calls that carry it.
+-- A tag's calls of a day are the distinct calls that have the tag.
 {{ config(meta={'dagster': {'ref': {'name': 'tag_daily'}}}) }}
 
 with facts as (

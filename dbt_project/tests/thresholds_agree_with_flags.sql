@@ -1,4 +1,4 @@
--- A queue's sl flags contradict its threshold: the configured one is wrong, or the vendor's was changed in silence.
+-- A queue's sl flags contradict its threshold: the configured one is wrong, or the vendor's was changed without notice.
 -- What to do: put the queue's threshold and the day it holds from into seeds/thresholds.csv, then build with --full-refresh.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'dim_queues'}}}) }}
 

@@ -1,4 +1,5 @@
--- The marts were built with other thresholds than seeds/thresholds.csv has now, which a build of stale hours leaves so.
+-- The marts were built with other thresholds than seeds/thresholds.csv has now: a build of stale hours does not change
+-- them.
 -- What to do: build with --full-refresh.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'queue_days'}}}) }}
 

@@ -50,7 +50,7 @@ def models_in(manifest: Mapping[str, Any], lineage: "Lineage") -> dict[str, Asse
             _key(node),
             deps=_read_by(node, manifest),
             description=node["description"],
-            # The few staging tables between marts would draw arrows back and forth as a group of their own.
+            # The few tables between marts would draw arrows back and forth as a group of their own.
             group_name="marts",
             kinds={"dbt", "duckdb"},
             code_version=node["checksum"]["checksum"],
@@ -60,7 +60,7 @@ def models_in(manifest: Mapping[str, Any], lineage: "Lineage") -> dict[str, Asse
             },
         )
         for unique_id, node in manifest["nodes"].items()
-        if node["resource_type"] in ("model", "seed")
+        if node["resource_type"] in ("model", "seed") and not _is_step(node)
     }
 
 
@@ -80,9 +80,17 @@ def tests_in(manifest: Mapping[str, Any], models: Mapping[str, AssetSpec]) -> di
 
 
 def _read_by(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> set[AssetKey]:
-    """What a model or a test reads; a seed reads nothing."""
-    nodes, sources = manifest["nodes"], manifest["sources"]
-    return {_key(nodes.get(upstream) or sources[upstream]) for upstream in node["depends_on"].get("nodes", ())}
+    """What a model or a test reads, through steps that are no tables; a seed reads nothing."""
+    keys = set()
+    for unique_id in node["depends_on"].get("nodes", ()):
+        upstream = manifest["nodes"].get(unique_id) or manifest["sources"][unique_id]
+        keys |= _read_by(upstream, manifest) if _is_step(upstream) else {_key(upstream)}
+    return keys
+
+
+def _is_step(node: Mapping[str, Any]) -> bool:
+    """Whether a model is no table, but part of the SQL of the models that read it: it is no asset either."""
+    return bool(node["config"].get("materialized") == "ephemeral")
 
 
 def _key(node: Mapping[str, Any]) -> AssetKey:

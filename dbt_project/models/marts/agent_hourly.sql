@@ -15,7 +15,7 @@ with parts as (
     group by all
 ),
 
--- Talking is counted in the hours in which it took place, whichever hour its call is counted in.
+-- Talking counts in the hours in which it took place, also if its call counts in another hour.
 busy as (
     select local_hour, agent_id, sum(to_second - from_second)::bigint as busy_seconds
     from {{ call_hours(['talking']) }}

@@ -8,8 +8,9 @@ with pieces as (
     from {{ call_hours(['system', 'waiting', 'talking']) }}
 ),
 
--- Every hour, scope and kind has a number, in the bits above those of a moment: sorted by the sum of both, their counts
--- follow one another, each ending at none. To sort by one number is half the cost of this mart.
+-- Every series (hour, scope and kind) has a number. The number and a moment are packed into one integer, so that one
+-- sort orders the moments of all series, one series after the other; to sort by three columns doubles the cost of this
+-- mart. Each series ends with no call running, so that one running sum serves all of them.
 workload as materialized (
     select
         row_number() over () as workload_id,
@@ -21,7 +22,8 @@ workload as materialized (
     group by all
 ),
 
--- Even moments are ends, odd ones starts of the same second: a call that starts as another ends takes its place.
+-- A moment is twice its second, plus 1 for a start: in the same second, ends come before starts. A call that starts in
+-- the second in which another ends takes its place.
 edges as (
     select unnest([(workload_id << 36) + 2 * from_second + 1, (workload_id << 36) + 2 * to_second]) as edge
     from pieces

@@ -1,15 +1,15 @@
--- Few rows and no history to scan: built anew each time, since an hour becomes loaded and final without its calls changing.
+-- Built whole each time: an hour becomes loaded and final without a change of its calls, and there are few hours.
 {{ config(materialized='table') }}
 
 with loads as (
-    -- An hour that was never read whole has calls, and is not loaded.
+    -- Hours fetched only with filters do not count as loaded.
     select partition_hour as local_hour, max(fetched_at) filter (filters is null) as fetched_at
     from {{ source('cdr', 'loads') }}
     where error is null
     group by all
 ),
 
--- Calls may wait, talk and end a day past the partitions' ends.
+-- Calls may wait, talk and end up to a day after the hour in which they started.
 days as (
     select unnest(generate_series(min(local_hour)::date - 1, max(local_hour)::date + 1, interval 1 day)) as local_date
     from loads
@@ -31,8 +31,9 @@ open_calls as (
     group by all
 ),
 
--- Up to which instant every hour from this one on is loaded: where the next begins that is not. One that a clock change
--- skips is never read. A repeated one that was read after its first pass alone is not loaded yet.
+-- The instant up to which every hour from this one on is loaded: the start of the next hour that is not. An hour that a
+-- clock change skips is never read, and counts as loaded. An hour that it repeats, and that was read only after its
+-- first pass, is not loaded yet.
 reach as (
     select
         local_hour,

@@ -7,7 +7,7 @@ with tags as {{ stale_rows(ref('fct_call_tags'), 'local_date') }},
 
 calls as {{ stale_rows(ref('fct_calls'), 'local_date') }},
 
--- A tag that a call carries twice counts once.
+-- If a call has the same tag twice, it counts once.
 tagged as (
     select distinct tags.tag, calls.*
     from tags

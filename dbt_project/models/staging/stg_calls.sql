@@ -1,5 +1,5 @@
--- cdr.calls under the analysts' names, with every set of calls decided once. A call that the vendor no longer lists
--- is in no set.
+-- cdr.calls under the analysts' names. Here alone is decided which sets (offered, answered, abandoned ...) a call is
+-- in. A call that the vendor no longer lists is in no set.
 with readings as (
     select partition_hour, max(fetched_at) as read_at
     from {{ source('cdr', 'loads') }}
@@ -29,7 +29,7 @@ named as (
         if(queued, coalesce(queuedate, calldate), calldate) as counted_at,
         waitduration::bigint as wait_seconds,
         duration::bigint as duration_seconds,
-        -- A talk that began before its call, or lasts more than a day, has a length that nobody knows.
+        -- The length of a talk that begins before its call, or lasts more than a day, is not known.
         case
             when
                 coalesce(answered, false)
@@ -37,7 +37,7 @@ named as (
                 and epoch_us(hangupdate_utc) - epoch_us(talkdate_utc) between 0 and 86400 * 1000000::bigint
                 then (epoch_us(hangupdate_utc) - epoch_us(talkdate_utc)) // 1000000
         end as talk_seconds,
-        -- Without a hold there is no time on hold, unless a time was sent that cannot be true.
+        -- Without a hold the time on hold is 0. It is not known if a time was sent that cannot be true.
         coalesce(
             holdduration, if(hold = 0 and not coalesce(contains(set_aside::varchar, '"holdduration"'), false), 0, null)
         )::bigint as hold_seconds,
@@ -50,7 +50,7 @@ named as (
         recordingurl,
         answeredby as answered_by,
         channel,
-        -- For a day, a call without an end goes on; after that its end is unknown and will hardly come.
+        -- A call without an end goes on for a day; after that its end is not known, and will hardly come.
         hangupdate is null
         and greatest(fetched_at, coalesce(read_at, fetched_at)) < calldate_utc + {{ open_for() }} as goes_on,
         vanished_at is not null as is_vanished,
@@ -62,7 +62,7 @@ named as (
         coalesce(voicemail, false) as voicemail,
         coalesce(shortcall, false) as shortcall,
         coalesce(assigned, false) as assigned,
-        -- These two split the answered calls. One that was not sent is on neither side.
+        -- These two divide the answered calls. A call of which one was not sent is on neither side.
         sl,
         localrelease
     from {{ source('cdr', 'calls') }}

@@ -1,4 +1,7 @@
-{# The columns are never NULL and, together, unique. `stale` names the column by which only the stale part is looked at. #}
+{#
+  Takes columns; fails where one of them is NULL, or where two rows have the same values in all of them. `stale` names
+  the column by which a usual build looks at stale rows only.
+#}
 {% test key(model, columns, stale=none) %}
 select {{ columns | join(', ') }}, count(*) as copies
 from {{ model }}

@@ -1,5 +1,11 @@
--- What a queue was called and what it promised on a day: the source of dim_queues and of the threshold of each call.
-{{ config(materialized='incremental', incremental_strategy='stale_hours', on_schema_change='fail', meta={'stale': 'local_date'}) }}
+-- The name and the thresholds that a queue had on a day: the source of dim_queues, and of the threshold of each call. A
+-- table, since it would otherwise be made of all calls in every build.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='stale_hours',
+    on_schema_change='fail',
+    meta={'stale': 'local_date'}
+) }}
 
 with observed as (
     select
@@ -12,8 +18,9 @@ with observed as (
     {% if is_incremental() -%}
     where
         {{ is_stale('local_date') }}
-        -- A call counts within a day of its start, so that these partitions hold all calls of the days.
-        and partition_hour in {{ partitions_around('local_date', 24, 48) }}
+        -- A call counts within a day of its start: a day's calls are in these partitions, counted from its first hour.
+        -- Its last hour is 23 hours after that.
+        and partition_hour in {{ partitions_around('local_date', partitions_in(24), 23 + partitions_in(24)) }}
     {%- endif %}
     group by all
 )
@@ -22,7 +29,7 @@ select
     observed.*,
     coalesce(
         configured.threshold_seconds,
-        -- The value nearest to the default that the sl flags of the day allow, and none below 0.
+        -- Of the thresholds that the day's sl flags allow, the one nearest to the default, and none below 0.
         greatest(longest_wait_within, least({{ var('threshold_seconds') }}, shortest_wait_beyond - 1), 0)
     )::integer as threshold_seconds,
     coalesce(configured.short_threshold_seconds, {{ var('short_threshold_seconds') }})::integer as short_threshold_seconds,

@@ -1,0 +1,16 @@
+-- The name that an agent had on a day: the source of dim_agents. A table, since the agents' latest names would
+-- otherwise be looked for among all calls in every build.
+{{ config(
+    materialized='incremental',
+    incremental_strategy='stale_hours',
+    on_schema_change='fail',
+    meta={'stale': 'local_date'}
+) }}
+
+select
+    agent_id,
+    local_date,
+    arg_max(agent_username, (started_at, call_key)) as agent_username
+from {{ ref('fct_calls') }}
+{% if is_incremental() %} where {{ is_stale('local_date') }} {% endif %}
+group by all
