@@ -155,8 +155,10 @@ def _show(settings: Settings, start: dt.datetime, finish: dt.datetime, hours: in
         f"{calls:,} calls of {hours} hours in {seconds:.1f} s: {calls / seconds:,.0f} calls a second, "
         "from the API to the published copy."
     )
+    # As it was called: .venv/bin/cdr in a checkout, cdr where it is installed.
+    cdr = sys.argv[0] if sys.argv[0].endswith("cdr") else "cdr"
     say(
-        "Next: `make dev` opens the Dagster UI on http://127.0.0.1:3000 with these runs; "
-        '`.venv/bin/cdr query "SELECT * FROM marts.queue_hourly LIMIT 20"` asks the published copy '
-        f"({settings.published_path}); `.venv/bin/cdr report` draws it."
+        f"Next: `{cdr} dev` opens the Dagster UI on http://127.0.0.1:3000 with these runs; "
+        f'`{cdr} query "SELECT * FROM marts.queue_hourly LIMIT 20"` queries the published copy '
+        f"({settings.published_path}); `{cdr} report` draws it."
     )

@@ -15,6 +15,9 @@ FINAL_AFTER = dt.timedelta(days=2)
 # A nightly tick reads an hour for the last time up to a day after it could become final.
 LAST_READ_WITHIN = FINAL_AFTER + DAY
 
+# How far back the gap sensor looks: what is older, the night asks for.
+GAPS_WITHIN = LAST_READ_WITHIN
+
 # What the nightly look-back asks for. The two hours are for an hour that ended just after a tick, and for a day of 25
 # hours.
 NIGHTLY_LOOK_BACK = LAST_READ_WITHIN + dt.timedelta(hours=2)

@@ -25,9 +25,6 @@ _OVERLAP = (-HOUR / 2 - dt.timedelta(seconds=2), HOUR / 2)
 
 _SAMPLED = 24
 
-# How long a new field is news: a warning that never ended would be looked at no more.
-_NEWS = dt.timedelta(days=7)
-
 _NEWEST_LOADS = """
     SELECT * FROM cdr.loads WHERE error IS NULL AND filters IS NULL
     QUALIFY row_number() OVER (PARTITION BY partition_hour ORDER BY fetched_at DESC) = 1

@@ -21,12 +21,12 @@ from dagster import (
 )
 
 from cdr_assets.domain.hours import HOUR, Hour, consecutive
+from cdr_assets.domain.lateness import GAPS_WITHIN
 from cdr_assets.domain.settings import Settings
 from cdr_assets.orchestration.keys import PUBLISHED_KEY
 from cdr_assets.orchestration.partitions import hours_between, hours_of_run, range_tags
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 
-LOOK_BACK = dt.timedelta(days=3)
 # The schedule asks for the newest hour itself; the sensor leaves it this time to do so.
 GRACE = dt.timedelta(minutes=15)
 
@@ -85,7 +85,7 @@ def missing_hours(
     if not published:
         return []
     settled = now - dt.timedelta(minutes=settings.cdr_settle_minutes) - GRACE
-    hours = hours_between(partitions, settled - LOOK_BACK, settled, settled)
+    hours = hours_between(partitions, settled - GAPS_WITHIN, settled, settled)
     missing = [hour for hour in hours if hour.key not in published]
     if not missing:
         return []
