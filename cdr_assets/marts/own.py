@@ -14,7 +14,7 @@ import duckdb
 
 from cdr_assets.domain.schema import OWN
 from cdr_assets.domain.settings import Settings
-from cdr_assets.marts.build import DbtError, parse, run_dbt
+from cdr_assets.marts.build import DbtError, parse, run_dbt, written_to
 from cdr_assets.warehouse import memory_limit
 
 _PROJECT = """\
@@ -49,8 +49,7 @@ def build_own(settings: Settings) -> list[str]:
     folder = settings.cdr_data_dir / "dbt" / OWN
     try:
         _make_project(settings, folder / "project")
-        args = ["build", "--target-path", str(folder), "--log-path", str(folder)]
-        results = run_dbt(settings, folder / "project", args, memory_limit())
+        results = run_dbt(settings, folder / "project", ["build", *written_to(folder)], memory_limit())
     except (DbtError, OSError) as error:
         return [f"the models in {sources} could not be read and keep what they held: {error}"]
     return [
