@@ -140,8 +140,7 @@ def arrays(connection: duckdb.DuckDBPyConnection, records: pl.DataFrame, sent: p
 
 
 def content_hashes(connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame) -> pl.Series:
-    """One text per call: a hash of its record (typed columns, instants, lasting_extra) and one of each array, with
-    dots.
+    """One text per call: a hash of its record (typed columns, instants, lasting_extra), and one of each array.
 
     It does not depend on how values are spelled, the order of fields, paging, the time of the fetch, or volatile
     fields. The part of an array that was not requested is `-`; all other parts can still be compared.

@@ -36,8 +36,7 @@ _COUNTS = ("served", "outside_window", "elsewhere", "repeated", "rejected", "loa
 
 @dataclass(frozen=True)
 class Tables:
-    """The typed content of pages. Columns and their order are those of `schema`, but `calls` lacks fetched_at and
-    vanished_at.
+    """The typed content of pages, in the columns of `domain/schema.py`; `calls` lacks fetched_at and vanished_at.
 
     `counts` has one row per partition_hour of the pages, even without records: partition_hour, served, outside_window,
     elsewhere, repeated, rejected, loaded. served = outside_window + repeated + rejected + loaded; elsewhere is a part
