@@ -102,7 +102,7 @@ class _Reading:
             self.held_later |= dict(later.select("key", "partition_hour").iter_rows())
 
     def look_in_later_hours(self, client: AlotechClient) -> None:
-        """Drops the differences of calls that their later hour still lists, because there they belong."""
+        """Drops the differences of calls that two hours list: such a call belongs to the later hour, which holds it."""
         zone = self._settings.zone
         later = [fetch_from(hour, HOUR, zone) for hour in sorted(set(self.held_later.values()))]
         for _, listed in self._read(client, later):

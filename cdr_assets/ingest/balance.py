@@ -91,9 +91,8 @@ SET_ASIDE = f"""
     FROM aside GROUP BY ALL ORDER BY calls DESC, field, reason
 """
 
-# Flags that are true for some call in every busy hour, each with a condition on the calls to look at: sl is meaningful
-# only for calls that were answered from a queue. Other flags may be false everywhere, and servers may leave out false
-# ones.
+# Flags that are true for some call in every busy hour, each with a condition on the calls to look at, because sl says
+# something only about calls answered from a queue. Other flags are not checked: servers may leave out a false flag.
 _FLAGS = dict.fromkeys(("inbound", "queued", "answered", "assigned"), "true") | {
     "sl": "inbound AND queued AND answered"
 }

@@ -54,8 +54,7 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
         with warehouse.opened() as connection:
             is_behind = has_stale_hours(connection)
         if is_behind:
-            # Another run has loaded calls since the marts were built. Without building, the copy would lack their
-            # marts.
+            # Another run has loaded calls since the marts were built; the copy must not show them without their marts.
             build_stale_marts(warehouse, settings)
         own_failed = build_own(settings)
         with warehouse.opened() as connection:

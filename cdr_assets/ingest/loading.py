@@ -1,7 +1,6 @@
 """Types stored pages and prepares them for the warehouse: whole hours, narrowed fetches, and hours to be typed again.
 
-How a record becomes a call is in `transforms`; how hours are replaced is in `warehouse`; pages are fetched in
-`fetching`.
+How a record becomes a call is in `transforms`; how hours are replaced, in `warehouse`; how pages come, in `fetching`.
 """
 
 import datetime as dt

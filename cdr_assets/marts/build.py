@@ -1,7 +1,7 @@
 """Runs dbt in this process: compiles the project once, and builds the marts from the parsed project.
 
-In a process of its own, dbt takes 10 s for a build, mostly to start; in this process, with the parsed project kept, 2
-s. How models become assets is in `orchestration`; when they are built is in `ingest/building.py`.
+A build takes 10 s in a process of its own, mostly to start dbt, and 2 s in this process with the parsed project kept.
+How models become assets is in `orchestration`; when they are built is in `ingest/building.py`.
 """
 
 import hashlib

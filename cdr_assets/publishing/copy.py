@@ -250,8 +250,7 @@ def _is_in_use(file: Path) -> bool:
         import fcntl
 
         with file.open("rb") as opened:
-            # If another program opens the file now, the system sends a signal. The default signal would end this
-            # process.
+            # If another program opens the file now, the system sends a signal; the default one would end this process.
             fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         return file.stat().st_nlink > 1
@@ -309,8 +308,7 @@ def _shown(table: _Table, callers: Callers) -> str:
                 # The number that an inbound call dialled is one of the centre's own lines.
                 shown = f"CASE WHEN {inbound} THEN {column} ELSE {shown} END"
         elif column in _TEXTS or (table.schema == OWN and type_of_column in ("VARCHAR", "JSON")):
-            # Seven or more digits in a row may be a phone number. They are replaced by digits, so that JSON stays
-            # valid.
+            # Seven or more digits in a row may be a phone number. Digits replace them, so that JSON stays valid.
             shown = f"regexp_replace(\"{column}\", '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
             if type_of_column == "JSON":
                 shown += "::JSON"

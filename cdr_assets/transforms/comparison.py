@@ -39,8 +39,8 @@ def differences(stored: Mapping[str, pl.DataFrame], listed: Tables) -> pl.DataFr
     both = calls.join(stored["calls"], on="key", how="inner", suffix=" stored", nulls_equal=False)
     compared = [column for column in CALLS.polars_schema if column not in _NOT_COMPARED]
     differs = {column: pl.col(column).ne_missing(pl.col(f"{column} stored")) for column in compared}
-    # `extra` may hold a recordingurl that could not be read as text. It is volatile and no change: the hash leaves it
-    # out, so that `extra` differs only if the hash does.
+    # `extra` may hold a recordingurl that could not be read as text. It is volatile, and the hash leaves it out. So
+    # `extra` counts as different only if the hash is.
     record = pl.col("content_hash").str.split(".").list.first()
     differs["extra"] &= record != pl.col("content_hash stored").str.split(".").list.first()
     differs["vanished_at"] = pl.col("vanished_at").is_not_null()

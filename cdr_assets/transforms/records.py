@@ -86,8 +86,7 @@ def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted:
 
 
 def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.DataFrame:
-    # In small chunks, because by default DuckDB works on 2,048 rows at a time: as pages, 200 MB, too much for the
-    # cache.
+    # In small chunks that fit the cache: by default DuckDB works on 2,048 rows at a time, which are 200 MB of pages.
     bodies = in_chunks(pages.with_row_index("page").select("page", "body"), _PAGES_AT_A_TIME)
     connection.register("bodies", bodies)
     lists = connection.execute(

@@ -168,8 +168,7 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Load, run_id: str)
 def _registered(connection: duckdb.DuckDBPyConnection, loaded: Load) -> Iterator[None]:
     """Registers the frames under the names that the statements below use."""
     frames = {
-        # Sorted, so that a condition on time skips most of an hour. DuckDB takes much longer than polars to sort wide
-        # rows.
+        # Sorted, so that a condition on time skips most of an hour; by polars, because DuckDB sorts wide rows slowly.
         "incoming_calls": loaded.calls.sort("partition_hour", "calldate", "key"),
         "incoming_loads": loaded.loads,
         "incoming_rejected": loaded.rejected_records,
@@ -727,7 +726,7 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
         hashes AS ({_HASHES})
         SELECT incoming.* EXCLUDE (ends_at, is_overtaken), $now::TIMESTAMPTZ AS loaded_at, $run_id AS run_id,
                coalesce(new, 0) AS new, coalesce(changed, 0) AS changed, coalesce(vanished, 0) AS vanished,
-               -- Calls that are stored in another hour: a later hour that lists the key too, or one fetched later.
+               -- Calls that are stored in another hour: a later hour that lists the key too, or an hour fetched later.
                if(is_overtaken, 0, loaded - coalesce(listed, 0)) AS moved,
                coalesce(content_hash, md5('')) AS content_hash
         FROM incoming LEFT JOIN outcomes USING (partition_hour) LEFT JOIN hashes USING (partition_hour)

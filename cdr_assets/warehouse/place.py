@@ -23,8 +23,7 @@ from cdr_assets.warehouse.ddl import create_statement
 from cdr_assets.warehouse.messages import is_held_by_another, program_that_holds
 from cdr_assets.warehouse.migrations import MIGRATIONS, SCHEMA_VERSION
 
-# The newest format, which compresses best. Only this project reads the warehouse, so older DuckDB versions do not
-# matter.
+# The newest format compresses best. Older versions of DuckDB do not matter, because only this project reads the file.
 _STORAGE_VERSION = "v1.5.0"
 
 # Rows that DuckDB compresses and skips together; dbt's profile has the same number. A load adds rows to the last row
