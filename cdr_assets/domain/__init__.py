@@ -1,1 +1,4 @@
-"""What every room may know and that knows no room: tables, settings, errors, hours, how late things may come."""
+"""Facts that every package may import: tables, settings, errors, hours, and how late a call may change.
+
+Nothing here imports another package of cdr_assets. The API's own rules are in `alotech`, Dagster's in `orchestration`.
+"""

@@ -1,8 +1,11 @@
-"""The base of every error that an operator is told. A room derives its own where somebody must tell them apart."""
+"""The base class of every error that an operator reads.
+
+A package derives its own errors where a caller must tell them apart, for example in `alotech/errors.py`.
+"""
 
 
 class OperatorError(Exception):
-    """An operator can mend this. The text is one line: what happened, to which hour or call, and what to do now.
+    """An error that an operator can fix. One line says what happened, to which hour or call, and what to do now.
 
-    The terminal prints the text alone and ends with exit code 1; a Dagster step fails with it, without a traceback.
+    The terminal prints only this text and exits with code 1. A Dagster step fails with it, without a traceback.
     """

@@ -1,15 +1,18 @@
-"""Files that are put in place whole: a reader, or a process that starts after a crash, never sees half of one."""
+"""Writing small text files so that nobody ever reads half of one, not even after a crash.
+
+Database files are not written here: see `warehouse/place.py` and `publishing/copy.py`.
+"""
 
 import os
 from pathlib import Path
 
 
 def write_whole(path: Path, text: str, mode: int = 0o666) -> None:
-    """Writes the text beside the path and renames it into place; `mode` is what the umask leaves of it.
+    """Writes the text to a temporary file and renames it to `path`. The umask applies to `mode`.
 
-    On disk before it gets its name: after a power cut the file is the old one or the new one, and never empty.
+    The text is on disk before the rename, so that a power cut leaves the old file or the new one, never an empty one.
     """
-    # Two processes that write the same file at once must not write into each other's.
+    # The process ID keeps two processes that write the same file at once out of each other's temporary file.
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.unlink(missing_ok=True)
     try:

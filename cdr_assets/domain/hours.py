@@ -1,4 +1,7 @@
-"""The hour, the unit of truth: fetched whole, replaced whole. Dagster's partitions are made in `orchestration`."""
+"""The hour of calls, which is fetched whole and replaced whole, and how hours are grouped into runs.
+
+The list of all partitions is in `orchestration/partitions.py`; SQL on stored hours is in `warehouse/hours.py`.
+"""
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
@@ -6,27 +9,27 @@ from dataclasses import dataclass
 
 HOUR = dt.timedelta(hours=1)
 
-# Hours in one run: few enough that a run that dies loses little, enough that its start does not matter.
+# Hours in one run (a week). With more, a run that dies loses more work; with fewer, starting runs takes too much time.
 HOURS_PER_RUN = 168
 
 
 @dataclass(frozen=True)
 class Hour:
-    """One partition: its wall-clock window [start, finish), naive, and the instant it ends.
+    """One partition: its window [start, finish) in the tenant's wall clock (naive), and the instant (aware) it ends.
 
-    The two partitions of a repeated hour have the same window, for the API knows wall-clock times alone: whichever is
-    loaded last replaces the whole wall-clock hour. The hour before a skipped one reaches to the hour after it, so
-    that no wall-clock time belongs to no partition.
+    When the clocks go back, an hour is repeated. Its two partitions have the same window, because the API knows only
+    wall-clock times; the one that is loaded last replaces the calls of both. When the clocks go forward, an hour is
+    skipped. The partition before it ends where the next shown hour starts, so that every time has a partition.
     """
 
     key: str
     start: dt.datetime
     finish: dt.datetime
     ends_at: dt.datetime
-    # Whether the clock shows this hour twice.
+    # The clock shows this hour twice.
     is_repeated: bool
-    # Where to ask from: the start; but after a skipped hour from before it, since the client asks from one second
-    # earlier, a time that the clock does not show and that a server may take for one an hour later.
+    # The start of the request's window, usually `start`. After a skipped hour it lies before that hour: the client asks
+    # from one second earlier, and a server may read a time in the skipped hour as one hour later.
     asked_from: dt.datetime
 
     def __str__(self) -> str:
@@ -34,12 +37,12 @@ class Hour:
 
 
 def runs_twice(hour: dt.datetime, zone: dt.tzinfo | None) -> bool:
-    """Whether the clock of the zone shows a local hour twice, or never."""
+    """True if the zone's clock shows this local hour twice, or never."""
     return hour.replace(tzinfo=zone, fold=0).utcoffset() != hour.replace(tzinfo=zone, fold=1).utcoffset()
 
 
 def consecutive(hours: Sequence[Hour], at_most: int = HOURS_PER_RUN) -> Iterator[list[Hour]]:
-    """Groups of hours that follow each other without a hole: what a run over a range can be for."""
+    """Groups of at most `at_most` hours without a gap between them: a run takes one range of partitions."""
     group: list[Hour] = []
     for hour in hours:
         if group and (len(group) == at_most or hour.ends_at - group[-1].ends_at != HOUR):

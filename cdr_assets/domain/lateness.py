@@ -1,39 +1,39 @@
-"""How late a call may still change, and how long it is asked for again. One rule, from which all others follow.
+"""How long after its hour a call may still change, and how long it is fetched again. All time spans derive from here.
 
 Calls end, change, vanish and get answers and tags after they were first read. An hour counts as final once it was read
-FINAL_AFTER its end. Schedules, the gap sensor, the audit, the daily report and the marts derive their spans from here;
-dbt gets them as environment variables (`marts/build.py`).
+FINAL_AFTER its end. Schedules, the gap sensor, the audit, the daily report and the marts use these spans, which
+`marts/build.py` passes to dbt as environment variables. The schedules are in `orchestration/schedules.py`.
 """
 
 import datetime as dt
 
 DAY = dt.timedelta(days=1)
 
-# An hour that was read this long after its end, and whose calls have all ended, is final.
+# An hour is final if it was read this long after its end and all its calls have ended.
 FINAL_AFTER = dt.timedelta(days=2)
 
-# A nightly tick reads an hour for the last time up to a day after it could become final.
+# The nightly look-back runs once a day, so its last reading of an hour comes up to a day after FINAL_AFTER.
 LAST_READ_WITHIN = FINAL_AFTER + DAY
 
-# How far back the gap sensor looks: what is older, the night asks for.
+# How far back the gap sensor looks. The nightly look-back fetches what is older.
 GAPS_WITHIN = LAST_READ_WITHIN
 
-# What the nightly look-back asks for. The two hours are for an hour that ended just after a tick, and for a day of 25
-# hours.
+# The span of the nightly look-back. One extra hour covers an hour that ended just after the last tick, the other a day
+# of 25 hours.
 NIGHTLY_LOOK_BACK = LAST_READ_WITHIN + dt.timedelta(hours=2)
 
-# When no scheduled reading of an hour is left: a difference to the API that is older will not mend itself.
+# After this, no schedule reads the hour again: a difference from the API that is still there will stay.
 LOOK_BACK_OVER = NIGHTLY_LOOK_BACK + DAY
 
-# The page of a day is written again until all of its hours are final, which the third night makes them, and once more.
+# A day's report is written again until the third night has made all its hours final, and once more.
 REPORTED_DAYS = LAST_READ_WITHIN.days + 1
 
-# A call that has not ended after a day will hardly end: its record is broken, and asking for it again mends nothing.
+# After this, a call without an end counts as a broken record, and fetching it again does not help.
 OPEN_FOR = DAY
 
-# Survey answers come in for weeks; their sweep needs few pages.
+# Survey answers arrive for weeks. Fetching only calls with answers takes few pages, so that 30 days are affordable.
 CSAT_DAYS = 30
 CSAT_OVER = dt.timedelta(days=CSAT_DAYS) + DAY
 
-# How far back a night makes up for hours that an outage left out.
+# How far back the nightly look-back fetches hours that an outage left out.
 CATCH_UP = dt.timedelta(days=30)

@@ -1,7 +1,7 @@
-"""The project's files that are no Python: dbt_project/, dagster.yaml, workspace.yaml.
+"""Where the project's files that are not Python lie: dbt_project/, dagster.yaml, workspace.yaml.
 
-In a checkout they lie at its root; a wheel carries them in the package. Nothing is ever written beside them, since who
-runs an installed package may not be allowed to: what is made of them lies in the data folder.
+They lie at the root of a checkout, and inside the package in a wheel. Nothing may be written next to them, because the
+user of an installed package may lack the right to. Files that are built from them go to the data folder (`settings`).
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
-"""The environment, read once and typed.
+"""The settings: environment variables and `.env`, read once and typed.
 
-Names and defaults are the public ones; `.env.example` lists them for a newcomer. Nothing here touches the network or
-creates a file. A wrong value raises `SettingsError`, whose text is one line for the operator.
+Names and defaults are public; `.env.example` lists them. Nothing here uses the network or creates a file; `cdr check`
+(`cli/commands.py`) tries the settings out. A wrong value raises `SettingsError`, one line for the operator.
 """
 
 import datetime as dt
@@ -24,14 +24,14 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 
-# DuckDB takes what follows a ? for options; SQLite's addresses, in which Dagster keeps its own, decode %20 as well.
-# What no path should hold, a line break or half a character, fails in either.
+# DuckDB reads the part of a path after a ? as options. Dagster's SQLite URLs decode %20 as well. Control characters and
+# half surrogate pairs fail in both.
 _MISREAD = re.compile("[?\x00-\x1f\x7f\ud800-\udfff]")
 _MISREAD_BY_DAGSTER = re.compile(f"{_MISREAD.pattern}|%[0-9A-Fa-f]{{2}}")
 
 
 class SettingsError(OperatorError):
-    """A setting is missing or wrong; the text names the variable and says what to write there."""
+    """A setting is missing or wrong. The text names the variable and the value to write there."""
 
 
 class Callers(StrEnum):
@@ -43,7 +43,7 @@ class Callers(StrEnum):
 
 
 def local_hour(text: str) -> dt.datetime:
-    """`2026-03-02` or `2026-03-02 05:00`, cut to the hour; naive. Raises ValueError for anything else."""
+    """Reads `2026-03-02` or `2026-03-02 05:00`, cut to the hour, naive. Raises ValueError for any other text."""
     try:
         moment = dt.datetime.fromisoformat(text.strip())
     except ValueError:
@@ -61,13 +61,13 @@ LocalHour = Annotated[dt.datetime, BeforeValidator(_local_hour)]
 
 
 class Settings(BaseSettings):
-    """One attribute per public variable, the name in lower case. `read_settings` reads `.env` as well."""
+    """One attribute per public variable, its name in lower case. `read_settings` also reads `.env`."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore")
 
     alotech_tenant: str | None = None
     alotech_base_url: str | None = None
-    # Not part of repr, and a SecretStr besides: a settings object may end in a log.
+    # Hidden in repr and a SecretStr, because a settings object may be logged.
     alotech_app_token: SecretStr | None = Field(default=None, repr=False)
     alotech_timezone: str = "Europe/Istanbul"
     alotech_max_concurrency: int = Field(default=4, ge=1, le=64)
@@ -85,7 +85,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _cut_blanks(cls, values: dict[str, Any]) -> dict[str, Any]:
-        # A file saved on Windows leaves a CR behind each value, a pasted token a blank: AloTech would refuse the token.
+        # Files saved on Windows leave a CR after each value, and pasted tokens a blank: AloTech would refuse the token.
         cut = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
         return {name: value for name, value in cut.items() if value != ""}
 
@@ -106,9 +106,9 @@ class Settings(BaseSettings):
         url = urlsplit(value)
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("not a web address; write https://…/api/")
-        _ = url.port  # Read for its error alone.
+        _ = url.port  # Raises ValueError if the port is wrong.
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
-            # The token is in every URL: in clear text it would be anybody's.
+            # Every URL contains the token, which anybody on the network could read.
             raise ValueError("plain http would show the token to the network; write https://")
         return value
 
@@ -125,7 +125,7 @@ class Settings(BaseSettings):
 
     @property
     def base_url(self) -> str:
-        """The endpoint. Raises SettingsError when neither tenant nor address is set."""
+        """URL of the endpoint. Raises SettingsError if neither tenant nor URL is set."""
         if self.alotech_base_url:
             return self.alotech_base_url
         if self.alotech_tenant:
@@ -134,10 +134,10 @@ class Settings(BaseSettings):
 
     @property
     def source(self) -> str:
-        """Whose calls these are: the tenant's endpoint, also behind a proxy that has an address of its own.
+        """Identifies the tenant: its endpoint as host, port and path, even if a proxy with another address is used.
 
-        Host, port and path: behind one proxy, each path or port may be another tenant's. What every address has by
-        default is left out, the scheme and its port.
+        Without ALOTECH_TENANT it is the endpoint of ALOTECH_BASE_URL, with port and path, because one proxy may serve
+        another tenant on each of them. The scheme and its default port are left out.
         """
         if self.alotech_tenant:
             return f"{self.alotech_tenant.lower()}.alo-tech.com/api"
@@ -149,13 +149,13 @@ class Settings(BaseSettings):
 
     @property
     def token(self) -> str:
-        """The application token. Raises SettingsError when it is not set."""
+        """The application token. Raises SettingsError if it is not set."""
         if self.alotech_app_token is None:
             raise SettingsError("ALOTECH_APP_TOKEN is not set: write the application token in .env")
         return self.alotech_app_token.get_secret_value()
 
     def require_tenant(self) -> None:
-        """Raises SettingsError naming what is missing to ask AloTech for anything."""
+        """Raises SettingsError that names every missing setting without which no request can be sent."""
         missing = []
         for needed in ("base_url", "token"):
             try:
@@ -179,18 +179,19 @@ class Settings(BaseSettings):
 
 
 def find_dot_env() -> Path | None:
-    """The nearest `.env` in the working directory or above it, or else the project's own; None if there is none.
+    """The nearest `.env` in the working directory or above it, otherwise the project's own; None if there is none.
 
-    One that names none of our variables is another program's. Raises SettingsError if it cannot be read as UTF-8.
+    Skips files without any of our variables: they belong to other programs. Raises SettingsError if it is not UTF-8 or
+    this user cannot read it.
     """
     here = Path.cwd()
     for file in (folder / ".env" for folder in (here, *here.parents, PROJECT)):
-        if os.path.isfile(file):  # noqa: PTH113  Path.is_file raises for a folder above that is closed to this user.
+        if os.path.isfile(file):  # noqa: PTH113  Path.is_file raises if this user may not read a folder above.
             try:
                 content = file.read_bytes()
             except OSError as error:
                 raise SettingsError(f"cannot read {file}: {error.strerror}; let this user read it") from None
-            # A NUL stands beside each letter in UTF-16.
+            # In UTF-16 there is a NUL next to each letter.
             if re.search(rb"(?:ALOTECH|CDR)_[A-Z]", content.replace(b"\0", b"")):
                 try:
                     content.decode("utf-8")
@@ -203,20 +204,21 @@ def find_dot_env() -> Path | None:
 
 
 def read_settings() -> Settings:
-    """The settings of this process. Raises SettingsError naming every wrong variable.
+    """The settings of this process. Raises SettingsError that names every wrong variable.
 
-    Relative folders start where `.env` lies, wherever `cdr` is called below it; without one, in the working directory.
+    Relative paths start at the folder of `.env`, so that `cdr` works in every folder below it. Without a `.env` they
+    start at the working directory.
     """
     file = find_dot_env()
     try:
-        # Editors on Windows put a byte order mark first, which would belong to the first name.
+        # utf-8-sig: editors on Windows write a byte order mark, which would become part of the first name.
         settings = Settings(_env_file=file, _env_file_encoding="utf-8-sig")  # type: ignore[call-arg]
     except ValidationError as error:
         wrong = []
         for problem in error.errors():
             variable = "_".join(str(part) for part in problem["loc"]).upper() or "settings"
             wrong.append(f"{variable}: {problem['msg'].removeprefix('Value error, ')}")
-        # Pydantic's own text repeats the value given, which may be the secret.
+        # Pydantic's own message repeats the value, which may be the secret.
         raise SettingsError("; ".join(wrong)) from None
     if settings.cdr_start > dt.datetime.now(settings.zone).replace(tzinfo=None):
         raise SettingsError(f"CDR_START: {settings.cdr_start:%Y-%m-%d %H:%M} lies in the future; write a past date")
@@ -231,7 +233,7 @@ def read_settings() -> Settings:
 
 
 def _path(variable: str, folder: Path, path: Path, misread: re.Pattern[str]) -> Path:
-    # Path.expanduser raises for a user that there is not.
+    # os.path.expanduser, because Path.expanduser raises if the user in ~user does not exist.
     whole = folder / os.path.expanduser(path)  # noqa: PTH111
     if found := misread.search(str(whole)):
         raise SettingsError(f"{variable}: databases misread {found[0]!r} in {whole}; write a path without it")

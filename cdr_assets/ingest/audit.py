@@ -1,8 +1,11 @@
-"""The audit: hours read again from the API and compared with the warehouse. Writes nothing.
+"""The audit: reads hours again from the API and compares them with the warehouse. It writes nothing.
 
-A difference is excused while a scheduled reading is still to bring it in: an hour's look-backs end three days after it,
-the sweep of survey answers thirty. What differs after that, or in an hour that was never loaded, is due. A record that
-cannot become a call is lost, in the warehouse as here: it is told, and nothing is equal about it.
+A difference is excused as long as a schedule will still read it: the look-backs of an hour end about three days after
+it, the sweep of survey answers about thirty. A later difference, or one in an hour that was never loaded, is due: it
+should not exist. Records that cannot become a call are reported, because the warehouse does not have them either.
+
+How calls are compared is `transforms/comparison.py`; the command and the check that report it are in `cli` and
+`orchestration`.
 """
 
 import datetime as dt
@@ -24,13 +27,13 @@ _FINDINGS = ("late change", "missing", "unknown")
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """The result of an audit.
 
-    `hours` and `calls` were compared; `differences` has partition_hour, key, finding, fields (see `transforms`) and
-    is_due; `rejected` are the records that the API lists and no call can be made of (rows of cdr.rejected_records),
-    `elsewhere` counts those that are of other hours than were asked for;
-    `failed` says of other hours why they were not compared. `held_later` are calls that a later hour holds and does
-    not list any more, by key with that hour: reading the earlier one alone does not move them.
+    `hours`, `calls`: how many were compared. `differences`: partition_hour, key, finding, fields (see
+    `transforms/comparison.py`) and is_due. `rejected`: listed records that cannot become a call (columns of
+    cdr.rejected_records). `elsewhere`: number of records that belong to other hours than the requested ones. `failed`:
+    why a fetch was not compared. `held_later`: key to hour, for calls that are stored in a later hour which no longer
+    lists them; loading only the earlier hour again does not move them.
     """
 
     hours: int
@@ -43,7 +46,7 @@ class Audit:
 
     @property
     def due(self) -> pl.DataFrame:
-        """The differences that should not be there any more."""
+        """The differences that no schedule will remove any more."""
         return self.differences.filter("is_due")
 
     def __str__(self) -> str:
@@ -56,9 +59,10 @@ class Audit:
 
 
 def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt.datetime) -> Audit:
-    """Compares the hours; `now` (aware) decides what is excused.
+    """Compares the hours. `now` (aware) decides which differences are excused.
 
-    Raises WarehouseError where there is no warehouse, or it is another tenant's, and SettingsError without a token.
+    Raises WarehouseError if there is no warehouse or it holds another tenant's calls, and SettingsError without a
+    token.
     """
     with warehouse.connect("cdr audit", read_only=True) as connection:
         check_source(connection, alotech.settings.source, warehouse.path)
@@ -73,7 +77,7 @@ def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt
 
 
 class _Reading:
-    """What the API lists now, hour by hour, beside what is stored."""
+    """Reads hours from the API, compares them with the stored calls, and collects the results."""
 
     def __init__(self, alotech: Alotech, warehouse: Warehouse) -> None:
         self._settings, self._warehouse = alotech.settings, warehouse
@@ -98,7 +102,7 @@ class _Reading:
             self.held_later |= dict(later.select("key", "partition_hour").iter_rows())
 
     def look_in_later_hours(self, client: AlotechClient) -> None:
-        """A key that two hours list is the later one's call: listed in the earlier one too, it differs in nothing."""
+        """Drops the differences of calls that two hours list: such a call belongs to the later hour, which holds it."""
         zone = self._settings.zone
         later = [fetch_from(hour, HOUR, zone) for hour in sorted(set(self.held_later.values()))]
         for _, listed in self._read(client, later):
@@ -120,7 +124,7 @@ class _Reading:
 
 
 def _judged(found: pl.DataFrame, hours: Sequence[Hour], unloaded: set[dt.datetime], now: dt.datetime) -> pl.DataFrame:
-    """The differences with `is_due`."""
+    """The differences, with the column `is_due`."""
     ages = pl.DataFrame(
         [(hour.start, now - hour.ends_at, hour.start in unloaded) for hour in hours],
         schema={"partition_hour": pl.Datetime("us"), "age": pl.Duration("us"), "is_unloaded": pl.Boolean},

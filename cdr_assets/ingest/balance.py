@@ -1,7 +1,7 @@
-"""What a run must be checked for: hours that do not balance, values set aside, records lost or of other hours, silence.
+"""Checks on loaded hours: counts that do not balance, values set aside, rejected and misplaced records, silence.
 
-Queries and the lines that tell an operator what they found. Which of them block a run is decided by the checks in
-`orchestration/checks`; what dbt tests is in the dbt project.
+Here are the queries, and the messages that tell an operator what they found. Which findings block a run is decided in
+`orchestration/checks`; tests of the marts are in the dbt project.
 """
 
 import datetime as dt
@@ -17,12 +17,13 @@ from cdr_assets.transforms import read_pages, rejected_told
 from cdr_assets.warehouse import read_pages_of
 from cdr_assets.warehouse.expected import WORTH_NOTICING, expected_calls
 
-# Calls that a warning names as samples, for each reason.
+# Sample calls that a warning names for each reason.
 _SAMPLES = 3
 
-# Of a record that was asked for with its neighbour: windows begin a second early, and end with their hour.
+# How far a requested record may be from the middle of its hour. Requests start a second before the hour.
 _OVERLAP = (-HOUR / 2 - dt.timedelta(seconds=2), HOUR / 2)
 
+# Empty hours whose pages are read again.
 _SAMPLED = 24
 
 _NEWEST_LOADS = """
@@ -30,7 +31,7 @@ _NEWEST_LOADS = """
     QUALIFY row_number() OVER (PARTITION BY partition_hour ORDER BY fetched_at DESC) = 1
 """
 
-# Calls that narrowed fetches have added since the hour was last read whole.
+# New calls of each hour from narrowed fetches since the hour was last read whole.
 _ADDED = """
     SELECT partition_hour, sum(loads.new)::BIGINT AS added
     FROM cdr.loads AS loads JOIN newest USING (partition_hour)
@@ -38,7 +39,7 @@ _ADDED = """
     GROUP BY ALL
 """
 
-# Each finds what is wrong: no row means that all is well. `{hours}` limits it to the hours of the run.
+# Each of these queries returns rows for problems only. `{hours}` stands for a condition on partition_hour.
 ROW_COUNTS = f"""
     WITH newest AS ({_NEWEST_LOADS}),
     added AS ({_ADDED}),
@@ -63,7 +64,7 @@ CHILD_ROWS = """
 
 REJECTED = "SELECT * EXCLUDE (record) FROM cdr.rejected_records WHERE {hours}"
 
-# Hours that brought no call, and records of other hours.
+# Hours that brought records of other hours, but no call of their own.
 ALL_OUTSIDE = f"""
     WITH newest AS ({_NEWEST_LOADS})
     SELECT partition_hour FROM newest WHERE {{hours}} AND loaded = 0 AND outside_window > 0 ORDER BY partition_hour
@@ -79,7 +80,7 @@ REPEATED_KEYS = """
     WHERE key IN (SELECT key FROM cdr.calls WHERE {hours}) GROUP BY key HAVING count(*) > 1
 """
 
-# By field and reason, the most frequent first. Values are not told: they may be a caller's.
+# One row per field and reason, the most frequent first. Without values, because these may be a caller's data.
 SET_ASIDE = f"""
     WITH aside AS (
         SELECT key, partition_hour, unnest(json_keys(set_aside)) AS field, set_aside
@@ -90,14 +91,14 @@ SET_ASIDE = f"""
     FROM aside GROUP BY ALL ORDER BY calls DESC, field, reason
 """
 
-# Flags of which some call of any busy hour has a true one: of the others, a server may leave out those that are false.
-# And the calls among which each is looked for: sl says nothing of a call that was not answered from a queue.
+# Flags that are true for some call in every busy hour, each with a condition on the calls to look at, because sl says
+# something only about calls answered from a queue. Other flags are not checked: servers may leave out a false flag.
 _FLAGS = dict.fromkeys(("inbound", "queued", "answered", "assigned"), "true") | {
     "sl": "inbound AND queued AND answered"
 }
 
-# By flag, the hours in which it is known for no call. Each hour is looked at alone, since a server may stop sending a
-# flag in the middle of a run. Their calls are counted together, since a few calls without a flag are no news.
+# For each flag, the hours in which it is NULL for all calls. Each hour is tested by itself, because a server may stop
+# sending a flag in the middle of a run. Their calls are summed, because a few calls without a flag are no problem.
 UNSENT = f"""
     WITH counted AS ({
     " UNION ALL ".join(
@@ -126,7 +127,7 @@ OTHER_COLUMNS = """
 def find_wrong(
     connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None
 ) -> tuple[list[dict[str, object]], list[dict[str, object]], list[dict[str, object]]]:
-    """Hours that don't balance, keys with several rows, columns other than declared. None: all hours."""
+    """Hours that do not balance, keys with several rows, and columns that differ from the schema. None: all hours."""
     rows = [(table.full_name, column.name, column.kind.value) for table in TABLES for column in table.columns]
     connection.execute("CREATE OR REPLACE TEMP TABLE declared (table_name VARCHAR, column_name VARCHAR, kind VARCHAR)")
     connection.execute(
@@ -143,22 +144,22 @@ def find_wrong(
 def find_wrong_children(
     connection: duckdb.DuckDBPyConnection, child: str, hours: Sequence[dt.datetime] | None
 ) -> list[dict[str, object]]:
-    """Hours in which a child table has other rows than the calls' arrays have items."""
+    """Hours in which the rows of a child table differ in number from the calls' counts of items."""
     return _rows(connection, CHILD_ROWS.replace("{child}", child), hours)
 
 
 def find_set_aside(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> list[dict[str, Any]]:
-    """What was set aside of the hours' calls (None: of all): field, reason, calls, samples (key and hour)."""
+    """Values set aside in the calls of the hours (None: all hours): field, reason, calls, samples (key and hour)."""
     return _rows(connection, SET_ASIDE, hours)
 
 
 def find_unsent_flags(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> str | None:
-    """The line that tells of flags that are known for no call of an hour; None if there are none."""
+    """The message about flags that are NULL for all calls of an hour; None if there are no such flags."""
     return _unsent_told(_rows(connection, UNSENT, hours))
 
 
 def find_unknown_fields(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> list[dict[str, object]]:
-    """What the vendor sends and no column is read from, the newest first; `is_news` where it was noticed since then."""
+    """Fields without a column (cdr.unknown_fields), newest first; `is_news` is true if noticed at `since` or later."""
     return (
         connection.execute(
             """SELECT *, noticed_at >= ? AS is_news FROM cdr.unknown_fields
@@ -171,7 +172,7 @@ def find_unknown_fields(connection: duckdb.DuckDBPyConnection, since: dt.datetim
 
 
 def find_rejected(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> str | None:
-    """The line that tells of records that could not become calls; None if all did."""
+    """The message about records that could not become calls; None if there are none."""
     rejected = connection.execute(_limited(REJECTED, hours)).pl()
     return rejected_told(rejected) if rejected.height else None
 
@@ -179,37 +180,37 @@ def find_rejected(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.date
 def find_of_other_hours(
     connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None, time_zone: str
 ) -> str | None:
-    """The line that tells of records that came and are of other hours than were asked for; None if there are none."""
+    """The message about records that belong to other hours than the requested ones; None if there are none."""
     displaced = find_displaced(connection, hours)
     strays = connection.execute(_limited(ELSEWHERE, hours)).fetchone() or (0, 0, None)
     return _displaced_told(displaced, time_zone) or _strays_told(*strays)
 
 
 def find_hours_typed_by_older_rules(connection: duckdb.DuckDBPyConnection) -> int:
-    """How many hours have calls whose pages are gone, so that they could not be typed by the rules of today."""
+    """How many hours have calls that could not be typed by today's rules, because their pages were deleted."""
     (hours,) = connection.execute("SELECT count(*) FROM cdr.hours_without_pages").fetchone() or (0,)
     return int(hours)
 
 
 def find_displaced(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None) -> pl.DataFrame:
-    """Records of hours that are empty because all they brought is of other hours: partition_hour, and `off`, how far
-    the record is from the hour's middle.
+    """Records of hours that are empty because all their records belong to other hours: partition_hour and off.
 
-    Not those of the last second of the hour before, which is asked for with every hour.
+    `off` is the time from the middle of the hour to the record. Records in the second before the hour are left out,
+    because each request includes that second.
     """
     empty = [hour for (hour,) in connection.execute(_limited(ALL_OUTSIDE, hours)).fetchall()]
-    # Of some hours, since pages are large, and one wrong zone is wrong for all.
+    # A sample of the hours is enough, because a wrong time zone affects all of them, and pages are large.
     pages = read_pages_of(connection, empty[:_SAMPLED]).with_columns(
         window_start=pl.lit(None), window_finish=pl.lit(None)
     )
-    # The zone does not matter: a record is compared with the wall clock that it was asked by.
+    # Any time zone will do: both the records and the requests are in the same wall clock.
     calls = read_pages(pages, "UTC").calls
     off = pl.col("calldate") - pl.col("partition_hour") - HOUR / 2
     return calls.select("partition_hour", off=off).filter(~pl.col("off").is_between(*_OVERLAP))
 
 
 def find_silence(connection: duckdb.DuckDBPyConnection, run_id: str) -> str | None:
-    """What there is to say of a run that brought no call at all; None where that is no wonder."""
+    """The message about a run that brought no call at all although calls were expected; None otherwise."""
     loads = connection.execute(
         "SELECT partition_hour, loaded FROM cdr.loads WHERE run_id = ? AND error IS NULL AND filters IS NULL", [run_id]
     ).fetchall()
@@ -244,11 +245,11 @@ def _displaced_told(displaced: pl.DataFrame, time_zone: str) -> str | None:
 
 
 def _strays_told(hours: int, records: int, first: dt.datetime | None) -> str | None:
-    """Of hours that brought calls of their own too."""
+    """The message if misplaced records came together with the hours' own calls."""
     if not hours:
         return None
     return (
-        f"{records} records came in {hours} h that are of other hours than were asked for, first in "
+        f"{records} records in {hours} h belong to other hours than the requested ones, first in "
         f"{first:%Y-%m-%d %H:%M}; they are loaded only if their own hours list them: check ALOTECH_TIMEZONE, then "
         "report it to AloTech"
     )
@@ -260,7 +261,11 @@ def _unsent_told(unsent: list[dict[str, Any]]) -> str | None:
     told = [
         f"{flag} is known for none of {found['calls']} {'answered calls' if flag == 'sl' else 'calls'} in "
         f"{found['hours']} h, first in {found['first']:%Y-%m-%d %H:%M}: "
-        + ("service levels leave these out, and are NULL without others" if flag == "sl" else "it counts as no")
+        + (
+            "service levels leave these calls out, and are NULL if there are no others"
+            if flag == "sl"
+            else "it counts as no"
+        )
         for found in unsent
         for flag in (found["flag"],)
     ]
@@ -268,7 +273,7 @@ def _unsent_told(unsent: list[dict[str, Any]]) -> str | None:
 
 
 def _limited(query: str, hours: Sequence[dt.datetime] | None) -> str:
-    # A literal list: DuckDB skips the row groups of other hours, which it cannot do for a parameter.
+    # A list of literals, because with a parameter DuckDB could not skip the row groups of other hours.
     listed = ", ".join(f"TIMESTAMP '{hour}'" for hour in hours or ())
     return query.replace("{hours}", "true" if hours is None else f"partition_hour IN ({listed or 'NULL'})")
 
@@ -280,7 +285,7 @@ def _rows(
 
 
 def set_aside_told(aside: Sequence[dict[str, Any]]) -> str | None:
-    """What `find_set_aside` found, with sample keys and hours; None if nothing was set aside."""
+    """The message about the rows of `find_set_aside`, with sample keys and hours; None if there are no rows."""
     told = [
         f"{found['field']} {found['reason']}: {found['calls']} calls, for instance "
         + ", ".join(f"{sample['key']} of {sample['hour']:%Y-%m-%d %H:%M}" for sample in found["samples"])
@@ -290,7 +295,7 @@ def set_aside_told(aside: Sequence[dict[str, Any]]) -> str | None:
 
 
 def news_told(unknown: Sequence[dict[str, object]]) -> str | None:
-    """The news in what `find_unknown_fields` found: name, type, first hour. No value, since it may be a caller's."""
+    """The message about the news in `find_unknown_fields`: name, type and first hour, but no value of a caller."""
     news = [
         f"{field['table_name']}.{field['name']} ({field['type']}, first in {field['partition_hour']})"
         for field in unknown

@@ -1,6 +1,6 @@
-"""Building: the marts of the hours that have changed, and then the analysts' copy.
+"""Builds the marts of the hours that have changed, and then publishes the analysts' copy.
 
-How dbt is run is `marts`; how the copy is made is `publishing`.
+How dbt runs is in `marts`; how the copy is written is in `publishing`.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours
 
 
 def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
-    """Builds the marts of the hours that have changed, or some models of them, and tests them.
+    """Builds and tests the marts of the hours that have changed; with `select` only these models.
 
-    Hours that an older version of this code typed are typed again before: no mart is made of what it let pass.
-    The caller holds the warehouse: hours that another run loads between the building and the clearing would be cleared
-    without being built. Raises DbtError if a model could not be built. What tests found is in the results.
+    First it types the hours again that an older version of this code typed, so that no mart uses their errors. The
+    caller must hold the warehouse; otherwise hours that another run loads meanwhile would be cleared without being
+    built. Raises DbtError if a model could not be built. Failed tests are in the results.
     """
     with warehouse.opened() as connection:
         retype(connection, settings.alotech_timezone, warehouse.log)
@@ -37,21 +37,24 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
 
 @dataclass(frozen=True)
 class Published:
-    """What was published: a line that says what and where; a line for each of the user's own marts that failed."""
+    """What was published: `told` says what and where; `own_failed` has a line for each own mart that failed."""
 
     told: str
     own_failed: Sequence[str]
 
 
 def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Published:
-    """Builds the user's own marts, and publishes the copy. Raises WarehouseError, or DbtError if a mart is broken."""
+    """Builds the user's own marts and publishes the copy.
+
+    Raises DbtError if a mart of ours cannot be built, and WarehouseError if the copy cannot be written.
+    """
     key = settings.cdr_secret_key
     secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
     with warehouse.held(holder):
         with warehouse.opened() as connection:
             is_behind = has_stale_hours(connection)
         if is_behind:
-            # Another run has loaded since the marts were built: the copy would show calls without their marts.
+            # Another run has loaded calls since the marts were built; the copy must not show them without their marts.
             build_stale_marts(warehouse, settings)
         own_failed = build_own(settings)
         with warehouse.opened() as connection:

@@ -1,7 +1,7 @@
-"""Fetching: which calls are asked for, many fetches at once, and their pages stored as they come.
+"""Fetches the pages of many hours at once, and stores them while others are still being fetched.
 
-As many requests are in flight as the vendor allows, and a few fetches wait in memory. How the API is spoken to is
-`alotech`; typing what was stored is `loading`.
+The number of requests in flight and the memory for finished fetches are limited. The API's protocol is in `alotech`;
+typing the stored pages is in `loading`.
 """
 
 import datetime as dt
@@ -32,23 +32,23 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.transforms import compress
 from cdr_assets.warehouse import Warehouse, add_failed_fetches, claim, replace_pages
 
-# Fetches are handed over together, so that the warehouse is opened seldom; bounded, so that a long run needs no more
-# memory than a short one, and a run that dies has lost little.
+# Fetches are stored in portions, so that the warehouse is opened less often. The portions are limited, so that a long
+# run needs no more memory than a short one, and a run that dies loses little.
 _HAND_OVER_BYTES = 16_000_000
 _HAND_OVER_SECONDS = 2.0
 
-# What is wrong for one fetch with these is wrong for all: trying the others would only trouble the vendor.
+# Errors that every other fetch would meet too, so that the run gives up without trying them.
 _FATAL = (TokenRejectedError, UnknownHostError, TlsError, WrongAddressError)
 
 
 @dataclass(frozen=True)
 class Alotech:
-    """Makes clients. The token is read when a client is made, so that definitions load without one."""
+    """Makes clients for the API. It reads the token only then, so that Dagster's definitions load without a token."""
 
     settings: Settings = field(repr=False)
 
     def client(self) -> AlotechClient:
-        """A client of the configured tenant. Raises SettingsError when no tenant or token is set."""
+        """A client for the configured tenant. Raises SettingsError if tenant or token is not set."""
         return AlotechClient(
             self.settings.base_url,
             self.settings.token,
@@ -60,11 +60,11 @@ class Alotech:
 
 @dataclass(frozen=True)
 class Fetch:
-    """One fetch of a run: an hour (`hour`), a day of the last days, or the calls of a key.
+    """One fetch of a run: a partition (`hour`), another span of whole hours (`window`), or the calls of a `key`.
 
-    `partition_hour` is where its pages are kept; None for a key, whose pages are kept with the calls that they hold.
-    `in_slices` allows to ask for parts of the window. Not where the clock runs twice: a server that reads wall-clock
-    times as instants may take a part of a repeated hour for one of its two passes alone.
+    `partition_hour` is the hour under which its pages are stored; None for a key, whose pages are stored under the hour
+    of their call. `in_slices` allows requests for parts of the window. It is false if the window has a repeated hour: a
+    server that reads wall-clock times as instants may return only one of the two passes for a part of that hour.
     """
 
     partition_hour: dt.datetime | None
@@ -80,12 +80,12 @@ class Fetch:
 
 
 def fetch_of(hour: Hour) -> Fetch:
-    """The fetch of a whole hour. Of the two partitions of a repeated hour, both of the same window, one is enough."""
+    """The fetch of a whole hour. For a repeated hour, one fetch is enough: both partitions have the same window."""
     return Fetch(hour.start, hour, Window(hour.asked_from, hour.finish), in_slices=not hour.is_repeated)
 
 
 def fetch_from(start: dt.datetime, length: dt.timedelta, zone: ZoneInfo) -> Fetch:
-    """The fetch of a span of the wall clock, of whole hours, that is no partition."""
+    """The fetch of `length` (whole hours) from `start` in the wall clock of `zone`, which need not be a partition."""
     hours = (start + n * HOUR for n in range(length // HOUR + 1))
     in_slices = not any(runs_twice(hour, zone) for hour in hours)
     return Fetch(start, window=Window(start, start + length), in_slices=in_slices)
@@ -103,11 +103,11 @@ def fetch_and_store(
     log_error: Callable[[str], object],
     sorting: str = "asc",
 ) -> Iterator[dict[Fetch, list[Page]]]:
-    """Stores the pages of all fetches, a portion at a time, and yields each portion once it is stored.
+    """Stores the pages of all fetches in portions, and yields each portion after it is stored.
 
-    A fetch that fails is put into `failed` with its reason and told to `log_error` at once, since the others may take
-    hours yet; those of hours are noted in cdr.loads too. `narrowed_by` says what leaves calls out; None: nothing does.
-    Raises WarehouseError if the warehouse holds another tenant's calls.
+    If a fetch fails, its reason goes to `failed`, and at once to `log_error`, because the other fetches may take hours.
+    Failed hours get a row in cdr.loads at the end. `narrowed_by` has the filters that leave calls out, as JSON; None if
+    all calls are requested. Raises WarehouseError if the warehouse holds another tenant's calls.
     """
 
     def fail(fetch: Fetch, reason: str) -> None:
@@ -137,10 +137,10 @@ def fetch_all(
     at_once: int,
     sorting: str = "asc",
 ) -> Iterator[dict[Fetch, list[Page]]]:
-    """The pages of all fetches in portions, in the order in which they come. `fail` is told of one that fails, and why,
-    while the others go on.
+    """Yields the pages of all fetches in portions, in the order in which they finish.
 
-    Closes the client when the caller stops early, so that a cancelled run ends soon.
+    Calls `fail` with each fetch that fails and the reason; the others go on. If the caller stops early, it closes the
+    client, so that a cancelled run ends soon.
     """
     threads = ThreadPoolExecutor(max_workers=at_once)
 
@@ -176,8 +176,8 @@ def _portions(
     def submit(count: int) -> None:
         under_way.update({begin(fetch): fetch for fetch in islice(waiting, count)})
 
-    # A few more than are fetched at once, so that the threads go on while a portion is written. Not all of them, since
-    # what is done waits in memory until it is handed over.
+    # Submit more fetches than run at once, so that the threads go on while a portion is written. But not all of them,
+    # because finished fetches wait in memory.
     submit(3 * at_once)
     portion: dict[Fetch, list[Page]] = {}
     size, handed_over_at = 0, time.monotonic()
@@ -203,7 +203,7 @@ def _portions(
 
 
 def _give_up(under_way: dict[Future[list[Page]], Fetch], waiting: Iterable[Fetch]) -> list[Fetch]:
-    """Drops the fetches that have not begun, and returns them; those that have are waited for."""
+    """Cancels the fetches that have not begun and returns them. Those that have begun finish."""
     dropped = [future for future in under_way if future.cancel()]
     return [*(under_way.pop(future) for future in dropped), *waiting]
 
@@ -214,7 +214,7 @@ def pages_frame(
     narrowed_by: str | None = None,
     run_id: str | None = None,
 ) -> pl.DataFrame:
-    """The pages with the columns of raw.cdr_pages. Those of a call's key are kept in the hour of the call."""
+    """The pages in the columns of raw.cdr_pages. Pages of a key get the hour of their first call."""
     pages = [
         (
             fetch.partition_hour or _hour_of_call(body),
@@ -239,7 +239,7 @@ def pages_frame(
 
 
 def _hour_of_call(body: bytes) -> dt.datetime | None:
-    """The hour of the first call in the body; None where it does not say it as usual."""
+    """The hour of the first call in the body; None if its calldate is missing or has an unusual spelling."""
     try:
         calldate = dt.datetime.fromisoformat(msgspec.json.decode(body)["CallList"][0]["calldate"])
     except (ValueError, TypeError, LookupError):

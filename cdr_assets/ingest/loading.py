@@ -1,6 +1,6 @@
-"""Loading: stored pages, typed and made ready for the warehouse: whole hours, narrowed fetches, hours typed before.
+"""Types stored pages and prepares them for the warehouse: whole hours, narrowed fetches, and hours to be typed again.
 
-How a record becomes a call is `transforms`; how hours are replaced is `warehouse`; fetching pages is `fetching`.
+How a record becomes a call is in `transforms`; how hours are replaced, in `warehouse`; how pages come, in `fetching`.
 """
 
 import datetime as dt
@@ -25,26 +25,26 @@ from cdr_assets.warehouse import (
     retype_hours,
 )
 
-# Records turned into calls at once: enough to keep both polars and DuckDB busy, little enough for a small machine.
+# Records of a batch: enough to keep polars and DuckDB busy, few enough for the memory of a small machine.
 _BATCH_RECORDS = 32_000
 
-# Why an hour fails when it is loaded; whatever else an hour fails for, its fetch did.
+# Starts the reason of an hour whose load failed. All other reasons come from its fetch.
 NOT_LOADED = "it could not be loaded: "
 
 
 def read_batches(
     warehouse: Warehouse, holder: str, time_zone: str, hours: Sequence[Hour], records: Mapping[dt.datetime, int]
 ) -> Iterator[tuple[list[Hour], Load, dict[Hour, str]]]:
-    """The hours in batches: those that could be read, what their pages brought, and why the others could not be read.
+    """Yields the hours in batches: the hours that could be read, their content, and why the other hours failed.
 
-    `records` counts the records of each hour. Each batch is read while the one before is written, since neither reading
-    nor writing keeps two cores busy.
+    `records` has the number of records of each hour. Each batch is read while the caller writes the previous one,
+    because neither reading nor writing keeps two cores busy.
     """
     with ThreadPoolExecutor(max_workers=1) as reader:
         begun: deque[tuple[list[Hour], pl.DataFrame, Future[tuple[Tables, dict[dt.datetime, str]]]]] = deque()
 
         def finished() -> tuple[list[Hour], Load, dict[Hour, str]]:
-            # Popped before it is handed out: otherwise three batches would stay in memory, and not two.
+            # Pop before yielding; otherwise three batches stay in memory instead of two.
             batch, pages, reading = begun.popleft()
             tables, reasons = reading.result()
             unread = {hour: f"{NOT_LOADED}{reasons[hour.start]}" for hour in batch if hour.start in reasons}
@@ -80,7 +80,7 @@ def merge_calls(
     log: Callable[[str], object],
     warn: Callable[[str], object],
 ) -> None:
-    """Merges the run's narrowed fetches by key: an hour may hold more calls than those that were asked for."""
+    """Merges the calls of the run's narrowed fetches by key, because their hours have other calls too."""
     with warehouse.connect(holder) as connection:
         pages = read_narrowed_pages(connection, run_id)
     read = read_narrowed(pages, time_zone)
@@ -96,7 +96,7 @@ def merge_calls(
 
 
 def read_narrowed(pages: pl.DataFrame, time_zone: str) -> Tables:
-    """What narrowed pages hold. A call belongs to the hour of its date; if it came twice, the last fetch counts."""
+    """The tables of narrowed pages. Calls belong to the hour of their calldate; the last fetch of a call counts."""
     in_order = pages.sort("fetched_at", maintain_order=True).with_columns(
         partition_hour=pl.lit(None, pl.Datetime("us")), page_number=pl.int_range(pl.len())
     )
@@ -104,7 +104,7 @@ def read_narrowed(pages: pl.DataFrame, time_zone: str) -> Tables:
 
 
 def load_of_calls(pages: pl.DataFrame, read: Tables) -> Load:
-    """What narrowed pages brought, to be merged by key into the calls' hours."""
+    """The content of narrowed pages, to be merged by key into the hours of the calls."""
     loads = (
         read.calls.group_by("partition_hour")
         .agg(loaded=pl.len().cast(pl.Int64))
@@ -121,7 +121,7 @@ def load_of_calls(pages: pl.DataFrame, read: Tables) -> Load:
 
 
 def load_of_hours(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> Load:
-    """What the pages of whole hours brought, to replace these hours."""
+    """The content of the pages of whole hours, which replaces these hours."""
     fetches = pages.group_by("partition_hour").agg(
         pl.col("filters").first(),
         pl.col("fetched_at").max(),
@@ -137,10 +137,10 @@ def load_of_hours(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> L
 
 
 def retype(connection: duckdb.DuckDBPyConnection, time_zone: str, log: Callable[[str], object]) -> None:
-    """Types the hours that an older version of this code typed, from their stored pages, a portion at a time.
+    """Types the hours again that an older version of this code typed, from their stored pages, in portions.
 
-    Each portion is a transaction: after a kill, the next run goes on with the rest. Where the pages of calls are gone,
-    or cannot be read, the values that cannot be true are set aside, and cdr.hours_without_pages names the hours.
+    Each portion is one transaction, so that the next run continues after a kill. If the pages of calls were deleted or
+    cannot be read, values that cannot be true are set aside, and the hours are added to cdr.hours_without_pages.
     """
     while True:
         hours, left = hours_to_retype(connection)

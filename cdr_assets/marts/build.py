@@ -1,7 +1,7 @@
-"""dbt, in this process: compiling the project once, and building the marts from what was parsed.
+"""Runs dbt in this process: compiles the project once, and builds the marts from the parsed project.
 
-A dbt of its own process takes 10 s a build, most of it start-up; in process, with the parsed project kept, it takes 2.
-How the models become assets is `orchestration`; when they are built is `ingest/building.py`.
+A build takes 10 s in a process of its own, mostly to start dbt, and 2 s in this process with the parsed project kept.
+How models become assets is in `orchestration`; when they are built is in `ingest/building.py`.
 """
 
 import hashlib
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 PROJECT_DIR = PROJECT / "dbt_project"
 
 _LINEAGE = "lineage.json"
-# The manifest as dbt reads it itself, beside manifest.json.
+# The manifest in the format that dbt itself reads.
 _MANIFEST = "partial_parse.msgpack"
 
-# As the macros of the project read them: one rule for the schedules and the marts.
+# Environment variables for the project's macros, so that schedules and marts use the same spans.
 _LATENESS = {
     "CDR_FINAL_AFTER_HOURS": str(FINAL_AFTER // HOUR),
     "CDR_OPEN_FOR_HOURS": str(OPEN_FOR // HOUR),
@@ -45,12 +45,12 @@ _LATENESS = {
 
 
 class DbtError(OperatorError):
-    """dbt could not parse or build; the text is its own message, in one line."""
+    """dbt could not parse or build. The text is dbt's own message in one line."""
 
 
 @dataclass(frozen=True)
 class NodeResult:
-    """What became of a node: its dbt id, status (success, pass, warn, fail, error, skipped), failing rows, seconds."""
+    """Result of a model or test: dbt id, status (success, pass, warn, fail, error, skipped), failing rows, seconds."""
 
     unique_id: str
     status: str
@@ -61,7 +61,7 @@ class NodeResult:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The parsed project: the manifest as JSON, and what the columns of the models are made of."""
+    """The parsed project in `folder`: its manifest as JSON, and the lineage of its columns."""
 
     folder: Path
 
@@ -77,16 +77,16 @@ class Parsed:
 
 
 def parse(settings: Settings) -> Parsed:
-    """The project as dbt parsed it: parsed now, in 5 s, if it was not yet or has changed since.
+    """The parsed project. Parses it first, which takes 5 s, if it is new or has changed.
 
-    It lies in the data folder under a hash of the project's files. Raises SettingsError where that cannot be written.
+    It is kept in the data folder under a hash of the project's files. Raises SettingsError if that cannot be written.
     """
     folder = parsed_in(settings)
     parsed = folder / _fingerprint()
     if not parsed.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Of processes that start together, one parses and the others wait.
+            # If several processes start together, one parses and the others wait.
             with FileLock(folder / "parse.lock"):
                 if not parsed.exists():
                     _compile(folder, parsed)
@@ -98,13 +98,13 @@ def parse(settings: Settings) -> Parsed:
 
 
 def parsed_in(settings: Settings) -> Path:
-    """Where parsed projects are kept."""
+    """The folder of the parsed projects."""
     return settings.cdr_data_dir / "dbt" / "parsed"
 
 
 def _fingerprint() -> str:
-    """Changes with the project and with dbt. Not by the files' times: a wheel gives all of its files the same."""
-    # What dbt itself writes where somebody runs it by hand, target/ and logs/, is no part of it.
+    """A hash of the project's files and dbt's version. It ignores the files' times, which are all equal in a wheel."""
+    # Only these folders: target/ and logs/ are written by dbt itself when somebody runs it by hand.
     parts = [PROJECT_DIR / name for name in ("models", "macros", "seeds", "tests")]
     files = [*PROJECT_DIR.glob("*.yml"), *(path for part in parts for path in part.rglob("*.*") if path.is_file())]
     content = [(path.relative_to(PROJECT_DIR).as_posix(), path.read_bytes()) for path in sorted(files)]
@@ -113,17 +113,17 @@ def _fingerprint() -> str:
 
 
 def _compile(folder: Path, parsed: Path) -> None:
-    # sqlglot is needed here alone.
+    # sqlglot is imported only when it is needed.
     from cdr_assets.marts.lineage import find_lineage
 
-    # What other versions of the project left, and what a killed process did.
+    # Delete the folders of older versions and of killed processes.
     for other in folder.iterdir():
         if other.is_dir():
             shutil.rmtree(other, ignore_errors=True)
-    # In a folder of its own that gets its name when it is whole: half a manifest would be read for ever.
+    # Parse in another folder, and rename it when it is complete: half a manifest would be used for ever.
     parsing = folder / "parsing"
     args = ["compile", "--select", "resource_type:model"]
-    # An empty warehouse, in memory: the SQL of a first build, which has every column.
+    # With an empty warehouse in memory, dbt compiles the SQL of a first build, which has every column.
     with _environment(CDR_WAREHOUSE=":memory:", **_LATENESS):
         _invoke([*args, "--target-path", str(parsing), "--log-path", str(parsing)], PROJECT_DIR)
     lineage = find_lineage(Parsed(parsing).manifest)
@@ -132,10 +132,10 @@ def _compile(folder: Path, parsed: Path) -> None:
 
 
 def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool = False) -> list[NodeResult]:
-    """Builds and tests the selected nodes, or all. The caller holds the warehouse. Raises DbtError if dbt itself fails.
+    """Builds and tests the selected models, or all. The caller must hold the warehouse. Raises DbtError if dbt fails.
 
-    A failing test or model raises nothing: it is in the results. If a model runs out of memory, everything is built
-    again with DuckDB's default limit: all of history at once may need it, after a model was changed, say.
+    A model or test that fails does not raise: see its status in the results. If a model runs out of memory, everything
+    is built again with DuckDB's default limit. This may happen when a changed model reads the whole history at once.
     """
     target = settings.cdr_data_dir / "dbt" / "target"
     args = ["build", "--exclude-resource-type", "unit_test", *written_to(target)]
@@ -159,9 +159,9 @@ def written_to(folder: Path) -> list[str]:
 def run_dbt(
     settings: Settings, project: Path, args: list[str], memory: str, parsed: bytes | None = None
 ) -> list[NodeResult]:
-    """Runs a command of dbt on the warehouse, which the caller holds; parses the project first if it is not `parsed`.
+    """Runs a dbt command on the warehouse, which the caller must hold. Without `parsed`, dbt parses the project first.
 
-    Raises DbtError if dbt itself fails, for instance since the project cannot be parsed.
+    `memory` is DuckDB's memory limit. Raises DbtError if dbt fails, for example because it cannot parse the project.
     """
     from dbt.contracts.graph.manifest import Manifest
 
@@ -185,14 +185,14 @@ def run_dbt(
 
 
 def _memory_limits() -> tuple[str, str]:
-    """What DuckDB may hold in a run, and what it takes where it is not told."""
+    """Our memory limit for a build, and DuckDB's default limit."""
     with duckdb.connect() as connection:
         (default,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
     return memory_limit(), default
 
 
 def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) -> Sequence[Any]:
-    # dbt takes most of two seconds to import, which nothing but a build or a first parse needs.
+    # Importing dbt takes almost two seconds, which only a build or a first parse should spend.
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
@@ -203,7 +203,7 @@ def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) 
     try:
         outcome = dbtRunner(manifest=manifest).invoke([*args, *flags])
     finally:
-        # dbt keeps the database open until told otherwise: nobody else could open the warehouse.
+        # dbt would keep the database open, and nobody else could open the warehouse.
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     if outcome.exception is not None:
         raise DbtError(" ".join(str(outcome.exception).split()))
@@ -212,7 +212,7 @@ def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) 
 
 @contextmanager
 def _environment(**variables: str) -> Iterator[None]:
-    """dbt's profile reads the environment; what stood there before comes back."""
+    """Sets environment variables, which dbt's profile reads, and restores the old ones at the end."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -1,8 +1,9 @@
-"""Which columns each column of the models is made of, read from the compiled SQL. Knows no Dagster and opens nothing.
+"""Finds the columns that each column of a model is computed from, by reading the models' compiled SQL.
 
-dagster-dbt can read it too, after each build: it asks the warehouse for the columns of every table then, which takes
-longer than an hour's build. Here it is read once for each change of the project, of SQL that is compiled without a
-warehouse, from the columns that the manifest and `schema` name.
+It runs once for each change of the project and needs no warehouse: the columns of tables come from the manifest and
+`domain/schema.py`. dagster-dbt can find the lineage too, but after each build and by asking the warehouse for the
+columns of every table, which takes longer than building an hour. How Dagster shows lineage is in
+`orchestration/assets/marts.py`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,14 +15,14 @@ from sqlglot.optimizer.scope import Scope, build_scope
 
 from cdr_assets.domain.schema import TABLES
 
-# By model ("marts.queue_hourly") and column: what it is made of, each a table and its column.
+# Model ("marts.queue_hourly") to column to its sources, each a table and a column.
 Lineage = dict[str, dict[str, list[tuple[str, str]]]]
 
 _DIALECT = "duckdb"
 
 
 def find_lineage(manifest: Mapping[str, Any]) -> Lineage:
-    """The lineage of every model of a compiled manifest; a count of rows is made of no column, and not in it."""
+    """The lineage of every model in a compiled manifest. Columns without sources, such as count(*), are left out."""
     nodes = [node for node in manifest["nodes"].values() if node["resource_type"] in ("model", "seed")]
     schema = MappingSchema(dialect=_DIALECT)
     for table in TABLES:
@@ -45,11 +46,11 @@ def _of_model(sql: str, columns: list[str], schema: MappingSchema) -> dict[str, 
 
 
 def _origins(scope: Scope, column: str) -> Iterator[tuple[str, str]]:
-    """The columns of tables that a column of a query is made of."""
+    """The tables' columns that a column of a query is computed from, each as (table, column)."""
     query = scope.expression
     assert isinstance(query, exp.Query)
     if scope.set_operation_scopes:
-        # The sides of a union agree by place, whatever their columns are called.
+        # The sides of a union are matched by position, not by name.
         place = query.named_selects.index(column)
         for side in scope.set_operation_scopes:
             assert isinstance(side.expression, exp.Query)
@@ -65,7 +66,7 @@ def _origins(scope: Scope, column: str) -> Iterator[tuple[str, str]]:
 
 
 def _without_shorthands(node: exp.Expr) -> exp.Expr:
-    """Selections that stand for several columns, in words that sqlglot can follow; what they are made of stays."""
+    """Rewrites expressions that select several columns into forms that sqlglot can follow, with the same sources."""
     if isinstance(node, exp.Coalesce) and isinstance(node.this, exp.Columns):
         every: exp.Expr = node.this.this  # coalesce(columns(parts.*), 0)
         return every
@@ -75,7 +76,7 @@ def _without_shorthands(node: exp.Expr) -> exp.Expr:
 
 
 def _unnested(selected: exp.Expr) -> list[exp.Expr]:
-    """unnest of structs makes a column of each member."""
+    """Replaces an unnested struct by one column for each of its members."""
     struct = selected.find(exp.Struct) if isinstance(selected, exp.Unnest | exp.Explode) else None
     if struct is None:
         return [selected]

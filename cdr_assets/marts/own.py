@@ -1,8 +1,8 @@
-"""Own marts: dbt models that users keep in a folder of theirs (CDR_OWN_MARTS), built after ours and never in their way.
+"""Own marts: dbt models in the user's folder (CDR_OWN_MARTS), built after ours, which are in `build`.
 
-They are a dbt project of their own, made in the data folder from what lies in the user's: a model that cannot be parsed
-stops only them. `ref` finds our models as well as theirs. All of it lands in the schema `own`. When a file is removed,
-its table is dropped. An upgrade of cdr_assets touches none of it.
+Their folder is copied into a separate dbt project in the data folder, so that a model that cannot be parsed stops only
+the own marts. `ref` finds our models and theirs. All their tables go to the schema `own`, and a table is dropped when
+its file is removed. Upgrades of cdr_assets do not change the user's folder.
 """
 
 import shutil
@@ -24,8 +24,8 @@ profile: cdr_marts
 models: {+materialized: table}
 """
 
-# Our models are relations of another project, which dbt's own `ref` does not know. And a schema of the user's choice
-# could be ours: a model called queue_daily there would replace the mart.
+# dbt's own `ref` does not find our models, because they belong to another project. And users may not choose the schema:
+# a model called queue_daily in our schema would replace the mart.
 _MACROS = """\
 {%% macro generate_schema_name(custom_schema_name, node) %%}%(schema)s{%% endmacro %%}
 
@@ -39,9 +39,9 @@ _MACROS = """\
 
 
 def build_own(settings: Settings) -> list[str]:
-    """Builds and tests the own marts; returns a line for each that failed. The caller holds the warehouse.
+    """Builds and tests the own marts; returns one line for each failure. The caller must hold the warehouse.
 
-    A model that fails keeps the table that it had. Raises nothing for whatever stands in the user's files.
+    If a model fails, its old table stays. Errors in the user's files do not raise.
     """
     sources = settings.cdr_own_marts
     if not any(sources.rglob("*.sql")):
@@ -60,7 +60,7 @@ def build_own(settings: Settings) -> list[str]:
 
 
 def drop_other_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Drops the tables and views of the schema `own` that no model makes any more."""
+    """Drops the tables and views in the schema `own` whose model or seed file no longer exists."""
     made = {path.stem for path in settings.cdr_own_marts.rglob("*") if path.suffix in (".sql", ".csv")}
     for name, kind in list(_relations(connection)):
         if name not in made:

@@ -1,15 +1,16 @@
-"""The published copy: what analysts read. Replaced whole and at once, so that nobody waits and nobody sees half.
+"""Writes the published copy that analysts read. Its file is replaced at once, so that nobody waits or sees half of it.
 
-The copy in place is never written to. The one before it, which nobody can find any more, is kept, brought forward by
-the hours that have changed since, and put in place in its turn: writing all of history took 9 s at 330,000 calls each
-hour, and copying the file 8 s at ten million. Where a program still reads it, the next begins as a copy of the file in
-place. Where neither is as it was left, or they are made otherwise now, everything is written.
+The current copy is never written to. The previous one is kept under a hidden name; the next publishing updates the
+hours that have changed since, and puts it in place. Writing the whole history instead took 9 s at 330,000 calls, every
+hour, and copying the file 8 s at ten million calls. If a program still has the previous copy open, the next one starts
+as a copy of the current file. If neither file is as the pipeline left it, or columns or settings have changed,
+everything is written from scratch.
 
-An hour that changed without a note would stay in the copy as it was. So some hours of which nothing was noted are
-compared with the warehouse at each publishing, and all of them in turn.
+An hour that changed without a note would stay in the copy as it was. So each publishing also compares some hours with
+the warehouse, all hours in turn.
 
-It holds the schemas `cdr` and `marts`, no raw pages, phone numbers as CDR_CALLERS says, and every description as a
-DuckDB comment.
+The copy has the schemas `cdr`, `marts` and `own`, no raw pages, phone numbers as CDR_CALLERS says, and every
+description as a DuckDB comment. Queries on the copy are in `reading`.
 """
 
 import datetime as dt
@@ -33,23 +34,23 @@ from cdr_assets.warehouse.place import WarehouseError, memory_limit, processors,
 
 _LOG = logging.getLogger(__name__).warning
 
-# Read by DuckDB 1.3 of May 2025 and later. In the oldest format the copy is a fifth larger, and takes a third longer.
+# DuckDB 1.3 (May 2025) and later read it. In the oldest format the copy is a fifth larger and takes a third longer.
 _STORAGE_VERSION = "v1.3.0"
 
-# Not for analysts: bookkeeping between the load and the marts.
+# Bookkeeping of the pipeline, which analysts do not need.
 _INTERNAL = ("stale_hours", "unpublished_hours")
 
-# Large, and written by whole hours: what changed in them is noted in cdr.unpublished_hours. All else is small.
+# Large tables, updated by whole hours: cdr.unpublished_hours lists their changed hours. All other tables are small.
 _BY_HOUR = (CALLS.name, *CHILDREN, "fct_calls", "fct_call_events", "fct_call_tags", "fct_contacts", "fct_csat_answers")
 
-# Calls whose hours are compared at each publishing: half a second of a processor, however long the history. Published
-# hourly, a million calls have all had their turn after two days, ten million after three weeks.
+# Calls whose hours each publishing compares: half a second of CPU, however long the history. With hourly publishing,
+# every one of a million calls is compared within two days, of ten million within three weeks.
 _COMPARED_AT_ONCE = 20_000
 
-# Bytes asked for in one call of the system: a copy that has to be made is made in between signals.
+# Bytes copied in one system call, so that signals are handled in between.
 _COPIED_AT_ONCE = 1 << 30
 
-# Columns that hold a phone number, and those that hold text in which one may stand.
+# Columns with a phone number, and columns with text that may contain one.
 _NUMBERS = ("callerid", "called_num", "caller_number", "called_number")
 _TEXTS = ("channel", "recordingurl", "extra", "item", "record")
 
@@ -63,13 +64,14 @@ def publish(
     log: Callable[[str], object] = _LOG,
     log_own: Callable[[str], object] = _LOG,
 ) -> int:
-    """Builds the copy from the warehouse that `connection` has in use, and puts it in place; returns its bytes.
+    """Builds the copy from the warehouse that `connection` has in use, puts it in place, and returns its size in bytes.
 
-    Readers that are open keep the file they have; the next to open gets the new one. `log` is told of hours that
-    changed without a note, `log_own` of a table of the user's own that cannot be published. Raises WarehouseError when
-    the folder cannot be written or the disk is full; what was published before then stays.
+    Programs that have the old copy open keep it; the next ones open the new copy. `log` gets a line for each table with
+    hours that changed without a note, `log_own` one for each of the user's own tables that cannot be published, such as
+    a view of a dropped table. Raises WarehouseError if the folder cannot be written or the disk is full; the old copy
+    then stays in place.
     """
-    # One fixed name: what a killed run left is overwritten and never piles up.
+    # The name is fixed, so that files of killed runs are overwritten and do not pile up.
     building = published.parent / f".{published.stem}.building"
     copy = building / published.name
     before = published.parent / f".{published.stem}.before"
@@ -87,14 +89,14 @@ def publish(
                 f"{len(hours)} of its hours (the first {hours[0]}, the last {hours[-1]}); what writes this table has "
                 "to note its hours in cdr.unpublished_hours (in dbt, by the macro note_unpublished)"
             )
-        # A program that opens the copy for writing would shut all others out, and its changes would be lost.
+        # Read-only: a program that opens the copy for writing would lock out all others, and lose its changes.
         copy.chmod(0o444)
         _sync(copy)
         size = copy.stat().st_size
-        # Left by a program that did so all the same: DuckDB would replay it on the new copy.
+        # A program may still have written to the old copy and left a log, which DuckDB would replay on the new copy.
         published.with_name(published.name + ".wal").unlink(missing_ok=True)
         if _is_as_left(connection, published, made_of):
-            # A second name, since there must be no moment without a copy in place.
+            # Give the old copy a second name instead of moving it, so that there is a copy in place at every moment.
             with suppress(OSError):
                 before.hardlink_to(published)
         copy.replace(published)
@@ -106,14 +108,14 @@ def publish(
             "the copy published before is still in place"
         ) from None
     finally:
-        # Also after a failure: on a full disk, half a copy must not take the room that the next load needs.
+        # Also after a failure: on a full disk, half a copy must not take the space that the next load needs.
         shutil.rmtree(building, ignore_errors=True)
     return size
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of the copy. `columns`: name, type and description of each."""
+    """A table of the copy. `columns` has the name, type and description of each column."""
 
     schema: str
     name: str
@@ -137,12 +139,15 @@ _Hours = list[tuple[_Table, list[dt.datetime]]]
 def _begin(
     connection: duckdb.DuckDBPyConnection, copy: Path, published: Path, before: Path, made_of: str
 ) -> str | None:
-    """Puts an earlier copy where the next one is made; returns where what it lacks is noted, None if there is none."""
+    """Moves or copies an earlier copy to `copy`, to be updated there. Returns the SQL that lists the hours it lacks.
+
+    Returns None if no earlier copy can be used, so that everything must be written.
+    """
     if _is_as_left(connection, before, made_of) and not _is_in_use(before):
         before.replace(copy)
         copy.chmod(0o644)
         return "(FROM cdr.unpublished_hours UNION FROM raw.newly_published_hours)"
-    # Programs that read it keep it until they close it; its room is needed.
+    # Delete it to free its space. A program that has it open can still read it until it closes it.
     before.unlink(missing_ok=True)
     if not _is_as_left(connection, published, made_of):
         return None
@@ -160,16 +165,15 @@ def _build(
     compared: Sequence[dt.datetime],
     log_own: Callable[[str], object],
 ) -> _Hours:
-    """Writes all tables into `copy`; of the large ones what `changed` names, if they are in it already.
+    """Writes all tables into `copy`; in the large ones only the hours that `changed` lists (an SQL query), if given.
 
-    Of these the hours that `compared` holds are compared. Returns those that had changed and were not noted, by table.
+    There it also compares the hours in `compared`. Returns, by table, the hours that differed and were not noted.
     """
     found: _Hours = []
     (unlimited,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
     connection.execute(f"SET memory_limit = '{memory_limit()}'")
-    # With DuckDB's own size of row groups: in the warehouse's smaller ones, the copy of ten million calls is a quarter
-    # larger.
-    # Without DuckDB's log: it would be another copy of each text in memory, for a file that is discarded if a run dies.
+    # DuckDB's default row groups: with the warehouse's smaller ones, the copy of ten million calls is a quarter larger.
+    # No write-ahead log: it holds another copy of each text in memory, and an unfinished file is discarded anyway.
     options = f"STORAGE_VERSION '{_STORAGE_VERSION}', RECOVERY_MODE no_wal_writes"
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy ({options})")
     (in_use,) = connection.execute("SELECT current_database()").fetchone() or ("",)
@@ -178,10 +182,10 @@ def _build(
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
 
         def build(some: Sequence[_Table]) -> None:
-            # A connection of the thread's own, to the same databases.
+            # Each thread needs its own connection to the same databases.
             with connection.cursor() as cursor:
                 cursor.execute(f"USE {in_use}")
-                # A variable, since the key must not stand in the text of a query. It ends with the cursor.
+                # A variable keeps the key out of the text of queries. It ends with the cursor.
                 cursor.execute("SET VARIABLE secret_key = ?", [secret_key])
                 with transaction(cursor):
                     for table in some:
@@ -191,8 +195,8 @@ def _build(
                         elif hours := _correct(cursor, table, shown, changed, compared):
                             found.append((table, hours))
 
-        # The large tables side by side, and all others in one transaction: each of its own would wait for the disk, as
-        # each statement by itself would, and a table has a comment a column.
+        # The large tables are written in parallel, and all small ones in one transaction, because each transaction
+        # waits for the disk. Without transactions each statement would wait, and there is one comment per column.
         large = [[table] for table in tables if table.name in _BY_HOUR]
         small = [table for table in tables if table.name not in _BY_HOUR]
 
@@ -205,12 +209,12 @@ def _build(
         try:
             build_all()
         except duckdb.OutOfMemoryException:
-            # A text of 60 MB, say: with as much as DuckDB takes by itself, as the marts are built. What is written
-            # already comes out the same when it is written again.
+            # For example because of a text of 60 MB. Try again with DuckDB's default limit, as for the marts. Tables
+            # that are already written are written again with the same result.
             connection.execute(f"SET memory_limit = '{unlimited}'")
             build_all()
     finally:
-        # After a full disk this may not work, which must not hide the reason.
+        # On a full disk DETACH may fail too, and must not hide the first error.
         with suppress(duckdb.Error):
             connection.execute("DETACH copy")
     return found
@@ -219,7 +223,7 @@ def _build(
 def _write_own(
     connection: duckdb.DuckDBPyConnection, callers: Callers, secret_key: str, log_own: Callable[[str], object]
 ) -> None:
-    """The user's own tables and views, each as a table: what one of them holds may not be there any more."""
+    """Writes the user's own tables and views, each as a table. Warns of those that fail, for example broken views."""
     connection.execute(f"DROP SCHEMA IF EXISTS copy.{OWN} CASCADE; CREATE SCHEMA copy.{OWN}")
     connection.execute("SET VARIABLE secret_key = ?", [secret_key])
     try:
@@ -234,7 +238,7 @@ def _write_own(
 
 
 def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> None:
-    """The whole table, and what it and its columns hold."""
+    """Writes the whole table with its comments. `shown` is the select list."""
     name = table.full_name
     columns = ", ".join(declaration(column, type_of_column) for column, type_of_column, _ in table.columns)
     connection.execute(f"CREATE OR REPLACE TABLE copy.{name} ({columns})")
@@ -247,7 +251,7 @@ def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> 
 
 
 def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, changed: str) -> bool:
-    """Writes the hours that changed; False if that cannot make the tables equal."""
+    """Replaces the changed hours; False if the whole table must be written, because it changed or the counts differ."""
     hours = f"FROM {changed} WHERE table_name = {quoted(table.noted_as)}"
     if connection.execute(f"{hours} AND hour IS NULL").fetchone():
         return False
@@ -260,16 +264,16 @@ def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, cha
 def _correct(
     connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, changed: str, compared: Sequence[dt.datetime]
 ) -> list[dt.datetime]:
-    """Writes the hours whose rows differ though they were not noted, and returns them.
+    """Rewrites the hours whose rows differ although nobody noted them, and returns them.
 
-    Looked at are the hours `compared`, and those in which calls changed: there, a model that notes nothing is found at
-    once.
+    It compares the hours in `compared`, and the hours in which calls changed: a model that notes nothing is found there
+    at once.
     """
     of_calls = connection.execute(
         f"""SELECT hour FROM {changed} WHERE table_name = {quoted(CALLS.name)}
             EXCEPT SELECT hour FROM {changed} WHERE table_name = {quoted(table.noted_as)} ORDER BY hour"""
     ).fetchall()
-    # One after the other: of hours that lie near each other, DuckDB reads no others.
+    # In two queries: the hours of each lie near each other, so that DuckDB skips all others.
     found = [
         hour
         for hours in ([hour for (hour,) in of_calls], compared)
@@ -284,14 +288,14 @@ def _correct(
 def _differing(
     connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, hours: Sequence[dt.datetime]
 ) -> list[dt.datetime]:
-    """Those of the hours whose rows are others in the warehouse, as it would show them, and in the copy.
+    """The hours whose rows in the copy differ from those that the warehouse would publish now.
 
-    Hashes of both sides, made now: of a phone number in clear none may be kept that others could try numbers on.
+    Both sides are hashed here. No hash is stored: with one of a row's phone number, anybody could try all numbers.
     """
     columns = ", ".join(f'"{column}"' for column, _, _ in table.columns)
 
     def hashes(selected: str, name: str) -> str:
-        # A sum of hashes, in which a row that is there twice counts twice.
+        # A sum, so that a row that comes twice counts twice.
         return f"""SELECT partition_hour, sum(hash({columns})) AS rows_hash FROM (
                        SELECT {selected} FROM {name} WHERE partition_hour IN (SELECT unnest($hours::TIMESTAMP[]))
                    ) GROUP BY partition_hour"""
@@ -308,7 +312,7 @@ def _differing(
 def _replace(
     connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, hours: str, values: Sequence[object] = ()
 ) -> None:
-    """Writes the rows of the hours that a query gives, in place of those that the copy had of them."""
+    """Replaces the copy's rows of some hours; `hours` is a query that returns them."""
     is_changed = f"partition_hour IN ({hours})"
     connection.execute(f"DELETE FROM copy.{table.full_name} WHERE {is_changed}", values)
     connection.execute(
@@ -317,7 +321,7 @@ def _replace(
 
 
 def _hours_to_compare(connection: duckdb.DuckDBPyConnection) -> list[dt.datetime]:
-    """The hours whose turn it is; after the last ones, the first again."""
+    """The next hours to compare, about `_COMPARED_AT_ONCE` calls; after the last hours, the first again."""
     (until,) = connection.execute("SELECT max(compared_until) FROM raw.published_copy").fetchone() or (None,)
     for begin in (until, None) if until else (None,):
         hours = connection.execute(
@@ -333,7 +337,7 @@ def _hours_to_compare(connection: duckdb.DuckDBPyConnection) -> list[dt.datetime
 
 
 def _made_of(tables: list[_Table], callers: Callers, secret_key: str) -> str:
-    """The same as long as a row of the warehouse would look the same in the copy."""
+    """A hash that changes when the same row of the warehouse would look different in the copy."""
     return hashlib.sha256(repr((_STORAGE_VERSION, tables, callers.value, secret_key)).encode()).hexdigest()
 
 
@@ -343,16 +347,16 @@ def _is_as_left(connection: duckdb.DuckDBPyConnection, file: Path, made_of: str)
 
 
 def _is_in_use(file: Path) -> bool:
-    """Whether a program has it open, or it has another name: what is written to it would be seen there.
+    """True if a program has the file open or it has a second name, so that others would see changes to it.
 
-    The system gives a lease for writing on a file that is open nowhere else. That includes programs that take none of
-    DuckDB's locks, such as a backup that is half through. Where there are no leases, nobody can tell.
+    The system grants a write lease only on a file that nobody else has open. This also finds programs that ignore
+    DuckDB's locks, such as a running backup. Systems without leases cannot tell, so that it returns True there.
     """
     try:
         import fcntl
 
         with file.open("rb") as opened:
-            # The signal for who holds a lease on a file that is opened meanwhile; the usual one ends the process.
+            # If another program opens the file now, the system sends a signal; the default one would end this process.
             fcntl.fcntl(opened, fcntl.F_SETSIG, signal.SIGURG)
             fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_WRLCK)
         return file.stat().st_nlink > 1
@@ -367,8 +371,8 @@ def _note(
     found: _Hours,
     compared: Sequence[dt.datetime],
 ) -> None:
-    # After the copy is in place. A run that is killed between the two leaves a file that is not known there: the next
-    # one brings the copy before it forward, if that was kept, or writes everything.
+    # Called after the copy is in place. If the run is killed in between, raw.published_copy does not know the new file:
+    # the next run then updates the previous copy, if it is still there, or writes everything.
     with transaction(connection):
         connection.execute("DELETE FROM raw.published_copy")
         for file in files:
@@ -408,7 +412,7 @@ def _tables(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str] = ("cd
 
 
 def _shown(table: _Table, callers: Callers) -> str:
-    """The select list that shows phone numbers as `callers` says: by their columns' names, and in texts."""
+    """The select list that shows phone numbers as `callers` says, in the columns of numbers and within texts."""
     if callers is Callers.CLEAR:
         return "*"
     columns = {column: type_of_column for column, type_of_column, _ in table.columns}
@@ -421,10 +425,10 @@ def _shown(table: _Table, callers: Callers) -> str:
             else:
                 shown = f"left(sha256(getvariable('secret_key') || {column}), 12) || '-' || right({column}, 2)"
             if column.startswith("called") and inbound:
-                # The number called by an inbound call is a line of the centre's own.
+                # The number that an inbound call dialled is one of the centre's own lines.
                 shown = f"CASE WHEN {inbound} THEN {column} ELSE {shown} END"
         elif column in _TEXTS or (table.schema == OWN and type_of_column in ("VARCHAR", "JSON")):
-            # Any run of seven digits or more may be a number. Digits in its place keep JSON readable as JSON.
+            # Seven or more digits in a row may be a phone number. Digits replace them, so that JSON stays valid.
             shown = f"regexp_replace(\"{column}\", '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
             if type_of_column == "JSON":
                 shown += "::JSON"
@@ -435,18 +439,18 @@ def _shown(table: _Table, callers: Callers) -> str:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Where the file system can (XFS, Btrfs), the copy shares the blocks of the original: no time, and no room."""
+    """Copies a file. On XFS and Btrfs, the copy shares the blocks of the original and takes no time or space."""
     try:
         with source.open("rb") as read, target.open("wb") as written:
             while os.copy_file_range(read.fileno(), written.fileno(), _COPIED_AT_ONCE):
                 pass
     except (AttributeError, OSError):
-        # Not on this system, or not between these files.
+        # This system, or these files, do not support it.
         shutil.copyfile(source, target)
 
 
 def _sync(path: Path) -> None:
-    """On disk, not only in the cache: else a power cut after the replacement could leave an empty file in place."""
+    """Forces the file to disk. Otherwise a power cut after the replacement could leave an empty file in place."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

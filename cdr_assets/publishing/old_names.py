@@ -1,7 +1,7 @@
-"""Files of older versions get the names of today, once.
+"""Renames the warehouse and the published copy of older versions to today's names. Today's names are in `Settings`.
 
-Both files were called cdr.duckdb. Opened directly, such a file is the catalogue `cdr`, and DuckDB refuses `cdr.calls`
-as ambiguous between that catalogue and the schema `cdr`.
+Both files were called cdr.duckdb. Opened directly, such a file becomes the catalogue `cdr`, and DuckDB refuses
+`cdr.calls`, because `cdr` may be the catalogue or the schema.
 """
 
 from contextlib import suppress
@@ -13,15 +13,16 @@ from cdr_assets.domain.settings import Settings
 
 
 def take_over_old_names(settings: Settings) -> None:
-    """Renames the warehouse and the published copy where they lie at the defaults of older versions.
+    """Renames the two files if they have the default paths of older versions.
 
-    Not where CDR_WAREHOUSE or CDR_PUBLISHED names a file, nor while a run of an older version holds the warehouse.
+    A file stays if CDR_WAREHOUSE or CDR_PUBLISHED sets its path. The warehouse also stays while a run of an older
+    version holds it.
     """
     if not settings.cdr_warehouse:
         _take_over_warehouse(settings.warehouse_path)
     if not settings.cdr_published:
         published = settings.published_path
-        # A reader that is open keeps the file; renaming does not touch it.
+        # Renaming does not disturb programs that have the file open.
         _rename(published.with_name("cdr.duckdb"), published)
         _rename(published.with_name(".cdr.before"), published.with_name(f".{published.stem}.before"))
 
@@ -32,7 +33,7 @@ def _take_over_warehouse(path: Path) -> None:
         return
     lock = old.with_name("cdr.duckdb.lock")
     with suppress(Timeout), FileLock(lock, timeout=0):
-        # What a killed run had not yet written into the file belongs to it.
+        # After a killed run, DuckDB's log has changes that are not yet in the file, and must be renamed with it.
         _rename(old.with_name("cdr.duckdb.wal"), path.with_name(f"{path.name}.wal"))
         _rename(old, path)
         lock.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
-"""What the pipeline reads from the published copy: how fresh it is, which hours were left out, which calls are open.
+"""The pipeline's own queries on the published copy: how fresh it is, which hours were left out, which calls are open.
 
-From the copy and not from the warehouse: it is what analysts see, and reading it waits for no lock.
+They read the copy, because it is what analysts see and needs no lock. Queries on the warehouse are in
+`warehouse/hours.py`; the report's queries are in `report/figures.py`.
 """
 
 import datetime as dt
@@ -19,10 +20,11 @@ _LOADED = "(SELECT DISTINCT partition_hour FROM cdr.loads WHERE error IS NULL AN
 
 @dataclass(frozen=True)
 class Newest:
-    """What the published copy holds of late, in local hours that were read whole.
+    """The newest hours in the published copy, in the tenant's wall clock. Only hours that were read whole count.
 
-    `is_there`: the hour that is asked about. `loaded`: the newest hour up to it. `with_calls`: the newest hour with a
-    call. `silent`: the hours without a call since then. `missing`: the calls that those should have brought.
+    `is_there`: the expected hour is loaded. `loaded`: the newest loaded hour, not later than the expected one.
+    `with_calls`: the newest hour with a call. `silent`: number of loaded hours since then. `missing`: number of calls
+    that those hours should have brought.
     """
 
     is_there: bool
@@ -33,22 +35,22 @@ class Newest:
 
 
 def open_published(path: Path) -> duckdb.DuckDBPyConnection:
-    """A read-only connection to the published copy; `cdr.calls` and `marts.queue_hourly` can be written as they are."""
+    """A read-only connection to the published copy, in which names like `cdr.calls` and `marts.queue_hourly` work."""
     return open_as("published", path, "READ_ONLY")
 
 
 def read_newest(published: Path, expected: dt.datetime | None) -> Newest:
-    """What the copy holds of late; `expected` is the hour that should be there."""
+    """The newest hours in the copy. `expected` is the hour that should be loaded; None if there is no such hour yet."""
     if not published.exists():
         return Newest(is_there=False, loaded=None, with_calls=None, silent=0, missing=0.0)
     with open_published(published) as connection:
-        # Hours that are newer than the expected one don't make up for it.
+        # Hours after the expected one are ignored: the expected hour may be missing all the same.
         (loaded,) = _row(
             connection,
             f"SELECT max(partition_hour) FROM {_LOADED} WHERE partition_hour <= $expected OR $expected IS NULL",
             expected=expected,
         )
-        # Of loaded hours: a single call that was asked for by its key says nothing of its hour.
+        # Only loaded hours count: a single call that was fetched by its key does not show that its hour has calls.
         (with_calls,) = _row(
             connection,
             f"SELECT max(partition_hour) FROM cdr.calls SEMI JOIN {_LOADED} USING (partition_hour) "
@@ -71,7 +73,7 @@ def read_newest(published: Path, expected: dt.datetime | None) -> Newest:
 
 
 def hours_left_out(published: Path) -> set[dt.datetime]:
-    """Local hours that were last read before their look-backs were over, or never though others on both sides were."""
+    """Local hours between the first and the last loaded hour that were never read, or not late enough to be final."""
     if not published.exists():
         return set()
     with open_published(published) as connection:
@@ -86,7 +88,7 @@ def hours_left_out(published: Path) -> set[dt.datetime]:
 
 
 def has_open_calls(published: Path, since: dt.datetime) -> bool:
-    """Whether there is a call that began since then (local) and had not ended."""
+    """True if there is a call without an end whose calldate is `since` (wall clock) or later."""
     if not published.exists():
         return False
     with open_published(published) as connection:

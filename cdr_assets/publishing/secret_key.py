@@ -1,4 +1,4 @@
-"""The key of the pseudonyms, where CDR_SECRET_KEY does not set one."""
+"""The secret key of the pseudonyms, if CDR_SECRET_KEY does not set one. `copy` computes the pseudonyms."""
 
 import secrets
 from pathlib import Path
@@ -10,13 +10,13 @@ from cdr_assets.warehouse import WarehouseError
 
 
 def read_or_make_secret_key(path: Path) -> str:
-    """The key in the file, made at the first use and readable by this user alone.
+    """The key in the file, which only this user can read. The first call creates it.
 
-    Raises WarehouseError where it is not there and cannot be written.
+    Raises WarehouseError if the key does not exist and cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Of two processes that start together, one makes the key and the other reads it.
+        # If two processes start together, one creates the key and the other reads it.
         with FileLock(path.with_name(path.name + ".lock")):
             key = path.read_text(encoding="ascii").strip() if path.exists() else ""
             if not key:

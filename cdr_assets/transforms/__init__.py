@@ -1,4 +1,7 @@
-"""Frames in, frames out: raw pages to typed tables. No file, no database, no network and no Dagster."""
+"""Turns raw pages into typed tables: polars frames in, polars frames out.
+
+DuckDB is used in memory only. Fetching pages is `alotech` and `ingest/fetching.py`; writing tables is `warehouse`.
+"""
 
 from cdr_assets.transforms.bodies import compress
 from cdr_assets.transforms.comparison import DIFFERENCES, differences

@@ -1,6 +1,7 @@
-"""Page bodies as the warehouse keeps them: compressed, each by itself.
+"""Compresses the bodies of pages for the warehouse, and unpacks them again. Parsing their JSON is `records`.
 
-DuckDB's own compression is as good but for 2,048 rows at a time: to read one page of 130 kB it unpacks 250 MB.
+Each body is compressed by itself. DuckDB's compression is as good, but works on 2,048 rows at a time: to read one page
+of 130 kB, it unpacks 250 MB.
 """
 
 import polars as pl
@@ -10,7 +11,7 @@ from cdr_assets.transforms.long_texts import buffers, take_out
 
 _CODEC = "zstd"
 
-#: Bytes. Smaller pages are read as they are: looking for long texts takes time, and they take little memory.
+#: Bytes. Long texts are replaced only in larger pages: the search takes time, and small pages need little memory.
 LARGE = 8 << 20
 
 
@@ -20,19 +21,19 @@ def compress(body: bytes) -> bytes:
 
 
 def texts(pages: pl.DataFrame, long_texts: dict[bytes, memoryview]) -> pl.Series:
-    """The bodies of pages (columns body and body_size of raw.cdr_pages), as texts; NULL for NULL.
+    """The bodies of pages (columns body and body_size of raw.cdr_pages) as texts; NULL for NULL.
 
-    Those of large pages come without their long texts, which are added to `long_texts`.
+    In large pages, names replace the long texts, which are added to `long_texts` (see the module of that name).
     """
     unpacked = [
         None if body is None else _unpacked(body, size, long_texts)
         for body, size in zip(buffers(pages["body"]), pages["body_size"], strict=True)
     ]
-    # Through Arrow, which takes as much memory as they are long: polars takes twice as much, and Python's texts time.
+    # Through Arrow, which needs memory for one copy. Polars needs two copies, and Python strings take longer.
     return pl.Series("body", pa.array(unpacked, pa.large_binary())).cast(pl.String)
 
 
 def _unpacked(body: pa.Buffer, size: int, long_texts: dict[bytes, memoryview]) -> memoryview:
-    # Arrow cannot unpack what holds nothing.
+    # Arrow cannot decompress an empty body.
     unpacked = pa.decompress(body, size, codec=_CODEC) if size else pa.py_buffer(b"")
     return memoryview(take_out(unpacked, long_texts) if size > LARGE else unpacked)

@@ -1,17 +1,17 @@
-"""Wall clock and instant: reading the vendor's dates, and finding the moment that a wall-clock time means.
+"""Reads the vendor's dates, and finds the instant of each wall-clock time. Other values are read in `values`.
 
-The vendor's dates carry no zone: they are the wall clock of the tenant. Two hours a year that does not settle.
+The vendor's dates have no time zone: they are the tenant's wall clock. In two hours a year, this is not enough.
 
-**The repeated hour** (clocks put back): a time in it means two instants. The rule is: the earlier one, unless
-  (a) an offset or an epoch was sent: then the instant is exactly that; or
+**The repeated hour** (the clocks go back): a time in it may be two instants. The earlier one counts, unless
+  (a) the vendor sent an offset or an epoch, which gives the exact instant; or
   (b) the call itself proves the later one: its times never run backwards (calldate <= queuedate <= talkdate <=
-      hangupdate), and hangupdate - calldate = duration, within a second of rounding. Of the choices for calldate and
-      hangupdate that give the duration the earlier counts: both early, then hangupdate late, then both late.
+      hangupdate), and hangupdate - calldate = duration, within a second of rounding. If several choices give the
+      duration, the first of these counts: both early, calldate early and hangupdate late, both late.
 
-**The skipped hour** (clocks put forward): a time in it never was. It is read as if the clock had not yet been put
-forward, as `zoneinfo` does: 02:30 is the instant of 03:30 summer time.
+**The skipped hour** (the clocks go forward): a time in it never existed. It is read as if the clock had not gone
+forward yet, as `zoneinfo` does: 02:30 is the instant of 03:30 summer time.
 
-Instants outside of the years 1 to 9999 are NULL, for Python can't hold them.
+Instants outside the years 1 to 9999 are NULL, because Python cannot represent them.
 """
 
 import datetime as dt
@@ -23,8 +23,8 @@ from cdr_assets.domain.schema import CALL_DATES
 
 _USUAL = "%Y-%m-%d %H:%M:%S"
 
-# Year first, or day first with dots; then perhaps a time, with seconds, fraction and offset where they were sent. With
-# slashes and the year last, nobody knows whether the day or the month comes first.
+# Year first, or day first with dots; then optionally a time, with optional seconds, fraction and offset. Dates with
+# slashes and the year last are not read, because either the day or the month may come first.
 _SPELLING = (
     r"^(?:(?<year>[0-9]{4})[-/.](?<month>[0-9]{1,2})[-/.](?<day>[0-9]{1,2})"
     r"|(?<day_first>[0-9]{1,2})\.(?<month_second>[0-9]{1,2})\.(?<year_last>[0-9]{4}))"
@@ -33,20 +33,20 @@ _SPELLING = (
     r"\s*(?:(?<utc>[Zz])|(?<sign>[+-])(?<offset_hours>[01][0-9]|2[0-3])(?::?(?<offset_minutes>[0-5][0-9]))?)?)?$"
 )
 
-# Ten digits are seconds, thirteen milliseconds: either way, what follows the tenth digit is a fraction of a second.
+# Ten digits are seconds, thirteen are milliseconds. In both, the digits after the tenth are a fraction of a second.
 _EPOCH = r"^(?<seconds>[0-9]{10})(?<milliseconds>[0-9]{3})?(?:\.(?<fraction>[0-9]+))?$"
 
 
 def usual_wall_clock(json: pl.Expr) -> pl.Expr:
-    """Dates as JSON texts in the vendor's usual spelling, as sent; NULL for all others."""
+    """Reads dates (JSON texts) in the vendor's usual spelling; naive, NULL for all other spellings."""
     return json.str.to_datetime(f'"{_USUAL}"', time_unit="us", strict=False)
 
 
 def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:
-    """Dates as texts to (wall clock in `time_zone`, instant).
+    """Reads dates in any spelling; returns their wall clock in `time_zone`, and their instants.
 
-    The wall clock is a naive Datetime, NULL where the text cannot be read. The instant (UTC) is NULL but where the text
-    carries it: an offset, Z, or an epoch in seconds or milliseconds.
+    The wall clock is naive, and NULL if the text cannot be read. The instant (UTC) is NULL unless the text has an
+    offset, a Z, or is an epoch in seconds or milliseconds.
     """
 
     def two_digits(expression: pl.Expr) -> pl.Expr:
@@ -97,9 +97,10 @@ def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:
 
 
 def instants(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
-    """The instants of the four dates, in columns `calldate_utc` and so on, by the rules above.
+    """The instants of the four dates by the rules above, in columns like `calldate_utc`.
 
-    `calls` has the four dates, `duration`, and for each date `calldate_exact` and so on: the instant if one was sent.
+    `calls` has the four dates, `duration`, and for each date a column like `calldate_exact`: the instant if one was
+    sent.
     """
     columns = [f"{date}_utc" for date in CALL_DATES]
     known = calls.select(
@@ -119,7 +120,7 @@ def _settled(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
     day = pl.duration(days=1)
 
     def choice(date: str, which: Literal["earliest", "latest"]) -> pl.Expr:
-        # The wall clock of a day before has the offset from before the clocks were put forward.
+        # A day before, the clock still had the offset from before the change.
         skipped = _localized(pl.col(date) - day, time_zone, "earliest") + day
         return pl.coalesce(f"{date}_exact", _localized(pl.col(date), time_zone, which), skipped)
 
@@ -160,7 +161,7 @@ def _settled(calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
 
 
 def hour_of_partition(date: pl.Expr, time_zone: str) -> pl.Expr:
-    """The local hour whose partition a wall-clock time is of. The one before a skipped hour reaches over it."""
+    """The local hour of a wall-clock time's partition. Times in a skipped hour belong to the hour before it."""
     hour = date.dt.truncate("1h")
     is_skipped = _localized(hour, time_zone, "earliest").is_null()
     return pl.when(is_skipped).then(hour - pl.duration(hours=1)).otherwise(hour)
@@ -172,5 +173,5 @@ def _localized(date: pl.Expr, time_zone: str, ambiguous: Literal["earliest", "la
 
 
 def is_held(time: pl.Expr, zone: dt.tzinfo | None = None) -> pl.Expr:
-    """True where Python can hold the time; `zone` is that of the column."""
+    """True if Python can represent the time; `zone` is the time zone of the column."""
     return time.is_between(dt.datetime.min.replace(tzinfo=zone), dt.datetime.max.replace(tzinfo=zone))

@@ -1,4 +1,8 @@
-"""What is stored of some calls against what the API lists now: key by key and field by field."""
+"""Compares stored calls with what the API lists now, key by key and field by field.
+
+The audit (`ingest/audit.py`) fetches both sides and judges the differences. Loads compare by hash in
+`warehouse/hours.py`.
+"""
 
 from collections.abc import Mapping
 
@@ -8,7 +12,7 @@ from cdr_assets.domain.schema import CALLS, CHILDREN, VOLATILE_FIELDS
 from cdr_assets.transforms.pages import Tables
 
 _FINDINGS = pl.Enum(["late change", "missing", "unknown"])
-#: The columns of what `differences` finds.
+#: The columns of the frame that `differences` returns.
 DIFFERENCES = pl.Schema(
     {
         "partition_hour": pl.Datetime("us"),
@@ -18,23 +22,25 @@ DIFFERENCES = pl.Schema(
     }
 )
 
-# Of a load, or told by the fields that they are made of.
+# Set by the load, volatile, or derived from fields that are compared themselves.
 _NOT_COMPARED = ("key", "fetched_at", "vanished_at", "content_hash", *VOLATILE_FIELDS)
 
 
 def differences(stored: Mapping[str, pl.DataFrame], listed: Tables) -> pl.DataFrame:
-    """The calls that differ: partition_hour, key, finding, fields; one row per key, in order.
+    """The calls that differ: partition_hour, key, finding, fields; one row per key, sorted by partition_hour and key.
 
-    `stored` has the tables `calls` (with the vanished ones) and its children by name: of the hours of `listed`, and of
-    its keys wherever they are. Findings: `missing` (listed, and not stored), `unknown` (stored, and not listed) and
-    `late change` (stored otherwise). `fields` names the columns and arrays that differ, and `vanished_at`
-    where a call is stored as vanished and is listed. A key that two hours list is the later one's call.
+    `listed` is what the API lists now. `stored` has the stored tables by name, `calls` (with vanished calls) and its
+    children: the rows of the listed hours, and the rows of the listed keys in any hour. Findings: `missing` (listed but
+    not stored), `unknown` (stored but not listed) and `late change` (stored with different content). `fields` names the
+    columns and arrays that differ; it has `vanished_at` if a call is stored as vanished but listed. If two hours list a
+    key, the call belongs to the later hour.
     """
     calls = listed.calls.sort("partition_hour", maintain_order=True).unique("key", keep="last", maintain_order=True)
     both = calls.join(stored["calls"], on="key", how="inner", suffix=" stored", nulls_equal=False)
     compared = [column for column in CALLS.polars_schema if column not in _NOT_COMPARED]
     differs = {column: pl.col(column).ne_missing(pl.col(f"{column} stored")) for column in compared}
-    # A signed link that could not be read as text is kept in extra too, and is no change: the hash knows.
+    # `extra` may hold a recordingurl that could not be read as text. It is volatile, and the hash leaves it out. So
+    # `extra` counts as different only if the hash is.
     record = pl.col("content_hash").str.split(".").list.first()
     differs["extra"] &= record != pl.col("content_hash stored").str.split(".").list.first()
     differs["vanished_at"] = pl.col("vanished_at").is_not_null()
@@ -65,7 +71,7 @@ def differences(stored: Mapping[str, pl.DataFrame], listed: Tables) -> pl.DataFr
 
 
 def _keys_with_other_rows(one: pl.DataFrame, other: pl.DataFrame) -> pl.Series:
-    """Keys of which the one table has a row that the other has not."""
+    """Keys for which one of the tables has a row that the other does not have."""
     columns = [column for column in one.columns if column != "partition_hour"]
     one, other = one.select(columns), other.select(columns)
     apart = [

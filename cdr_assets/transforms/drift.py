@@ -1,4 +1,7 @@
-"""What the vendor sends and no column is read from: names and JSON types, never a value."""
+"""Finds fields that the vendor sends and that have no column: their names and JSON types, never their values.
+
+The warning about new fields is in `ingest/balance.py`.
+"""
 
 from collections.abc import Mapping
 
@@ -10,22 +13,22 @@ from cdr_assets.domain.schema import CALLS, CHILDREN, MORE, UNKNOWN_FIELDS, Tabl
 _COLUMNS = ("table_name", "name", "type", "partition_hour")
 _SCHEMA = pl.Schema({name: UNKNOWN_FIELDS.polars_schema[name] for name in _COLUMNS})
 
-# What JSON calls the types that DuckDB names in its own way; all others are numbers.
+# JSON's names for DuckDB's types; all other types are numbers.
 _TYPES = {"VARCHAR": "string", "BOOLEAN": "boolean", "OBJECT": "object", "ARRAY": "array", "NULL": "null"}
 
-# Names that are told of a table: a server that makes them up would otherwise fill memory, warehouse and warnings.
+# Names listed per table: a server that makes up names would otherwise fill memory, warehouse and warnings.
 _MOST_NAMES = 200
 
 
 def unknown_fields(
     connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame, children: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
-    """Fields of records and of items that no column is read from; one row per table, name and type, in that order.
+    """Fields of records and items that have no column; one row per table, name and type, sorted by these.
 
-    Columns: table_name, name, type (what JSON calls the value: string, number, boolean, object, array or null),
-    partition_hour (the first that has it). A field of the vendor's page is there where its value could not be read, and
-    an item that is neither object nor text nor number under the name `(item)`. Of more names than `_MOST_NAMES` of a
-    table, those that most records have are told, and `MORE` of the type `any` for the others.
+    Columns: table_name, name, type (JSON type: string, number, boolean, object, array or null), partition_hour (first
+    hour with the field). A documented field is included if a value of it could not be read. The name `(item)` stands
+    for items that are neither object nor text nor number. If a table has more than `_MOST_NAMES` names, the most
+    frequent ones are listed, and one row with the name `MORE` and the type `any` stands for the others.
     """
     records = calls.select("partition_hour", json="extra").drop_nulls("json")
     found = [_SCHEMA.to_frame(), _fields(connection, CALLS, set(), records)]
@@ -42,14 +45,14 @@ def unknown_fields(
 def _fields(
     connection: duckdb.DuckDBPyConnection, table: Table, known: set[str], objects: pl.DataFrame
 ) -> pl.DataFrame:
-    """The unknown fields among `objects`: partition_hour, json."""
+    """The unknown fields of `objects` (columns partition_hour and json)."""
     if not objects.height:
         return _SCHEMA.to_frame()
     connection.register("objects", objects)
     return connection.execute(
         """
         WITH fields AS (
-            -- Each object is taken apart once: to ask it for one name after the other takes the square of their number.
+            -- Parse each object once: extracting one name after the other takes time quadratic in their number.
             SELECT partition_hour, unnest(map_entries(from_json(json, '"MAP(VARCHAR, JSON)"')), recursive := true)
             FROM objects WHERE NOT list_has_all($known, json_keys(json))
         ),
@@ -67,7 +70,7 @@ def _fields(
 
 
 def _items(connection: duckdb.DuckDBPyConnection, table: Table, items: pl.DataFrame) -> pl.DataFrame:
-    """The kinds of `items`: partition_hour, json."""
+    """The JSON types of `items` (columns partition_hour and json), none of which is an object."""
     if not items.height:
         return _SCHEMA.to_frame()
     connection.register("items", items)

@@ -1,4 +1,4 @@
-"""The vendor's arrays, exploded to the rows of the child tables."""
+"""Explodes the vendor's arrays to the rows of the child tables. The calls themselves are typed in `calls`."""
 
 import json
 
@@ -10,15 +10,15 @@ from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.plausibility import plausible_items
 from cdr_assets.transforms.values import read_values, scalar_text
 
-# What an item that is a plain text or number says.
+# If an item is a plain text or number instead of an object, these columns are read from it.
 _SCALARS = {"call_history": ("event",), "csat_answers": ("answer", "score"), "call_tags": ("tag",)}
 
 
 def as_arrays(connection: duckdb.DuckDBPyConnection, sent: pl.Series) -> pl.Series:
-    """What the vendor sent in place of an array, as the JSON text of one.
+    """The JSON text of an array, whatever the vendor sent in its place.
 
-    Null and blank are the empty array, a text that itself holds an array is that array, and anything else that is no
-    array becomes its only item.
+    Null and blank texts become an empty array. A text that contains a JSON array becomes that array. Any other value
+    that is not an array becomes an array with this one item.
     """
     arrays = sent.fill_null("[]")
     other = (~arrays.str.starts_with("[")).arg_true()
@@ -40,11 +40,10 @@ def as_arrays(connection: duckdb.DuckDBPyConnection, sent: pl.Series) -> pl.Seri
 
 
 def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFrame, time_zone: str) -> pl.DataFrame:
-    """The rows of the child table `name`, with `record`.
+    """The rows of the child table `name`, one per item of the array, with the column `record` of the call.
 
-    `calls` has `record`, `key`, `partition_hour`, `calldate`, `fetched_at` and the array as JSON text in the column
-    `name`. `position` counts from 0 as in the vendor's array; a null in it has a row too, so that rows and items are as
-    many.
+    `calls` has `record`, `key`, `partition_hour`, `calldate`, `fetched_at`, and the array as JSON text in the column
+    `name`. `position` counts from 0. A null in the array gets a row too, so that there are as many rows as items.
     """
     table = CHILDREN[name]
     full = calls.select("record", "key", "partition_hour", "calldate", "fetched_at", name).filter(pl.col(name) != "[]")
@@ -56,7 +55,7 @@ def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFram
         .with_columns(position=pl.int_ranges(pl.col("item").list.len(), dtype=pl.Int32))
         .explode("item", "fields", "position", empty_as_null=False, keep_nulls=False)
     )
-    # A column is read from each of the names that it may have, and then from the item itself if that is a scalar.
+    # Read each column from every field that it may come from, and from the item itself if that is not an object.
     alternatives = {
         column.name: [pl.col("fields").struct.field(field) for field in column.names]
         + [pl.when(~pl.col("item").str.starts_with("{")).then("item")] * (column.name in _SCALARS[name])
@@ -90,7 +89,7 @@ def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFram
 
 
 def _items(connection: duckdb.DuckDBPyConnection, name: str, arrays: pl.DataFrame) -> pl.DataFrame:
-    """Of every array, its items as JSON texts (`item`) and the fields that the table knows of them (`fields`)."""
+    """Two lists for each array: its items as JSON texts (`item`), and the fields that the columns need (`fields`)."""
     names = dict.fromkeys(name for column in CHILDREN[name].columns for name in column.names)
     fields = json.dumps([dict.fromkeys(names, "JSON")])
     connection.register("arrays", in_chunks(arrays))

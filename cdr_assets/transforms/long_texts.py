@@ -1,8 +1,8 @@
-"""Texts as long as pages: taken out of a page before it is taken apart, and put back into its tables.
+"""Replaces very long texts in a page by short names before parsing, and puts them back into the tables afterwards.
 
-On the way from page to tables, DuckDB and polars hold a dozen copies of each value. A name of a hundred bytes goes that
-way in the place of each such text: the same for the same text, however it was spelled, so that content hashes know one
-text from another.
+Between page and tables, DuckDB and polars hold a dozen copies of each value. With a name of a hundred bytes in place of
+each long text, they copy only the name. Equal texts get equal names, however the JSON spells them, so that content
+hashes still tell texts apart. Everything else about a page's JSON is in `records`.
 """
 
 import re
@@ -14,34 +14,34 @@ import msgspec
 import polars as pl
 import pyarrow as pa
 
-#: Bytes. No field of a call that is a call is as long as ten pages.
+#: Bytes. A text that is longer is replaced. Usual fields are far shorter: even ten whole pages are about this long.
 LONG = 1 << 20
 
-# Begins the names: of private use, so that no text has it by chance. A page that has it, in either of the spellings
-# that JSON knows, is read as it is.
+# First character of each name: a private-use character, which no text contains by chance. In a page that contains it,
+# as itself or as an escape, nothing is replaced.
 _MARK = "\ue0c5".encode()
 _IS_MARKED = re.compile(rb"%b|\\u[eE]0[cC]5" % _MARK)
 _STRING_NAME = re.compile(rb'"(%b[0-9a-f]{64})"' % _MARK)
 
-# A string of a JSON text, and whether it is the name of a member.
+# A JSON string; the group matches if it is the name of a member.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"(\s*:)?', re.DOTALL)
 
-# A text of these characters alone may be a number or a date, with as many digits as it likes.
+# A text without any such character may be a number or a date, however long it is.
 _NO_NUMBER = re.compile(rb"[^0-9.,:+\-eETtZz\s]")
-# Should have been escaped: `records` does it.
+# Control characters must be escaped in JSON; `records` escapes them.
 _CONTROL = re.compile(rb"[\x00-\x1f]")
-# DuckDB spells these in its own way.
+# DuckDB escapes these characters in its own way.
 _UNUSUAL = re.compile(rb"[\x0b\x0e\x0f\x1a-\x1f]")
 
 
 def buffers(series: pl.Series) -> Iterator[pa.Buffer | None]:
-    """The values of a series of texts or bytes as they lie there; Python's own would be two copies."""
+    """The values of a series of texts or bytes, without copying them. Python's own objects would be two copies."""
     for value in series.to_arrow(compat_level=pl.CompatLevel.newest()):
         yield value.as_buffer()
 
 
 def take_out(body: pa.Buffer, texts: dict[bytes, memoryview]) -> pa.Buffer:
-    """The page with names in place of its long texts, which are added to `texts` as JSON."""
+    """The page with names in place of its long texts. Adds the texts to `texts`: name to JSON string."""
     if _IS_MARKED.search(body):
         return body
     whole = memoryview(body)
@@ -55,12 +55,12 @@ def take_out(body: pa.Buffer, texts: dict[bytes, memoryview]) -> pa.Buffer:
         try:
             text = _text(sent)
         except ValueError:
-            # Half a surrogate pair, say: `records` mends it.
+            # For example half a surrogate pair, which `records` repairs.
             continue
         if _CONTROL.search(sent) or not _is_only_text(text):
             continue
         name = _MARK + sha256(text).hexdigest().encode()
-        # As DuckDB spells it.
+        # Spelled as DuckDB would spell it.
         texts[name] = sent if _is_plain(sent) else memoryview(msgspec.json.encode(str(text, "utf-8")))
         pieces += [whole[done : start + 1], name]
         done = end - 1
@@ -68,8 +68,7 @@ def take_out(body: pa.Buffer, texts: dict[bytes, memoryview]) -> pa.Buffer:
 
 
 def put_back(frame: pl.DataFrame, texts: Mapping[bytes, memoryview]) -> pl.DataFrame:
-    """The frame with the texts in place of their names, in columns of text and of JSON."""
-
+    """The frame with the texts in place of their names, in text and JSON columns."""
     for column in frame.select(pl.col(pl.String)) if texts else ():
         if column.str.contains(_MARK.decode(), literal=True).any():
             values = [None if value is None else _told(value, texts) for value in column.cast(pl.Binary)]
@@ -79,13 +78,13 @@ def put_back(frame: pl.DataFrame, texts: Mapping[bytes, memoryview]) -> pl.DataF
 
 def _told(value: bytes, texts: Mapping[bytes, memoryview]) -> list[bytes | memoryview]:
     if value in texts:
-        # In a column of text, a name is all there is.
+        # The value is the name alone: it is a text column, not JSON.
         return [_text(texts[value])]
     return [texts.get(piece, piece) for piece in _STRING_NAME.split(value)]
 
 
 def _joined(values: Sequence[Sequence[bytes | memoryview] | None]) -> pl.Series:
-    """A text of the pieces of each value, which are copied once: Arrow's own way has three copies at a time."""
+    """Joins the pieces of each value. This copies them once; Arrow's own conversion holds three copies at a time."""
     lengths = (sum(map(len, pieces or ())) for pieces in values)
     offsets = pa.array(accumulate(lengths, initial=0), pa.int64())
     is_there = pa.array([pieces is not None for pieces in values], pa.bool_())
@@ -99,12 +98,12 @@ def _is_plain(json: memoryview) -> bool:
 
 
 def _text(json: memoryview) -> memoryview | bytes:
-    """The text of a JSON string, in UTF-8. Raises ValueError where it is none."""
+    """The text of a JSON string, in UTF-8. Raises ValueError if it is not valid."""
     return json[1:-1] if _is_plain(json) else msgspec.json.decode(json, type=str).encode()
 
 
 def _is_only_text(text: memoryview | bytes) -> bool:
-    """Whether it is long, and cannot be read as anything else: a number, a date, an array, a key with blanks around."""
+    """True if the text is long and nothing but text: no number, date or array, and without blanks around it."""
     first, last = (str(end, "utf-8", "ignore") for end in (text[:4], text[-4:]))
     return (
         len(text) > LONG

@@ -1,6 +1,7 @@
-"""Pages in, tables out: the order of the steps, and what concerns all records of an hour together.
+"""Reads pages into tables: calls the steps of this package in order, and handles repeated keys and counts of an hour.
 
-One batch of pages after another, so that memory does not grow with the number of pages beyond what the tables take.
+Pages are read in batches, so that only the tables need more memory if there are more pages. A step's own rules are in
+its module: `records`, `values`, `clock`, `plausibility`, `calls`, `items`, `drift`.
 """
 
 import datetime as dt
@@ -21,12 +22,12 @@ from cdr_assets.transforms.plausibility import plausible, plausible_ends
 from cdr_assets.transforms.records import PageError, take_apart, verbatim
 from cdr_assets.transforms.values import KEPT, read_values
 
-# Enough for work in bulk, since each batch costs a tenth of a second whatever is in it; few enough for what lies
-# between pages and tables to stay in the tens of megabytes.
+# Many, because each batch takes a tenth of a second whatever its size; but few enough that the intermediate frames
+# take only tens of megabytes.
 _BATCH_PAGES = 170
 _BATCH_BYTES = 32 << 20
 
-# What the warehouse adds to a call.
+# Columns that the warehouse adds to a call.
 _ADDED = ("fetched_at", "vanished_at")
 _CALLS_SCHEMA = pl.Schema({name: dtype for name, dtype in CALLS.polars_schema.items() if name not in _ADDED})
 
@@ -35,11 +36,11 @@ _COUNTS = ("served", "outside_window", "elsewhere", "repeated", "rejected", "loa
 
 @dataclass(frozen=True)
 class Tables:
-    """What pages hold, typed; the columns are `schema`'s, in its order, but `calls` lacks fetched_at and vanished_at.
+    """The typed content of pages, in the columns of `domain/schema.py`; `calls` lacks fetched_at and vanished_at.
 
-    `counts` has one row per partition_hour of the pages, also of those without any record: served, outside_window,
-    elsewhere, repeated, rejected, loaded. served is the sum of the others without elsewhere, a part of outside_window.
-    `unknown_fields` is as `drift` says.
+    `counts` has one row per partition_hour of the pages, even without records: partition_hour, served, outside_window,
+    elsewhere, repeated, rejected, loaded. served = outside_window + repeated + rejected + loaded; elsewhere is a part
+    of outside_window. `unknown_fields` is the frame that `drift.unknown_fields` returns.
     """
 
     calls: pl.DataFrame
@@ -55,17 +56,17 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     """The tables of the pages of one or many hours.
 
     `pages`: partition_hour, page_number, window_start and window_finish (naive wall clock of `time_zone`, NULL for no
-    bound), fetched_at, arrays (the names of those that were asked for), record_count, body and body_size; others are
-    left aside. A record belongs to its page's hour when window_start <= calldate < window_finish. Of records with one
-    key in the pages of one partition_hour the last counts; one key in two hours makes two calls. Where the page is of
-    no hour (partition_hour is NULL), each call is of the hour of its calldate.
+    bound), fetched_at, arrays (names of the requested arrays), record_count, body and body_size; other columns are
+    ignored. A record belongs to its page's hour if window_start <= calldate < window_finish. If a key comes several
+    times in the pages of one partition_hour, the last record counts; a key in two hours gives two calls. If
+    partition_hour is NULL, each call belongs to the hour of its calldate.
 
-    An array that was asked for and is not there has no items; one that was not asked for is not known.
+    An array that was requested but not sent counts as empty; one that was not requested is NULL.
 
-    A record that is no object, or without a key or a readable calldate, is rejected; everything else is a call, and
-    what cannot be read as its column's kind, or cannot be true (`plausibility`), is NULL there, kept in `extra` and
-    named in `set_aside`. Raises PageError where a body is no JSON object, its CallList no array or of other records
-    than record_count says; no other content raises.
+    A record is rejected if it is not an object, or has no key or no usable calldate. Every other record becomes a call.
+    A value that cannot be read as its column's kind or cannot be true (`plausibility`) is NULL there, kept in `extra`,
+    and named in `set_aside`. Raises PageError if a body is not a JSON object, its CallList is not an array, or it has
+    another number of records than record_count. No other content raises.
     """
     pages = pages.select(
         pl.col("partition_hour", "window_start", "window_finish").cast(pl.Datetime("us")),
@@ -74,7 +75,7 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
         pl.col("fetched_at").cast(pl.Datetime("us", "UTC")),
         pl.col("record_count", "body", "body_size"),
     ).sort("partition_hour", "page_number", maintain_order=True)
-    # An hour may have come in slices, each a window of its own.
+    # An hour may have been fetched in slices, each with its own window.
     pages = pages.with_columns(
         hour_start=pl.col("window_start").min().over("partition_hour"),
         hour_finish=pl.col("window_finish").max().over("partition_hour"),
@@ -91,7 +92,7 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
 
 
 def _portions(pages: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """The pages in portions to be read at once; one portion at least, and one page at least in each."""
+    """The pages in portions of limited size: at least one portion, and at least one page in each if there are any."""
     first = size = 0
     for page, length in enumerate(pages["body_size"].fill_null(0)):
         if page > first and (page == first + _BATCH_PAGES or size + length > _BATCH_BYTES):
@@ -102,7 +103,7 @@ def _portions(pages: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
-    """The tables of those hours whose pages can all be read; and why the others cannot."""
+    """The tables of the hours whose pages can all be read, and for each other hour the reason why not."""
     unread: dict[dt.datetime, str] = {}
     while True:
         try:
@@ -116,9 +117,9 @@ def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.dat
 
 @dataclass(frozen=True)
 class _Batch:
-    """Some pages, typed. `record` numbers the records of all batches and ties the frames together.
+    """Some pages, typed. The number `record` counts on through all batches; the frames are joined on it.
 
-    `records`: record, page_hour (the partition_hour of its page), is_outside, is_elsewhere, reason (of a rejection).
+    `records`: record, page_hour (partition_hour of its page), is_outside, is_elsewhere, reason (why it is rejected).
     """
 
     records: pl.DataFrame
@@ -169,7 +170,7 @@ def _read_batch(
 
 
 def _sent_values(sent: pl.DataFrame, aside: pl.DataFrame) -> pl.DataFrame:
-    """What was sent of the values that were set aside (row, name, reason), as `Values.kept` has it."""
+    """Adds the original value to the values that were set aside (row, name, reason); columns as in `Values.kept`."""
     values = [
         rows.with_columns(value=sent[name].gather(rows["row"])).select(KEPT.names())
         for (name,), rows in aside.group_by("name", maintain_order=True)
@@ -184,7 +185,7 @@ def _put_together(
     batches: list[_Batch],
     long_texts: Mapping[bytes, memoryview],
 ) -> Tables:
-    """The batches as one, without the calls that came again later in their hour, and what was counted."""
+    """Joins the batches, drops calls whose key comes again later in their hour, and counts."""
     records = pl.concat([batch.records for batch in batches])
     came = pl.concat([batch.calls for batch in batches])
     calls = came.unique(["page_hour", "key"], keep="last", maintain_order=True)
@@ -214,7 +215,7 @@ def _put_together(
     return Tables(
         unknown_fields=unknown_fields(connection, calls, children),
         counts=counts.select(pl.col("page_hour").alias("partition_hour"), *_COUNTS),
-        # Long texts come last of all, since polars copies a table of one row at each step, three times over.
+        # Put the long texts back last, because polars copies them at every step, in a table of one row three times.
         calls=put_back(calls, long_texts),
         rejected_records=put_back(pl.concat([batch.rejected for batch in batches]), long_texts),
         **{name: put_back(rows, long_texts) for name, rows in children.items()},

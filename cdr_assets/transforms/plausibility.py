@@ -1,10 +1,10 @@
-"""What can be true of a call, decided once, at load: a value that cannot is set aside and is NULL in its column.
+"""Decides which values can be true. A value that cannot is set aside: its column is NULL, and `extra` keeps it.
 
-Here and nowhere else, since all that reads `cdr.calls` (open calls, stale hours, marts) takes its columns for true. How
-a value is spelled is `values` and `clock`; what becomes of an unknown value in a figure is the marts'.
+These rules live only here, because everything that reads `cdr.calls` (open calls, stale hours, marts) trusts its
+columns. How values are spelled is `values` and `clock`; how figures treat unknown values is decided in the marts.
 
-The call date is what its page's window bounds, and the other dates are judged by it. A talk date before the call date
-may be a clock that runs behind: it stays, and gives no talk time (`stg_calls`).
+The other dates of a call are compared with its call date, which the page's window bounds. A talk date before the call
+date may come from a slow clock: it stays, and `stg_calls` computes no talk time from it.
 """
 
 import datetime as dt
@@ -14,25 +14,25 @@ import polars as pl
 
 from cdr_assets.domain.schema import DURATIONS
 
-# Of a call's waits, holds and whole length. A count of holds or transfers is no larger: one a second.
+# Upper bound of a call's waits, holds and whole length (one day). It also bounds the counts of holds and transfers.
 _MOST_SECONDS = 86_400
 _BOUNDED = (*DURATIONS, "hold", "transferred")
 _DAY = pl.duration(days=1)
 
-# A date before this one (0001, 1900, 1970) is a default, and no call date.
+# An earlier calldate (0001, 1900, 1970) is a program's default value.
 _EARLIEST = dt.datetime(1990, 1, 1)
 
-#: What a survey may ask for at the most.
+# The highest score, and the highest scale, that a survey may have.
 _HIGHEST_SCORE = 1000
 
 ASIDE = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "reason": pl.String()})
 
 
 def plausible(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Records with only those durations, counts, queue and talk dates that can be true; and what was set aside.
+    """The records without durations, counts, queue dates and talk dates that cannot be true; and what was set aside.
 
-    `typed` has the vendor's columns, and of each date the instant that was sent (`queuedate_exact` and so on). The
-    second frame has row, name and reason. Hang-ups are judged by `plausible_ends`, once the instants are known.
+    `typed` has the vendor's columns, and for each date the instant that was sent (columns like `queuedate_exact`). The
+    second frame has row, name and reason. `plausible_ends` judges hang-ups later, when the instants are known.
     """
     far_off = {
         name: pl.when((pl.col(name) - pl.col("calldate")).abs() > _DAY).then(
@@ -48,13 +48,13 @@ def plausible(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def plausible_ends(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Records with only those hang-ups that can be true, and what was set aside, as `plausible`.
+    """The records without hang-ups that cannot be true, and what was set aside: row, name, reason.
 
-    `typed` has calldate_utc, hangupdate_utc and fetched_at. A hang-up that lies more than a day after the fetch is a
-    placeholder of a call that has not ended.
+    `typed` has calldate, hangupdate, calldate_utc, hangupdate_utc and fetched_at. A hang-up more than a day after the
+    fetch is a placeholder for a call that has not ended.
     """
     ended, started = pl.col("hangupdate_utc"), pl.col("calldate_utc")
-    # A wall clock in the year 1 or 9999 may have no instant.
+    # A wall-clock time in the year 1 or 9999 may have no instant.
     has_no_instant = ended.is_null()
     is_before = pl.when(has_no_instant).then(pl.col("hangupdate") < pl.col("calldate")).otherwise(ended < started)
     is_after = has_no_instant | (ended > pl.col("fetched_at") + _DAY)
@@ -68,24 +68,24 @@ def plausible_ends(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def set_aside_in(calls: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Stored calls (`cdr.calls`) without the values that cannot be true, and what was set aside: row, name, reason."""
+    """Stored calls (cdr.calls) without values that cannot be true, and what was set aside: row, name, reason."""
     calls, aside = plausible(calls)
     calls, aside_ends = plausible_ends(calls)
     return calls, pl.concat([aside, aside_ends])
 
 
 def is_no_call_date() -> pl.Expr:
-    """Whether the call date of a record cannot be true: no hour is its own, whatever window it came in."""
-    # A day for every zone, and one more as for hang-ups.
+    """True if the record's calldate cannot be true; then the record belongs to no hour, whatever its window."""
+    # One day for the time zone, and one more as for hang-ups.
     latest = pl.col("fetched_at").dt.replace_time_zone(None) + 2 * _DAY
     return ((pl.col("calldate") < _EARLIEST) | (pl.col("calldate") > latest)).fill_null(False)
 
 
 def plausible_items(rows: pl.DataFrame) -> pl.DataFrame:
-    """Rows of a child table with only those dates, scores and scales that can be true; `item` keeps what was sent.
+    """Rows of a child table without dates, scores and scales that cannot be true; `item` keeps the original.
 
-    `rows` has calldate and fetched_at of their call. An event or an answer comes after its call began, give or take a
-    day, and was not fetched before it happened.
+    `rows` also has calldate and fetched_at of the call. An event or answer comes after the call started and before it
+    was fetched, with some tolerance for clocks and time zones.
     """
     scale = pl.when(pl.col("scale").is_between(1, _HIGHEST_SCORE)).then("scale")
     latest = pl.col("fetched_at").dt.replace_time_zone(None) + 2 * _DAY
@@ -100,7 +100,7 @@ def plausible_items(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without(typed: pl.DataFrame, reasons: Mapping[str, pl.Expr]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The records without the values for which there is a reason, in their columns and in those of their instants."""
+    """The records with NULL for each value that has a reason (also in the columns of its instant), and the reasons."""
     found = typed.select(reason.alias(name) for name, reason in reasons.items())
     aside = [ASIDE.to_frame()]
     for name in reasons:

@@ -1,7 +1,7 @@
-"""The answers' JSON taken apart into records, before anything is typed.
+"""Splits the JSON of pages into records. Nothing is typed here: see `values` and `calls`.
 
-DuckDB does it, in bulk and without a schema: each record becomes a map of field names to JSON texts, which copes with
-any field, any order and any type.
+DuckDB parses the pages in bulk. Each record becomes a map of field names to JSON texts, so that fields of any name,
+order and type can be read.
 """
 
 import datetime as dt
@@ -15,12 +15,12 @@ from cdr_assets.transforms.chunks import in_chunks
 
 _PAGES_AT_A_TIME = 16
 
-# Any escape in a JSON text; of \u escapes for surrogates, whole pairs before halves.
+# Any escape in a JSON text. Whole surrogate pairs come before halves, so that only a single half matches `half`.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>u[dD][89a-fA-F][0-9a-fA-F]{2})|.)"
 )
 
-# A string of a JSON text, and what must not stand in one as it is.
+# A JSON string, and the characters that must be escaped in it.
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
 
@@ -28,7 +28,7 @@ _RECORDS = pl.Schema({"page": pl.UInt32(), "fields": pl.Map(pl.String(), pl.Stri
 
 
 class PageError(OperatorError):
-    """A page that cannot be taken apart into records."""
+    """A page cannot be split into records."""
 
     def __init__(self, partition_hour: dt.datetime | None, page_number: int, reason: str) -> None:
         self.partition_hour = partition_hour
@@ -38,20 +38,20 @@ class PageError(OperatorError):
 
 
 def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The records of some pages, and the pages as they were read.
+    """Returns the pages, repaired where necessary, and their records.
 
-    `pages` has partition_hour, page_number, body, and record_count as the client counted them. Records: page (row of
-    the pages), position in it from 0, fields: a map of names to JSON texts (NULL for null), which is NULL itself where
-    the record is no object; of a name that comes twice the first value counts. Raises PageError where a body is no JSON
-    object or its CallList no array, or where the client counted other records than are read: two readers that
-    understand a page differently would lose calls between them.
+    `pages` has partition_hour, page_number, body, and record_count (the client's count). The records have page (row in
+    `pages`), fields, and position (in the page, from 0). `fields` maps names to JSON texts (NULL for null); it is NULL
+    if the record is not an object. If a name comes twice, its first value counts. Raises PageError if a body is not a
+    JSON object, its CallList is not an array, or the client counted another number of records: calls would be lost if
+    client and this function read a page differently.
     """
     if not pages.height:
         return pages, _RECORDS.to_frame()
     try:
         lists = _lists(connection, pages)
     except duckdb.InvalidInputException:
-        # One page is enough for the exception: the others are left as they are.
+        # At least one page is not valid JSON for DuckDB. Repair only such pages.
         pages = pl.concat(_readable(connection, page) for page in pages.iter_slices(1))
         lists = _lists(connection, pages)
     read = pl.col("fields").list.len().fill_null(0)
@@ -69,7 +69,7 @@ def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tu
 
 
 def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted: pl.DataFrame) -> pl.Series:
-    """The records at `wanted` (page, position), as JSON texts. `pages` as `take_apart` returned them."""
+    """The JSON texts of the records at `wanted` (page, position). `pages` is the frame that `take_apart` returned."""
     if not wanted.height:
         return pl.Series(dtype=pl.String)
     connection.register("bodies", pages.with_row_index("page").join(wanted, on="page", how="semi"))
@@ -86,7 +86,7 @@ def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted:
 
 
 def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.DataFrame:
-    # DuckDB takes up to 2,048 rows at a time: that many pages are 200 MB of JSON, where a few stay in the cache.
+    # In small chunks that fit the cache: by default DuckDB works on 2,048 rows at a time, which are 200 MB of pages.
     bodies = in_chunks(pages.with_row_index("page").select("page", "body"), _PAGES_AT_A_TIME)
     connection.register("bodies", bodies)
     lists = connection.execute(
@@ -102,16 +102,16 @@ def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.Dat
         )
         """
     ).pl()
-    # What is registered is kept, and this is a copy of the pages.
+    # DuckDB keeps registered frames, and this one is a copy of the pages.
     connection.unregister("bodies")
     return lists
 
 
 def _readable(connection: duckdb.DuckDBPyConnection, page: pl.DataFrame) -> pl.DataFrame:
-    """One page, mended where it holds half of a surrogate pair, or a control character within a text.
+    """One page, repaired if it has half a surrogate pair, or a control character in a string.
 
-    JSON's grammar allows the first and DuckDB does not: it is no character, and becomes U+FFFD. The second, a line
-    break say, should have been escaped; what was meant is plain, and the client takes it too.
+    JSON's grammar allows half a pair, but DuckDB does not: it becomes U+FFFD. A control character, such as a line
+    break, should have been escaped; its meaning is clear and the client accepts it too, so that it is escaped here.
     """
     try:
         _lists(connection, page)
@@ -123,7 +123,7 @@ def _readable(connection: duckdb.DuckDBPyConnection, page: pl.DataFrame) -> pl.D
         try:
             _lists(connection, page)
         except duckdb.InvalidInputException as error:
-            # What follows in the message is the body, which is no business of a log.
+            # The rest of the message is the body, which must not be logged.
             reason = str(error).removeprefix("Invalid Input Error: ").partition(" Input:")[0].strip()
             raise PageError(hour, number, f"it is no JSON: {reason}") from None
     return page

@@ -1,10 +1,13 @@
-"""What is told of records that could not become a call: how many, why, and where to find them, but nothing in them."""
+"""The message about records that could not become a call: how many, why and where, but none of their content.
+
+The records are rejected in `calls`.
+"""
 
 import polars as pl
 
 
 def rejected_told(records: pl.DataFrame) -> str:
-    """One line of some rows of cdr.rejected_records, of which there is one at least."""
+    """One line about `records`, which are rows of cdr.rejected_records, at least one."""
     reasons = records.group_by("reason").len().sort("len", "reason", descending=[True, False])
     hours = records["partition_hour"].unique().sort()
     span = f"{hours[0]:%Y-%m-%d %H:%M}" + (f" to {hours[-1]:%Y-%m-%d %H:%M}" if len(hours) > 1 else "")

@@ -1,7 +1,7 @@
-"""The vendor's values, typed: JSON texts (`"12"` with its quotes, `12`, `true`, `[1]`, NULL for null) to columns.
+"""Reads the vendor's values: JSON texts (`"12"` with its quotes, `12`, `true`, `[1]`; NULL for null) to typed columns.
 
-Most values come in the usual spelling of their kind, and one cheap expression reads those of all columns at once. What
-it leaves is read again, thoroughly: that costs a column only as many rows as it has unusual values.
+Most values have the usual spelling of their kind, and one cheap expression reads them in all columns at once. The
+thorough reading then takes only the rows that are left. Dates are read in `clock`; `plausibility` judges the results.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _TRUE = ("true", "1", "1.0", "yes", "t", "y", "on", "evet")
 _FALSE = ("false", "0", "0.0", "no", "f", "n", "off", "hayır", "hayir")
 _WORDS = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
 
-# A text of nothing else says nothing.
+# A text with only these characters counts as no value.
 BLANKS = " \t\r\n\f\v"
 
 _INSTANT = pl.Datetime("us", "UTC")
@@ -24,7 +24,7 @@ _INSTANTS = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "instant": _INST
 #: The columns of `Values.kept`.
 KEPT = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "value": pl.String(), "reason": pl.String()})
 
-# A text that may be a decimal or, with a mark for thousands, a number a thousand times as large: "1.234", "12,500".
+# Ambiguous texts such as "1.234" and "12,500": the mark may be a decimal point or separate thousands.
 _DECIMAL_OR_THOUSANDS = r"^[+-]?[1-9][0-9]{0,2}(?:[.,][0-9]{3})+$"
 _DECIMAL_COMMA = r"^([+-]?[0-9]*),([0-9]+)$"
 
@@ -33,10 +33,11 @@ _CLOCK = r'^"\s*(?<hours>[0-9]{1,3}):(?<minutes>[0-5][0-9]):(?<seconds>[0-5][0-9
 
 @dataclass(frozen=True)
 class Values:
-    """Columns read. A value that is null, blank, nested or unreadable is NULL in `typed`.
+    """The columns that were read. In `typed`, a value that is null, blank, nested or unreadable is NULL.
 
-    `instants`: the instants of those dates that came as one, with an offset or as an epoch (row, name, instant).
-    `kept`: the originals that `typed` does not tell: they could not be read (`reason` says so), or were rounded (NULL).
+    `instants`: instants of the dates that were sent with an offset or as an epoch (row, name, instant in UTC). `kept`:
+    originals that `typed` does not show in full (row, name, value, reason). `reason` says that a value could not be
+    read; it is NULL if the value was rounded.
     """
 
     typed: pl.DataFrame
@@ -45,11 +46,11 @@ class Values:
 
 
 def read_values(sent: pl.DataFrame, kinds: Mapping[str, Kind], time_zone: str) -> Values:
-    """The columns of `sent` that `kinds` names, each as its kind; times as the wall clock of `time_zone`.
+    """Reads the columns of `sent` that `kinds` names, each as its kind; times as the wall clock of `time_zone`.
 
-    Text is verbatim, and a number or boolean sent for it is its JSON text. Booleans may be 1 and 0 or words, English or
-    Turkish, in any case. A whole number may come as a fraction, and is rounded half up; true is 1 and false is 0. A
-    text may have a decimal comma; one that may be a decimal or have a mark for thousands is unreadable. No content
+    Texts stay as they are; a number or boolean in a text column becomes its JSON text. Booleans may be 1 and 0, or
+    words in English or Turkish, in upper or lower case. In an integer column, fractions are rounded half up, true is 1,
+    and false is 0. Numbers in texts may have a decimal comma; ambiguous ones ("1.234") count as unreadable. No content
     raises.
     """
     typed = sent.select(_usual(pl.col(name), kind).alias(name) for name, kind in kinds.items()).with_columns(
@@ -73,7 +74,7 @@ def read_values(sent: pl.DataFrame, kinds: Mapping[str, Kind], time_zone: str) -
 
 
 def clock_as_seconds(json: pl.Series) -> pl.Series:
-    """Durations with those spelled as a clock (`"00:02:30"`) as the JSON number of their seconds."""
+    """The durations, with the seconds as a JSON number in place of a clock such as `"00:02:30"`."""
     if not json.str.contains(":", literal=True).any():
         return json
     clock = pl.col("json").str.extract_groups(_CLOCK).struct
@@ -84,7 +85,7 @@ def clock_as_seconds(json: pl.Series) -> pl.Series:
 
 
 def scalar_text(json: pl.Series) -> pl.Series:
-    """The text of scalars, verbatim; NULL where blank or nested."""
+    """The text of each scalar, unchanged; NULL for blank texts, objects and arrays."""
     sent = pl.col("json")
     decoded = pl.when(sent.str.starts_with('"')).then(sent).str.json_decode(pl.String)
     text = pl.coalesce(decoded, pl.when(~_is_nested(sent)).then(sent))
@@ -92,7 +93,7 @@ def scalar_text(json: pl.Series) -> pl.Series:
 
 
 def is_filled(json: pl.Series) -> pl.Series:
-    """True where something was sent, readable or not: neither null nor blank."""
+    """True if a value was sent, readable or not: it is neither null nor blank."""
     is_nested = json.alias("json").to_frame().select(_is_nested(pl.col("json")).fill_null(False)).to_series()
     return is_nested | scalar_text(json).is_not_null()
 
@@ -102,8 +103,8 @@ def _is_nested(json: pl.Expr) -> pl.Expr:
 
 
 def _usual(json: pl.Expr, kind: Kind) -> pl.Expr:
-    """Values in the usual spelling of their kind, NULL for all others."""
-    # Without a backslash in it, a JSON string has no quotes but the two around it.
+    """Reads values in the usual spelling of their kind; NULL for all others."""
+    # A JSON string without a backslash has no quotes except the two around it.
     unquoted = json.str.strip_chars('"')
     match kind:
         case Kind.TEXT:
@@ -124,7 +125,7 @@ def _usual(json: pl.Expr, kind: Kind) -> pl.Expr:
 
 
 def _thorough(json: pl.Series, kind: Kind, time_zone: str) -> tuple[pl.Series, pl.Series, pl.Series]:
-    """Values in any spelling: the value, its instant (of dates that came as one), and whether the value tells all."""
+    """Reads values in any spelling: the value, its instant if one was sent, and whether nothing of it was lost."""
     text = scalar_text(json)
     trimmed = text.str.strip_chars()
     word = trimmed.str.to_lowercase()
@@ -136,7 +137,7 @@ def _thorough(json: pl.Series, kind: Kind, time_zone: str) -> tuple[pl.Series, p
             value = word.replace_strict(_WORDS, default=None, return_dtype=pl.Boolean)
         case Kind.INTEGER:
             number = _number(word.replace({"true": "1", "false": "0"}), json)
-            # Not half up below 0: -0.4 is no 0.
+            # Negative numbers are rounded down: -0.4 becomes -1, which is set aside later, and not a plausible 0.
             rounded = number.floor() + ((number - number.floor() >= 0.5) & (number > 0)).cast(pl.Float64)
             value = rounded.cast(pl.Int32, strict=False)
             return value, instant, value.is_not_null() & (rounded == number)
@@ -151,6 +152,6 @@ def _thorough(json: pl.Series, kind: Kind, time_zone: str) -> tuple[pl.Series, p
 
 
 def _number(text: pl.Series, json: pl.Series) -> pl.Series:
-    """Texts as numbers. Of a JSON number the point is plain; in a text, `1.234` may be 1 or 1,234 and is neither."""
+    """Reads numbers. The text `"1.234"` may mean 1.234 or 1234 and gives NULL; the JSON number 1.234 is clear."""
     is_doubtful = (json.str.starts_with('"') & text.str.contains(_DECIMAL_OR_THOUSANDS)).fill_null(False)
     return text.str.replace(_DECIMAL_COMMA, "${1}.${2}").cast(pl.Float64, strict=False).set(is_doubtful, None)

@@ -1,4 +1,7 @@
-"""DuckDB: the warehouse file and its lock, its tables and their migrations, hours that are replaced whole."""
+"""The warehouse: its DuckDB file and lock, its tables and migrations, and the SQL that replaces whole hours.
+
+What the tables hold is declared in `domain/schema.py`; the analysts' copy is `publishing`; the marts are dbt's.
+"""
 
 from cdr_assets.warehouse.hours import (
     Load,

@@ -1,6 +1,7 @@
-"""How many calls an hour should bring, going by the same hour of the weeks before. Silence is judged by it.
+"""How many calls an hour should bring, judging by the same weekday and hour in earlier weeks.
 
-The longest silence of a centre is no measure: an hour that nobody loaded looks just like one without a call.
+The checks in `ingest/balance.py` and `orchestration/checks` use it to decide whether silence is suspicious. The longest
+silence so far would not do: an hour that was never loaded looks like an hour without calls.
 """
 
 import datetime as dt
@@ -8,10 +9,10 @@ from collections.abc import Sequence
 
 import duckdb
 
-# So many calls are not missing by chance: where they come by themselves, none comes once in 500 million times.
+# This many calls are not missing by chance: if 20 independent calls are expected, none comes once in 500 million cases.
 WORTH_NOTICING = 20
 
-# Enough for a holiday or a campaign not to count, few enough for a centre's year to change.
+# Enough weeks that one holiday or campaign does not matter, and few enough to follow the seasons.
 _WEEKS = 8
 
 _EXPECTED = f"""
@@ -36,8 +37,9 @@ _EXPECTED = f"""
 def expected_calls(
     connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]
 ) -> dict[dt.datetime, float | None]:
-    """The median of the calls in the last 8 loaded hours of the same weekday and local hour, before each of the hours.
+    """The median number of calls in the last 8 loaded hours of the same weekday and local hour before each hour.
 
-    None where no such hour was loaded: what nobody asked for says nothing. The warehouse or the published copy.
+    None if no such hour was loaded. Hours are naive, in the tenant's wall clock. `connection` may have the warehouse or
+    the published copy in use.
     """
     return dict(connection.execute(_EXPECTED, {"hours": list(hours)}).fetchall())

@@ -1,6 +1,9 @@
-"""Hours in the warehouse: pages and calls of an hour are replaced whole, in one transaction, or not at all.
+"""The SQL that stores hours: the pages and calls of an hour are replaced in one transaction, or not at all.
 
-Frames in, SQL here. What did not change is not written again, so that nothing downstream has to be.
+Unchanged calls are not written again, so that marts and copy need not be rebuilt for them. Frames come from
+`transforms` through `ingest/loading.py`; opening and locking the file is `place`.
+
+A narrowed fetch (its `filters` are not NULL) lists only some calls of an hour, and is merged by key.
 """
 
 import datetime as dt
@@ -15,22 +18,22 @@ from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
 from cdr_assets.domain.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, MORE, REJECTED_RECORDS, Table
 from cdr_assets.warehouse.place import transaction
 
-# Rows of cdr.unknown_fields that a table may have: five loads of as many names as a load tells.
+# Rows that one table may have in cdr.unknown_fields: as many as five loads with the most names that a load lists.
 _MOST_UNKNOWN_FIELDS = 1000
 
 
-# Records of hours that are typed again at once.
+# Calls of the hours that are typed again in one portion.
 _RETYPED_AT_ONCE = 32_000
 
 
 @dataclass(frozen=True)
 class Load:
-    """What was read of some hours, ready to be written: frames with schema.py's columns.
+    """The content of some hours, ready to be written: frames with the columns of `domain/schema.py`.
 
-    `calls` lacks fetched_at and vanished_at, which depend on what is stored. `loads` has one row per hour, its columns
-    those of cdr.loads but new, changed, vanished, moved, content_hash, loaded_at, run_id and error, and in addition
-    `ends_at`, the instant at which the hour ended. Hours whose `filters` is NULL were read whole; into the others the
-    calls are merged by key.
+    `calls` lacks fetched_at and vanished_at, which depend on the stored calls. `loads` has one row per hour, with the
+    columns of cdr.loads except new, changed, vanished, moved, content_hash, loaded_at, run_id and error, and with
+    `ends_at`, the instant at which the hour ended. If `filters` is NULL, the hour was read whole and is replaced;
+    otherwise its calls are merged by key.
     """
 
     calls: pl.DataFrame
@@ -41,13 +44,13 @@ class Load:
 
 
 def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> None:
-    """Keeps the pages (columns of raw.cdr_pages) in place of those of the same hours, or of the same narrowed fetch.
+    """Stores the pages (columns of raw.cdr_pages) in place of the stored pages of the same hours and the same filters.
 
-    Of two fetches of one hour the later one stays, whichever is written last.
+    Of two fetches of an hour, the pages of the later fetch stay, in whichever order they are written.
     """
     connection.register("incoming_pages", pages)
     with transaction(connection):
-        # Of the pages their hours alone: the bodies are many megabytes, to be written once.
+        # This table has only the hours, not the pages: their bodies are many megabytes and should be written only once.
         connection.execute(
             """
             CREATE OR REPLACE TEMP TABLE newer AS
@@ -81,7 +84,7 @@ def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) ->
 
 
 def drop_pages(connection: duckdb.DuckDBPyConnection, days: int) -> None:
-    """Drops the pages that were fetched more than so many days ago. Their calls stay."""
+    """Deletes the pages that were fetched more than `days` days ago. Their calls stay."""
     before = dt.datetime.now(dt.UTC) - dt.timedelta(days=days)
     connection.execute("DELETE FROM raw.cdr_pages WHERE fetched_at < ?", [before])
 
@@ -89,7 +92,7 @@ def drop_pages(connection: duckdb.DuckDBPyConnection, days: int) -> None:
 def _replace_pages_of_keys(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(
         """
-        -- A run writes its pages in portions: those of its own that came before stay.
+        -- A run writes its pages in portions, so keep the earlier ones of the same run.
         DELETE FROM raw.cdr_pages WHERE window_start IS NULL AND (filters, run_id) IN (
             SELECT (old.filters, old.run_id) FROM raw.cdr_pages AS old JOIN incoming_pages AS new USING (filters)
             WHERE old.window_start IS NULL AND new.window_start IS NULL AND old.run_id <> new.run_id
@@ -99,13 +102,13 @@ def _replace_pages_of_keys(connection: duckdb.DuckDBPyConnection) -> None:
     _insert(
         connection,
         CDR_PAGES,
-        # Without a record, the API knows no call of the key: there is nothing to keep.
+        # A page without a record means that the API knows no call with this key: there is nothing to keep.
         "FROM incoming_pages WHERE window_start IS NULL AND record_count > 0",
     )
 
 
 def count_records(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> dict[dt.datetime, int]:
-    """Records in the stored pages of each of the hours that was fetched whole."""
+    """The number of records in the stored pages of each hour; hours that were never fetched whole are left out."""
     return dict(
         connection.execute(
             """SELECT partition_hour, sum(record_count)::BIGINT FROM raw.cdr_pages
@@ -116,7 +119,7 @@ def count_records(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.date
 
 
 def read_pages_of(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> pl.DataFrame:
-    """The stored pages of whole hours (columns of raw.cdr_pages), in any order."""
+    """The stored pages of these hours' whole fetches (columns of raw.cdr_pages), in any order."""
     return connection.execute(
         "SELECT * FROM raw.cdr_pages WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL", [list(hours)]
     ).pl()
@@ -130,7 +133,7 @@ def read_narrowed_pages(connection: duckdb.DuckDBPyConnection, run_id: str) -> p
 
 
 def open_calls(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> dict[str, dt.datetime]:
-    """Stored calls that began since then (local) and had not ended: their keys, with their partition_hour."""
+    """Stored calls without an end whose calldate is `since` (wall clock) or later: key to partition_hour."""
     return dict(
         connection.execute(
             """SELECT key, partition_hour FROM cdr.calls
@@ -141,13 +144,15 @@ def open_calls(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> dic
 
 
 def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Load, run_id: str) -> pl.DataFrame:
-    """Makes the stored hours equal to what was read, or merges it into them, and returns the hours' rows of cdr.loads.
+    """Replaces the stored hours by those in `loaded`, or merges narrowed fetches; returns the new rows of cdr.loads.
 
-    New and changed calls are written, unchanged ones left alone; of hours that were read whole, vanished ones are kept
-    and marked. A call that was stored in another hour moves to this one, but to an earlier one only once its old hour
-    lists it no more: a key that two hours list is one call, the later one's. Of an hour, what was fetched later wins,
-    whichever is loaded last; an array that was not asked for stays as it is stored. The hours whose marts are now stale
-    are noted in cdr.stale_hours.
+    - New and changed calls are written; unchanged calls stay as they are.
+    - In hours that were read whole, stored calls that are no longer listed are kept and marked as vanished.
+    - A call that is stored in another hour moves to the hour that lists it now. It moves to an earlier hour only after
+      its old hour stopped listing it: if two hours list a key, the call belongs to the later hour.
+    - The later fetch of an hour wins, in whichever order fetches are loaded.
+    - An array that was not requested stays as it is stored.
+    - Hours whose marts must be built again are added to cdr.stale_hours.
     """
     now = dt.datetime.now(dt.UTC)
     with _registered(connection, loaded), transaction(connection):
@@ -161,9 +166,9 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Load, run_id: str)
 
 @contextmanager
 def _registered(connection: duckdb.DuckDBPyConnection, loaded: Load) -> Iterator[None]:
-    """The frames under the names that the statements below know them by."""
+    """Registers the frames under the names that the statements below use."""
     frames = {
-        # Stored in this order, a condition on time skips most of an hour; DuckDB takes much longer to sort wide rows.
+        # Sorted, so that a condition on time skips most of an hour; by polars, because DuckDB sorts wide rows slowly.
         "incoming_calls": loaded.calls.sort("partition_hour", "calldate", "key"),
         "incoming_loads": loaded.loads,
         "incoming_rejected": loaded.rejected_records,
@@ -179,7 +184,7 @@ def _registered(connection: duckdb.DuckDBPyConnection, loaded: Load) -> Iterator
 
 
 def hours_to_retype(connection: duckdb.DuckDBPyConnection) -> tuple[list[dt.datetime], int]:
-    """Some of the hours that an older version typed, and how many others there are."""
+    """The next portion of the hours that an older version typed, and how many hours are left after it."""
     rows = connection.execute(
         """
         WITH counted AS (
@@ -197,9 +202,9 @@ def hours_to_retype(connection: duckdb.DuckDBPyConnection) -> tuple[list[dt.date
 def read_pages_to_retype(
     connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The stored pages of the hours (columns of raw.cdr_pages): of whole hours that were loaded, and the narrowed ones.
+    """The stored pages of the hours (columns of raw.cdr_pages): those of loaded whole fetches, and of narrowed fetches.
 
-    Both are in the order in which they were fetched.
+    Both frames are in the order in which the pages were fetched.
     """
     whole, narrowed = (
         connection.execute(
@@ -224,12 +229,12 @@ def retype_hours(
     hours: Sequence[dt.datetime],
     set_aside: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]],
 ) -> int:
-    """Writes what the hours' pages say by other rules than before; returns the hours with calls whose pages are gone.
+    """Writes the hours' calls as typed by today's rules; returns how many hours have calls without stored pages.
 
-    All or nothing. `parts` are the whole hours and then the narrowed fetches in their order. Of calls that are in none
-    of them, `set_aside` takes away what cannot be true (see `transforms`), and their hours are marked. What a fetch
-    brought stays as cdr.loads tells it, but for the records that could not become calls before. The marts are made from
-    nothing after this, so that no hour is noted as stale.
+    One transaction. `parts` are the whole hours, then the narrowed fetches in their order. If a call is in no part,
+    because its pages were deleted, `set_aside` (see `transforms`) removes the values that cannot be true, and its hour
+    is added to cdr.hours_without_pages. In cdr.loads, only the counts that depend on the rules are corrected. No hour
+    is marked as stale, because the migration has all marts built from scratch.
     """
     now = dt.datetime.now(dt.UTC)
     with transaction(connection):
@@ -241,7 +246,7 @@ def retype_hours(
                 _write_items_again(connection, part.children)
                 _write_rejected(connection)
                 _correct_loads(connection)
-                # A call that its page no longer gives, since its record is rejected now, is marked as vanished.
+                # If today's rules reject a call's record, the call is marked as vanished.
                 connection.execute("INSERT INTO retyped SELECT key FROM difference WHERE outcome <> 'left alone'")
         without_pages = _set_aside_stored(connection, hours, set_aside)
         connection.execute(
@@ -256,7 +261,7 @@ def retype_hours(
 
 
 def _write_items_again(connection: duckdb.DuckDBPyConnection, children: Mapping[str, pl.DataFrame]) -> None:
-    """Writes the items of unchanged calls again: their columns may be read otherwise now, which no hash shows."""
+    """Writes the items of unchanged calls again: new rules may read them differently, and no hash shows it."""
     for name, table in CHILDREN.items():
         connection.execute(
             f"""
@@ -277,7 +282,10 @@ def _set_aside_stored(
     hours: Sequence[dt.datetime],
     set_aside: Callable[[pl.DataFrame], tuple[pl.DataFrame, pl.DataFrame]],
 ) -> int:
-    """Judges the calls that were not typed again (temporary table `left_over`) by what is stored of them."""
+    """Sets aside values in the stored calls that were not typed again (temporary table `left_over`).
+
+    Returns the number of hours with such calls, vanished calls not counted.
+    """
     connection.execute(
         """CREATE OR REPLACE TEMP TABLE left_over AS
            FROM cdr.calls ANTI JOIN retyped USING (key) WHERE partition_hour IN (SELECT unnest($hours))""",
@@ -330,7 +338,7 @@ def _correct_loads(connection: duckdb.DuckDBPyConnection) -> None:
 def add_failed_fetches(
     connection: duckdb.DuckDBPyConnection, errors: Mapping[dt.datetime, str], run_id: str, filters: str | None
 ) -> None:
-    """Notes in cdr.loads, hour by hour, why a fetch failed or had left nothing to load. Nothing else is touched."""
+    """Adds a row with the error to cdr.loads for each hour whose fetch or load failed. Changes nothing else."""
     now = dt.datetime.now(dt.UTC)
     rows = pl.DataFrame(
         {"partition_hour": list(errors), "error": list(errors.values())},
@@ -344,7 +352,7 @@ def add_failed_fetches(
 
 
 def hours_loaded_by(connection: duckdb.DuckDBPyConnection, run_id: str) -> set[dt.datetime]:
-    """The hours that the run has loaded, whole or some calls of them."""
+    """The hours that the run has loaded, including those of narrowed fetches."""
     rows = connection.execute(
         "SELECT DISTINCT partition_hour FROM cdr.loads WHERE run_id = ? AND error IS NULL", [run_id]
     ).fetchall()
@@ -352,7 +360,7 @@ def hours_loaded_by(connection: duckdb.DuckDBPyConnection, run_id: str) -> set[d
 
 
 def listed_by(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> tuple[int, int, int, int]:
-    """What runs over whole hours brought: calls, and how many of them were new and had changed; records rejected."""
+    """Sums over the hours that these runs loaded whole: calls, new calls, changed calls, rejected records."""
     return connection.execute(
         """SELECT coalesce(sum(loaded), 0)::BIGINT, coalesce(sum(new), 0)::BIGINT, coalesce(sum(changed), 0)::BIGINT,
                coalesce(sum(rejected), 0)::BIGINT
@@ -362,7 +370,7 @@ def listed_by(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[str]) -> 
 
 
 def hours_never_loaded(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> set[dt.datetime]:
-    """Those of the hours that were never loaded whole."""
+    """The hours in `hours` that were never loaded whole."""
     rows = connection.execute(
         """SELECT hour FROM (SELECT unnest(?) AS hour)
            ANTI JOIN (FROM cdr.loads WHERE error IS NULL AND filters IS NULL) AS loads ON hour = partition_hour""",
@@ -374,9 +382,9 @@ def hours_never_loaded(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt
 def stored_calls(
     connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime], keys: pl.Series
 ) -> dict[str, pl.DataFrame]:
-    """The rows of `calls` and of its children, of these hours, and of these keys wherever they are."""
+    """Rows of `calls` and its child tables, by table name: those of these hours, and of these keys in any hour."""
     connection.register("asked_keys", keys.alias("key").to_frame())
-    # The hours of the keys too: with them DuckDB skips the row groups of all other hours in the larger tables.
+    # With the hours of the keys as a condition, DuckDB skips the row groups of all other hours in the large tables.
     places = """SELECT partition_hour FROM cdr.calls WHERE key IN (SELECT key FROM asked_keys)
                 UNION SELECT unnest($hours)"""
     return {
@@ -398,7 +406,7 @@ def calls_of(connection: duckdb.DuckDBPyConnection, keys: pl.Series) -> list[tup
 
 
 def errors_of(connection: duckdb.DuckDBPyConnection, *run_ids: str) -> dict[dt.datetime, str]:
-    """Why hours failed in the runs, hour by hour."""
+    """The errors of the runs: hour to its last error."""
     return dict(
         connection.execute(
             """SELECT partition_hour, error FROM cdr.loads
@@ -409,7 +417,7 @@ def errors_of(connection: duckdb.DuckDBPyConnection, *run_ids: str) -> dict[dt.d
 
 
 def mark_stale(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> None:
-    """Has the marts of the hours built anew."""
+    """Marks the hours as stale, so that the next build rebuilds their marts."""
     connection.execute(
         """INSERT INTO cdr.stale_hours
            FROM (SELECT unnest($hours), reason FROM (VALUES ('partition'), ('touched')) AS reasons (reason))
@@ -419,22 +427,22 @@ def mark_stale(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetim
 
 
 def has_stale_hours(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether calls have changed that the marts have not taken in."""
+    """True if calls have changed since the marts were built."""
     return connection.execute("SELECT 1 FROM cdr.stale_hours LIMIT 1").fetchone() is not None
 
 
 def clear_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
-    """The marts have taken in every change."""
+    """Empties cdr.stale_hours, after the marts of all stale hours were built."""
     connection.execute("DELETE FROM cdr.stale_hours")
 
 
 def _compare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Temporary tables: `incoming`, the loads, and `difference`, one row per call listed now or stored before."""
+    """Makes the temporary tables `incoming` (a row per load) and `difference` (a row per call listed now or stored)."""
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE incoming AS
         SELECT *,
-            -- A run that a later fetch of the whole hour has overtaken has nothing to add to it.
+            -- A later fetch of the whole hour is already loaded, so this one is ignored.
             EXISTS (
                 FROM cdr.loads AS later WHERE later.partition_hour = incoming_loads.partition_hour
                     AND later.error IS NULL AND later.filters IS NULL AND later.fetched_at > incoming_loads.fetched_at
@@ -448,7 +456,7 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
         WITH listed AS (
             SELECT key, content_hash, partition_hour, fetched_at
             FROM incoming_calls JOIN incoming USING (partition_hour) WHERE NOT is_overtaken
-            -- The same key in two hours is one call, the one with the later call date: see `stays`.
+            -- A key that two hours list is one call, which belongs to the later hour: see `stays`.
             QUALIFY row_number() OVER (PARTITION BY key ORDER BY partition_hour DESC) = 1
         ),
         stored AS (
@@ -470,8 +478,8 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
                 listed.fetched_at,
                 vanished_at IS NOT NULL AS was_vanished,
                 is_expected,
-                -- Stays as it is stored: what was fetched later, and what a later hour holds that may list it still.
-                -- Else reading the earlier of two hours that list a key would take the call back.
+                -- The stored call stays if it was fetched later, or if a later hour holds it that may still list it.
+                -- Otherwise, if two hours list a key, reading the earlier hour would take the call away from the later.
                 coalesce(
                     NOT is_expected AND known.partition_hour >= listed.partition_hour AND (
                         known.fetched_at > listed.fetched_at
@@ -480,7 +488,7 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
                     false
                 ) AS stays,
                 known.content_hash AS old_content_hash,
-                -- What is stored of an array holds on where it was not asked for.
+                -- For an array that was not requested, keep the stored part of the hash.
                 if(contains(listed.content_hash, '-') AND known.key IS NOT NULL,
                    array_to_string(list_transform(
                        list_zip(string_split(listed.content_hash, '.'), string_split(known.content_hash, '.')),
@@ -512,8 +520,8 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
-    # The hours of a call: of its start, of its queue entry, and all until its end. Longer than a week is a broken
-    # clock: only the first week and the last hour are touched then.
+    # A call touches the hour of its queue entry, and all hours from its start to its end. A call longer than a week has
+    # a broken clock, and touches only the first week and the last hour.
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE stale AS
@@ -540,7 +548,7 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
             UNION SELECT date_trunc('hour', ended) FROM spans
             UNION SELECT date_trunc('hour', queuedate) FROM spans
         ),
-        -- A call without an end is open for a day; the reading that comes after it finds that it is not any more.
+        -- A call without an end counts as open for a day. Its hour is stale on the first reading after that day.
         expired AS (
             SELECT DISTINCT partition_hour FROM cdr.calls AS calls JOIN incoming USING (partition_hour)
             WHERE filters IS NULL AND hangupdate IS NULL AND vanished_at IS NULL
@@ -550,7 +558,7 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
                   AND before.filters IS NULL AND before.fetched_at >= calls.calldate_utc + $open_for
             )
         ),
-        -- An hour's marts say whether it is final, so that they are stale on the load that makes it so.
+        -- The marts say whether an hour is final, so they are stale when a load makes it final.
         finalised AS (
             SELECT partition_hour AS hour FROM incoming_loads AS incoming
             WHERE filters IS NULL AND incoming.fetched_at >= incoming.ends_at + $final_after AND NOT EXISTS (
@@ -586,8 +594,8 @@ def _write_calls(connection: duckdb.DuckDBPyConnection, children: Mapping[str, p
         FROM difference WHERE outcome IN ('new', 'changed')
         """
     )
-    # Stored calls that are about to be replaced. With their hours DuckDB skips all other row groups; with a table it
-    # sees how few they are, where it would read the keys of all of history, in most loads for nothing.
+    # Stored calls that are about to be replaced. The condition on their hours lets DuckDB skip all other row groups.
+    # From a table it knows how few they are; otherwise it would read the keys of the whole history, mostly for nothing.
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE old AS
@@ -595,7 +603,7 @@ def _write_calls(connection: duckdb.DuckDBPyConnection, children: Mapping[str, p
         """
     )
     is_old = "partition_hour IN (SELECT partition_hour FROM old) AND key IN (SELECT key FROM old)"
-    # What holds on of them: arrays that were not asked for now.
+    # Keep the stored arrays that were not requested this time: their counts here, their rows in kept_… below.
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE replaced AS
@@ -630,7 +638,7 @@ def _write_calls(connection: duckdb.DuckDBPyConnection, children: Mapping[str, p
             LEFT JOIN replaced ON replaced.key = written.key""",
     )
     for name, table in CHILDREN.items():
-        # In the order in which they came, which is that of the calls: sorting them takes longer than writing them.
+        # Not sorted: they come in the order of the calls, and sorting them takes longer than writing them.
         _insert_items(connection, table, children[name], "written")
         _insert(connection, table, f"FROM kept_{name}")
 
@@ -642,7 +650,7 @@ def _write_rejected(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _write_unknown_fields(connection: duckdb.DuckDBPyConnection, now: dt.datetime) -> None:
-    # An older hour that is loaded later is the first that has a field, without the field being news.
+    # If an older hour is loaded later, it becomes the first hour with the field, but the field is not new.
     connection.execute(
         """
         UPDATE cdr.unknown_fields SET partition_hour = earlier.partition_hour FROM incoming_unknown AS earlier
@@ -650,7 +658,8 @@ def _write_unknown_fields(connection: duckdb.DuckDBPyConnection, now: dt.datetim
           AND earlier.type = unknown_fields.type AND earlier.partition_hour < unknown_fields.partition_hour
         """
     )
-    # Names that a server makes up must not fill the table: MORE stands for those beyond, and is news while they come.
+    # The number of names is limited, because a server may make up names. MORE stands for the rest, and is reported as
+    # new as long as more names come.
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE news AS
@@ -677,7 +686,7 @@ def _write_unknown_fields(connection: duckdb.DuckDBPyConnection, now: dt.datetim
     )
 
 
-# Over all that the hours of `incoming` hold now: the same hash means the same hour, however it came about.
+# Hash over all calls that an hour of `incoming` holds now: it is equal if the calls are, however they were loaded.
 _HASHES = """
     SELECT partition_hour, md5(string_agg(content_hash, ' ' ORDER BY content_hash)) AS content_hash
     FROM cdr.calls WHERE partition_hour IN (SELECT partition_hour FROM incoming) AND vanished_at IS NULL
@@ -686,7 +695,7 @@ _HASHES = """
 
 
 def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id: str) -> pl.DataFrame:
-    # A call that moved is missing in its old hour from now on, which that hour's newest load has to account for.
+    # A call that moves leaves its old hour. That hour's newest load must count it as moved, or it would not balance.
     connection.execute(
         """
         UPDATE cdr.loads SET moved = moved + away.calls
@@ -698,7 +707,7 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
         )
         """
     )
-    # Loading a fetch a second time (the pages are kept) replaces its row: one row a fetch.
+    # If the same pages are loaded a second time, the row is replaced: there is one row per fetch.
     connection.execute(
         "DELETE FROM cdr.loads WHERE (partition_hour, fetched_at) IN "
         "(SELECT (partition_hour, fetched_at) FROM incoming)"
@@ -717,7 +726,7 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
         hashes AS ({_HASHES})
         SELECT incoming.* EXCLUDE (ends_at, is_overtaken), $now::TIMESTAMPTZ AS loaded_at, $run_id AS run_id,
                coalesce(new, 0) AS new, coalesce(changed, 0) AS changed, coalesce(vanished, 0) AS vanished,
-               -- Calls that live in another hour: a later one that lists the same key, or that of a later fetch.
+               -- Calls that are stored in another hour: a later hour that lists the key too, or an hour fetched later.
                if(is_overtaken, 0, loaded - coalesce(listed, 0)) AS moved,
                coalesce(content_hash, md5('')) AS content_hash
         FROM incoming LEFT JOIN outcomes USING (partition_hour) LEFT JOIN hashes USING (partition_hour)
@@ -735,9 +744,9 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
 
 
 def _insert_items(connection: duckdb.DuckDBPyConnection, table: Table, items: pl.DataFrame, calls: str) -> None:
-    """Inserts the items of those calls that are in the temporary table `calls` (key, partition_hour)."""
-    # A text may be as long as a page: a join in DuckDB would copy it again, and so would converting the frame. So the
-    # items are chosen here, by their places, and handed over in the layout in which polars has them.
+    """Inserts the items of the calls in the temporary table named `calls` (key, partition_hour)."""
+    # A text may be as long as a page, and both a join in DuckDB and converting the frame would copy it. So polars picks
+    # the rows by their index, and hands them over in its own memory layout.
     chosen = connection.execute(f"SELECT key, partition_hour FROM {calls}").pl()
     keys = items.select("key", "partition_hour").with_row_index("place")
     places = keys.join(chosen, on=["key", "partition_hour"], how="semi", maintain_order="left")["place"]

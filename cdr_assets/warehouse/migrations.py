@@ -1,4 +1,7 @@
-"""What brings a warehouse of an older version forward, a step at a time; each runs in a transaction of its own."""
+"""Upgrades a warehouse of an older version step by step. `place` runs each step in its own transaction.
+
+New tables need no migration: `place` creates missing tables after the last step.
+"""
 
 from collections.abc import Callable
 
@@ -6,11 +9,11 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-# Version of the tables below `raw` and `cdr`, and of the marts' columns. A change of theirs adds one, and a migration
-# from the version before.
+# Version of the tables in `raw` and `cdr` and of the marts' columns. When they change, add one here, and a migration
+# from the previous version.
 SCHEMA_VERSION = 6
 
-# Pages of 130 kB, uncompressed in memory: a year of them is many gigabytes.
+# Uncompressed pages have 130 kB each: those of a year would take many gigabytes of memory.
 _PAGES_AT_ONCE = 512
 
 
@@ -19,7 +22,7 @@ def _filters(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("ALTER TABLE raw.cdr_pages ADD COLUMN arrays VARCHAR")
     connection.execute("UPDATE raw.cdr_pages SET arrays = 'call_history,csat_answers,call_tags'")
     connection.execute("ALTER TABLE cdr.loads ADD COLUMN filters VARCHAR")
-    # The content hash has another form from then on, so that each call is written once more when it is read again.
+    # The content hash also has a new form, so that each call is written once more when its hour is read again.
     connection.execute("ALTER TABLE cdr.calls RENAME COLUMN loaded_at TO fetched_at")
 
 
@@ -46,11 +49,11 @@ def _compressed_bodies(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _new_tables(_: duckdb.DuckDBPyConnection) -> None:
-    """Nothing: tables that are not there are made after the last step."""
+    """Does nothing: missing tables are created after the last step."""
 
 
 def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
-    """Has all hours typed again, and the marts made from nothing."""
+    """Marks all hours to be typed again, and the marts to be built from scratch."""
     connection.execute("ALTER TABLE cdr.calls ADD COLUMN set_aside JSON")
     connection.execute("ALTER TABLE cdr.loads ADD COLUMN elsewhere BIGINT")
     connection.execute("CREATE TABLE raw.hours_to_retype (partition_hour TIMESTAMP)")
@@ -62,10 +65,10 @@ def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _new_marts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Has the marts, which have other columns now, made from nothing."""
+    """Drops the marts, whose columns have changed, so that they are built from scratch."""
     for schema in ("marts", "intermediate", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
-    # One hour is enough for whoever publishes next to build the marts first.
+    # One stale hour is enough: the next publishing then builds the marts first.
     connection.execute("CREATE TABLE IF NOT EXISTS cdr.stale_hours (hour TIMESTAMP, reason VARCHAR)")
     connection.execute(
         "INSERT INTO cdr.stale_hours SELECT max(partition_hour), 'partition' FROM cdr.loads HAVING count(*) > 0"
@@ -73,12 +76,12 @@ def _new_marts(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _compared_copy(connection: duckdb.DuckDBPyConnection) -> None:
-    """New marts, which have the copy written anew: what is noted of it has another column, and is made again empty."""
+    """Drops the marts, and raw.published_copy, which has a new column and is made again, empty."""
     _new_marts(connection)
     connection.execute("DROP TABLE IF EXISTS raw.published_copy")
 
 
-# By the version that they start from.
+# The key is the version that the migration starts from.
 MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     1: _filters,
     2: _compressed_bodies,

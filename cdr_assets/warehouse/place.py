@@ -1,7 +1,7 @@
-"""One writer at a time: the lock around the warehouse file, and connections that are open only while it is held.
+"""The warehouse file: its lock, its connections, and whose calls it holds. SQL on its tables is `hours`.
 
-DuckDB allows one process to hold a file for writing, and fails any other at once. Here they queue instead: a file
-lock, which the operating system frees when its holder dies, stands before every connection.
+DuckDB lets one process open a file for writing; any other fails at once. Here the others wait instead: before opening a
+connection, a process takes a file lock, which the operating system releases if the process dies.
 """
 
 import json
@@ -23,37 +23,37 @@ from cdr_assets.warehouse.ddl import create_statement
 from cdr_assets.warehouse.messages import is_held_by_another, program_that_holds
 from cdr_assets.warehouse.migrations import MIGRATIONS, SCHEMA_VERSION
 
-# Nobody but this project reads the warehouse: the newest format has the best compression.
+# The newest format compresses best. Older versions of DuckDB do not matter, because only this project reads the file.
 _STORAGE_VERSION = "v1.5.0"
 
-# Rows that DuckDB compresses and skips together; dbt's profile names it too. A load adds hours to the last of them,
-# which is then written again whole: of its default of 122,880 rows, a week's run wrote most rows three times.
+# Rows that DuckDB compresses and skips together; dbt's profile has the same number. A load adds rows to the last row
+# group, which is then written again as a whole: with the default of 122,880, a week's run wrote most rows three times.
 _ROW_GROUP_SIZE = 20_480
 
 _WRITING = f"STORAGE_VERSION '{_STORAGE_VERSION}', ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
 
-# What DuckDB may hold for each processor, in MB, where history would count; what is more lies on disk. By default
-# it may take four fifths of the machine, and keeps what it has read: the longer the history, the more a run took.
+# DuckDB's memory limit for each processor, in MB, for statements that read the whole history; the rest spills to disk.
+# By default DuckDB may take four fifths of the memory and keeps what it read, so that runs grew with the history.
 _MEMORY_PER_PROCESSOR = 200
 
-# A run has two things to do at once as it is: calls are typed while others are written, and tables are published side
-# by side. With two threads of its own, DuckDB took twice the processors' time for what one thread does as soon. And
-# each row group is written as it fills: by default several are held back for the commit, which others wait for.
+# One thread, because a run is already parallel: it types calls while it writes others, and publishes several tables at
+# once. With two threads, DuckDB took twice the processor time and was no faster. Row groups are written one by one as
+# they fill: by default DuckDB keeps several for the commit, which others wait for.
 _SETTINGS = "SET threads = 1; SET write_buffer_row_group_count = 1"
 
 _SAY_EVERY_SECONDS = 10.0
 
 
 class WarehouseError(OperatorError):
-    """The warehouse cannot be used; the text is one line that says why and what to do."""
+    """The warehouse cannot be used. One line says why and what to do."""
 
 
 class Warehouse:
-    """The warehouse file. `connect` waits for its turn, however long another live run takes.
+    """The warehouse file. `connect` waits until no other process uses it.
 
-    `patience_seconds` bounds the wait for a program that is not ours (a DuckDB shell, say): such a program may stay
-    open for days. A run of ours ends or dies, and either frees the lock, so that waiting for it is bounded by
-    `longest_wait_seconds` alone.
+    `longest_wait_seconds` limits the wait for other runs. It can be long, because a run ends or dies, and both release
+    the lock. `patience_seconds` limits the wait for other programs, such as a DuckDB shell, which may stay open for
+    days.
     """
 
     def __init__(
@@ -70,14 +70,14 @@ class Warehouse:
         self._longest_wait_seconds = longest_wait_seconds
         self._lock_path = path.with_name(path.name + ".lock")
         self._holder_path = path.with_name(path.name + ".holder")
-        # Where DuckDB puts what does not fit into memory; dbt's profile names the same folder.
+        # DuckDB writes here what does not fit into memory; dbt's profile names the same folder.
         self._spill_path = path.with_name(path.name + ".tmp")
 
     @contextmanager
     def held(self, holder: str) -> Iterator[None]:
-        """The warehouse is ours alone inside the block; no connection is opened. `holder` tells others who we are.
+        """Holds the lock inside the block, without opening a connection. Processes that wait log the name in `holder`.
 
-        Raises WarehouseError when the folder cannot be written, or the wait was too long.
+        Raises WarehouseError if the folder cannot be written or the wait took too long.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,14 +99,14 @@ class Warehouse:
 
     @contextmanager
     def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection to the warehouse, its tables made if need be, for a caller that holds it: `held` says how.
+        """A connection to the warehouse; creates or migrates its tables first. The caller must hold the lock (`held`).
 
-        Raises WarehouseError when another program holds the file, the file is newer than this code, or the disk fails
-        or is full while the block runs; for a `read_only` connection also where there is no file, or an older one.
+        Raises WarehouseError if another program has the file open, a newer version wrote it, or the disk fails or is
+        full while the block runs. With `read_only`, also if there is no file or an older version made it.
         """
         if read_only and not self.path.exists():
             raise WarehouseError(f"there is no {self.path} yet; run `cdr backfill` or `make demo` first")
-        # Left by a run that was killed: whoever holds the warehouse is the only one who may spill there.
+        # A killed run may have left files here. Only the process that holds the lock uses this folder.
         shutil.rmtree(self._spill_path, ignore_errors=True)
         connection = self._open("READ_ONLY" if read_only else _WRITING)
         try:
@@ -123,7 +123,7 @@ class Warehouse:
 
     @contextmanager
     def connect(self, holder: str, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The warehouse held and opened, for as long as the block runs; raises what both raise."""
+        """Holds the lock and opens a connection while the block runs. Raises the same errors as `held` and `opened`."""
         with self.held(holder), self.opened(read_only=read_only) as connection:
             yield connection
 
@@ -164,7 +164,7 @@ class Warehouse:
                 raise WarehouseError(f"cannot open {self.path}: {str(error).splitlines()[0]}") from None
 
     def _write_holder(self, holder: str) -> None:
-        # A courtesy to those who wait; a disk too full for it will be told by what is written in earnest.
+        # This only informs those who wait. If the disk is full, the later writes will report it.
         with suppress(OSError):
             self._holder_path.write_text(json.dumps({"holder": holder, "pid": os.getpid()}), encoding="utf-8")
 
@@ -172,28 +172,28 @@ class Warehouse:
         try:
             told = json.loads(self._holder_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            # Not written yet, or not wholly.
+            # The file does not exist yet, or is not complete.
             return "another run"
         return f"{told['holder']} (process {told['pid']})"
 
 
 def processors() -> int:
-    """The processors that this process may use, as DuckDB counts them, which knows of containers."""
+    """The number of processors that this process may use. DuckDB's count respects the limits of containers."""
     with duckdb.connect() as connection:
         (threads,) = connection.execute("SELECT current_setting('threads')").fetchone() or (1,)
     return int(threads)
 
 
 def memory_limit() -> str:
-    """What DuckDB may hold where history would count."""
+    """DuckDB's memory limit for statements that read the whole history, for example `400MB`."""
     return f"{processors() * _MEMORY_PER_PROCESSOR}MB"
 
 
 def open_as(name: str, path: Path, options: str) -> duckdb.DuckDBPyConnection:
-    """A connection with the file attached under `name` and in use; its zone is UTC.
+    """A connection with the file attached as `name` and in use; its time zone is UTC.
 
-    Opened directly, a file called cdr.duckdb would be the catalogue `cdr`, and DuckDB refuses `cdr.calls` as
-    ambiguous between that catalogue and the schema `cdr`.
+    Attaching avoids an ambiguity: a file cdr.duckdb that is opened directly becomes the catalogue `cdr`, and DuckDB
+    then refuses `cdr.calls`, because `cdr` may be the catalogue or the schema.
     """
     connection = duckdb.connect()
     try:
@@ -207,7 +207,7 @@ def open_as(name: str, path: Path, options: str) -> duckdb.DuckDBPyConnection:
 
 
 def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool) -> None:
-    """Makes the tables of an empty file; brings an older one forward; refuses a newer one."""
+    """Creates the tables of an empty file, migrates those of an older version, and refuses those of a newer one."""
     known = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'raw' AND table_name = 'warehouse'"
     ).fetchone()
@@ -237,10 +237,10 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
 
 
 def check_source(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> str | None:
-    """Whose calls the warehouse holds; None if it never held any. Raises WarehouseError if it is another tenant.
+    """The endpoint whose calls the warehouse holds; None if it has no calls. Raises WarehouseError for another one.
 
-    `source` is an endpoint, host, port and path. Warehouses from before noted the host alone, which no endpoint is:
-    they open for any endpoint of that host, and `claim` notes the one that loads next.
+    `source` is host, port and path (`Settings.source`). Older warehouses have only the host. They are accepted for
+    every endpoint of that host, and `claim` then stores the endpoint that loads next.
     """
     row = connection.execute("SELECT source FROM raw.warehouse").fetchone()
     known: str | None = row[0] if row else None
@@ -250,16 +250,16 @@ def check_source(connection: duckdb.DuckDBPyConnection, source: str, path: Path)
 
 
 def claim(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:
-    """Keeps the warehouse to the calls of one tenant: of two, or with made-up calls among them, no number is true.
+    """Stores whose calls the warehouse holds. With the calls of two tenants in one file, all figures would be wrong.
 
-    Raises WarehouseError if it holds the calls of another.
+    Raises WarehouseError if it holds another tenant's calls.
     """
     if check_source(connection, source, path) != source:
         connection.execute("UPDATE raw.warehouse SET source = ?", [source])
 
 
 def _create(connection: duckdb.DuckDBPyConnection) -> None:
-    """Makes the tables that are not there yet, and says of all what they and their columns hold."""
+    """Creates missing tables, and sets the comments of all tables and columns."""
     for schema in sorted({table.schema for table in TABLES}):
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
     for table in TABLES:
@@ -276,12 +276,12 @@ def quoted(text: str) -> str:
 
 @contextmanager
 def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """All of the block or nothing of it."""
+    """Commits if the block succeeds, otherwise rolls back."""
     connection.begin()
     try:
         yield
     except BaseException:
-        # A database that a full disk has made unusable cannot even roll back; its own error is the one to tell.
+        # If a full disk made the database unusable, the rollback fails too. The first error is the one to report.
         with suppress(duckdb.Error):
             connection.rollback()
         raise

@@ -63,7 +63,7 @@ def test_records_of_other_hours_beside_those_of_the_hour_are_told(pipeline: Pipe
     calls.add(record("default", calldate="1970-01-01 02:00:00"), f"{HOUR + MINUTE}")
     told = warned(pipeline, HOUR)
     assert told["records_are_of_their_hours"].startswith(
-        "1 records came in 1 h that are of other hours than were asked for, first in 2026-03-02 05:00; they are loaded "
+        "1 records in 1 h belong to other hours than the requested ones, first in 2026-03-02 05:00; they are loaded "
     )
     assert "(calldate cannot be true: 1)" in told["records_become_calls"]
     assert pipeline.ask("SELECT served, loaded, outside_window, elsewhere, rejected FROM cdr.loads") == [
@@ -111,8 +111,8 @@ def test_flags_that_come_with_no_call_are_told(pipeline: Pipeline, calls: Listed
     assert warned(pipeline, HOUR, 2) == {
         "flags_are_known": (
             "assigned is known for none of 20 calls in 1 h, first in 2026-03-02 05:00: it counts as no; sl is known "
-            "for none of 20 answered calls in 1 h, first in 2026-03-02 05:00: service levels leave these out, and are "
-            "NULL without others; ask AloTech why it is not sent, and load the hours again once it is"
+            "for none of 20 answered calls in 1 h, first in 2026-03-02 05:00: service levels leave these calls out, "
+            "and are NULL if there are no others; ask AloTech why it is not sent, and load the hours again once it is"
         )
     }
     # Of the run's hours alone.
