@@ -106,8 +106,8 @@ def test_a_call_that_is_not_there_changes_nothing(pipeline: Pipeline, calls: Lis
 @pytest.mark.parametrize(
     ("job", "config", "told"),
     [
-        ("refresh_call", {}, "a call is asked for by one of callkey, activecallkey and uniqueid"),
-        ("refresh_call", {"callkey": "a", "uniqueid": "b"}, "a call is asked for by one of callkey"),
+        ("refresh_call", {}, "name the call by exactly one of callkey, activecallkey and uniqueid"),
+        ("refresh_call", {"callkey": "a", "uniqueid": "b"}, "name the call by exactly one of callkey"),
         ("open_calls", {"since": "yesterday"}, "'yesterday' is not a date"),
     ],
 )
