@@ -148,7 +148,7 @@ def test_names_in_the_shape_of_markup_are_shown_as_they_are_by_every_command(fil
     asked = filled.cdr("query", "SELECT '[/x]', key, queue AS \"[/y]\", 'root:x:0', '[vip]' FROM cdr.calls")
     assert [text in asked.stdout for text in (ODD_KEY, SHOWN_QUEUE, "[/y]", " root:x:0 ", " [vip] ")] == 5 * [True]
     refreshed = filled.cdr("refresh", ODD_KEY)
-    assert refreshed.stdout == "call [/k1] of 2026-03-02 05:00: as it was\n"
+    assert refreshed.stdout == "call [/k1] of 2026-03-02 05:00: unchanged\n"
     filled.calls.edit(ODD_KEY, queue="[/changed]")
     audited = filled.cdr("audit", *HOURS)
     filled.calls.edit(ODD_KEY, queue=ODD_QUEUE)

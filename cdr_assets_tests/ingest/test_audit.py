@@ -158,12 +158,12 @@ def test_the_command_says_what_differs_and_what_to_do(loaded: Pipeline, calls: L
     assert done.returncode == 1
     assert "late change" in done.stdout
     assert done.stderr == (
-        "cdr: calls that differ and should be equal by now: 1; `cdr backfill 2026-03-02 2026-03-03` brings them in\n"
+        "cdr: calls that differ and should be equal by now: 1; `cdr backfill 2026-03-02 2026-03-03` loads them again\n"
     )
     calls.edit("k1", agent="ayşe@example")
     refreshed = cdr(loaded.settings.cdr_data_dir, "refresh", "k1", **base)
     assert not refreshed.stderr
-    assert (refreshed.returncode, refreshed.stdout) == (0, "call k1 of 2026-03-02 05:00: as it was\n")
+    assert (refreshed.returncode, refreshed.stdout) == (0, "call k1 of 2026-03-02 05:00: unchanged\n")
     unknown = cdr(loaded.settings.cdr_data_dir, "refresh", "--unique-id", "nobody", **base)
     assert unknown.returncode == 1
     assert unknown.stderr == "cdr: AloTech knows no call with the uniqueid nobody; nothing was changed\n"

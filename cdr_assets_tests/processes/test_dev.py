@@ -96,6 +96,6 @@ def test_a_second_dev_says_that_the_port_is_taken(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert out == (
         f"cdr: port {port} cannot be used (Address already in use); if `make dev` runs already, open "
-        f"http://127.0.0.1:{port}, else end the program that has it\n"
+        f"http://127.0.0.1:{port}, otherwise end the program that uses the port\n"
     )
     assert not any(tmp_path.iterdir())
