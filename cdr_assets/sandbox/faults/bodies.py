@@ -1,4 +1,7 @@
-"""Faults of a body as a whole: its size, its compression, its character set."""
+"""Faults of a whole body: its size, its compression, its character set. Faults of single records are in `records`.
+
+The docstrings of the classes are in docs/faults.md.
+"""
 
 import gzip
 
@@ -51,7 +54,7 @@ class ByteOrderMark(Fault):
 
 
 def _in_windows_1254(letter: str) -> str:
-    """The letter, or its JSON escape where the character set does not have it."""
+    """The letter, or its JSON escape if windows-1254 does not have it."""
     try:
         letter.encode("cp1254")
     except UnicodeEncodeError:

@@ -1,4 +1,7 @@
-"""Faults of a chain of pages: cursors that lead nowhere, empty pages, ties, records twice or in the wrong place."""
+"""Faults of a chain of pages: cursors that lead nowhere, empty pages, ties, records that come twice or are misplaced.
+
+Refused cursors are in `refusals`. The docstrings of the classes are in docs/faults.md.
+"""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,12 +28,12 @@ class SameCursor(Fault):
 
 
 class _Marked(Fault):
-    """Tells its own cursors from others by a mark before them: `<mark><count>.<cursor>`."""
+    """Marks its own cursors, to know them again: `<mark><count>.<cursor>`."""
 
     mark = ""
 
     def asked(self, exchange: Exchange) -> None:
-        """Notes the count, 0 for a cursor without the mark, and the cursor without it."""
+        """Notes the count (0 if the cursor has no mark) and the cursor without its mark."""
         cursor = exchange.parameters.get("cursor", "")
         count, dot, rest = cursor.removeprefix(self.mark).partition(".")
         if cursor.startswith(self.mark) and dot and count.isdecimal():
@@ -40,7 +43,7 @@ class _Marked(Fault):
             exchange.notes[self] = 0, cursor
 
     def hits(self, exchange: Exchange) -> bool:
-        # What was begun goes on, wherever in the chain the page behind the mark lies.
+        # Once a chain has been hit, hit its later pages too, wherever in the chain they are.
         return exchange.notes[self][0] > 0 or super().hits(exchange)
 
     def marked(self, count: int, cursor: str) -> str:
@@ -107,7 +110,7 @@ class Ties(Fault):
 
 @dataclass
 class _Tied:
-    """A source whose calls begin at quarters of an hour."""
+    """A source whose calls begin at full quarters of an hour."""
 
     of: Source
 
@@ -155,7 +158,7 @@ class RepeatedKey(Fault):
     def change(self, exchange: Exchange) -> None:
         page = exchange.page
         repeated = [n for n, record in enumerate(page.records) if isinstance(record, dict)]
-        # Going back by one call must still get the chain on by one.
+        # The next page repeats one call. Only do this if a page has two or more, or the chain would never end.
         if len(page.calls) > 1 and page.cursor == cursor_after(exchange.parameters, page.calls[-1].position):
             page.cursor = cursor_after(exchange.parameters, page.calls[-2].position)
             if repeated and repeated[-1] == len(page.records) - 1:
@@ -165,7 +168,7 @@ class RepeatedKey(Fault):
             page.records[repeated[0]] = self.first_version(page.records[repeated[0]])
 
     def first_version(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record as it comes the first time; the second time it is the true one."""
+        """The record to send the first time. The second time it is sent unchanged."""
         return record
 
 
