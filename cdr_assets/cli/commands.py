@@ -103,7 +103,10 @@ def refresh(
 
 @app.command()
 def audit(start: _Hour, finish: _Hour) -> None:
-    """Fetch the hours from START up to, but not including, FINISH again, and compare them with the warehouse."""
+    """Fetch the hours from START up to, but not including, FINISH again, and compare them with the warehouse.
+
+    Nothing is written.
+    """
     from cdr_assets.ingest.audit import audit
     from cdr_assets.ingest.fetching import Alotech
     from cdr_assets.orchestration.runs import ended_hours
