@@ -38,7 +38,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     take_over_old_names(settings)
     partitions = hourly_partitions(settings)
     marts = build_marts(partitions, settings)
-    way_of_a_call = [
+    hourly_assets = [
         build_cdr_pages(partitions),
         build_cdr(partitions, settings.alotech_timezone),
         marts,
@@ -47,7 +47,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     freshness = build_freshness_checks(partitions, settings)
     audit = build_audit_check(partitions)
     report = build_daily_report(daily_partitions(settings), settings)
-    asset_jobs = build_jobs(AssetSelection.assets(*way_of_a_call) - AssetSelection.checks(audit)) | {
+    asset_jobs = build_jobs(AssetSelection.assets(*hourly_assets) - AssetSelection.checks(audit)) | {
         "freshness": build_check_job(
             "freshness", freshness, "Checks whether the published copy is up to date, even when nothing else runs."
         ),
@@ -56,7 +56,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     }
     jobs: dict[str, JobDefinition | UnresolvedAssetJobDefinition] = {**asset_jobs, **build_merging_jobs(settings)}
     return Definitions(
-        assets=[*way_of_a_call, report],
+        assets=[*hourly_assets, report],
         asset_checks=[build_row_count_checks(partitions), freshness, audit],
         jobs=jobs.values(),
         schedules=build_schedules(jobs, partitions, settings),

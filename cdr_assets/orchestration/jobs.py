@@ -18,7 +18,7 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.orchestration.ops import ask_for_call, ask_for_csat, ask_for_open_calls, build_publish_merged
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 
-_WAY_OF_A_CALL = {
+_DESCRIPTIONS = {
     "hourly": "Fetches an hour or a range of hours, loads and checks it, builds the marts and publishes the copy.",
     "lookback": "Fetches recent hours again, because calls end, change, vanish or get tags and answers later.",
 }
@@ -32,7 +32,7 @@ def build_jobs(assets: AssetSelection) -> dict[str, UnresolvedAssetJobDefinition
     """
     return {
         name: define_asset_job(name, selection=assets, description=description)
-        for name, description in _WAY_OF_A_CALL.items()
+        for name, description in _DESCRIPTIONS.items()
     }
 
 

@@ -60,7 +60,7 @@ class Figures:
       `top_two_share`
     contacts: `answered` inbound contacts whose survey answers were fetched, and how many are `with_an_answer`
     loads: number of hours `expected`, `loaded` and `final`, and `failed` hours (their newest fetch failed); calls still
-      `open`; `rejected` records; `newest_fetch` (in UTC)
+      `open`; `rejected` records; `newest_fetch` (an aware time)
     missing: for each span of hours that are not loaded, its first and last hour
     """
 

@@ -227,8 +227,7 @@ def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
             spans.append(("talking", call["talkdate_utc"], call["hangupdate_utc"]))
         for kind, start, end in spans:
             # A span counts only if it has an end, ends within a day of the call's start, and starts at most an hour
-            # before
-# the call's hour.
+            # before the call's hour.
             if start is None or end is None or end > call["calldate_utc"] + DAY:
                 continue
             if start < call["calldate_utc"].replace(minute=0, second=0, microsecond=0) - HOUR:

@@ -29,7 +29,7 @@ def test_a_narrowed_run_merges_and_never_replaces_an_hour_by_less(pipeline: Pipe
     calls.edit("a", queue="Satış (yeni)")
     calls.add(record("c", HOUR + dt.timedelta(minutes=5), queuekey="Q2", queue="Destek (yeni)"))
     assert pipeline.run(HOUR, asked={"queue": "Q2"}).success
-    # The run made exactly these requests.
+    # The run merged the calls of queue Q2, and changed nothing else.
     assert pipeline.ask(STORED) == [("a", "Satış", 1), ("b", "Destek (yeni)", 1), ("c", "Destek (yeni)", 1)]
     assert pipeline.ask("SELECT filters, loaded, new, changed FROM cdr.loads ORDER BY fetched_at") == [
         (None, 2, 2, 0),

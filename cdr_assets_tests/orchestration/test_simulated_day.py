@@ -109,8 +109,10 @@ def _stored(pipeline: Pipeline) -> dict[str, tuple[Any, ...]]:
 
 
 def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
-    """Lets the schedules tick over some hours and the nights after them; returns the hours that other schedules
-    fetch."""
+    """Lets the schedules tick over some hours and the nights after them.
+
+    Returns how many hours a pipeline would fetch that fetches all hours every time.
+    """
     reading_all = 0
 
     def tick(schedule: str, now: dt.datetime) -> None:
@@ -129,7 +131,7 @@ def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
         tick("csat_sweep", MIDNIGHT + dt.timedelta(days=night, hours=3, minutes=45))
     # All answers have come by now, and the sweep finds the last ones.
     tick("csat_sweep", MIDNIGHT + dt.timedelta(days=20, hours=3, minutes=45))
-    # Fetching all hours so far, every hour of this day and of the twenty days after it.
+    # Such a pipeline fetches all hours so far, in every hour of this day and of the twenty days after it.
     return reading_all + 20 * 24 * hours
 
 
