@@ -11,7 +11,7 @@ _BIG = 5_000_000
 
 
 class Gzip(Fault):
-    """Compresses the body where the client accepts it. The client should read it as it is meant."""
+    """Compresses the body if the client accepts that. The client should decompress it."""
 
     compresses = True
 
@@ -22,7 +22,7 @@ class Gzip(Fault):
 
 
 class BigPage(Fault):
-    """Blows each page up to 5 MB, with blanks between the records. The client should read it as any other."""
+    """Makes each page 5 MB large, with blanks between the records. The client should read it like any other."""
 
     def deliver(self, exchange: Exchange) -> None:
         between = b',{"key":'
@@ -47,7 +47,7 @@ class CharsetLatin1(Fault):
 
 
 class ByteOrderMark(Fault):
-    """Puts a byte order mark before the JSON. The client should read over it."""
+    """Puts a byte order mark before the JSON. The client should skip it."""
 
     def deliver(self, exchange: Exchange) -> None:
         exchange.answer.body = b"\xef\xbb\xbf" + exchange.answer.body

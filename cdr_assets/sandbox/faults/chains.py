@@ -16,8 +16,9 @@ _TIE = dt.timedelta(minutes=15)
 
 
 class SameCursor(Fault):
-    """Answers every page after the first with the cursor that it was asked with. The client should fail the hour
-    rather than go round in a circle."""
+    """Answers every page after the first with the same cursor as in the request. The client should fail the hour and
+    not
+    ask for the same page forever."""
 
     def asked(self, exchange: Exchange) -> None:
         exchange.notes[self] = exchange.parameters.get("cursor")
@@ -51,8 +52,8 @@ class _Marked(Fault):
 
 
 class EndlessChain(_Marked):
-    """Begins anew after the last page, with ever new cursors. The client should notice that nothing new comes, or that
-    there is no end, and fail the hour."""
+    """Begins again after the last page, with new cursors each time. The client should notice that no new call comes, or
+    that there is no end, and fail the hour."""
 
     mark = "round-"
 
@@ -91,8 +92,9 @@ class EmptyPage(_Marked):
 
 
 class LastCursor(Fault):
-    """Sends a cursor with the last page too; the page that it leads to is empty and has none. The client should take
-    that for the end."""
+    """Sends a cursor with the last page too; it leads to an empty page without a cursor. The client should take that
+    for
+    the end."""
 
     def change(self, exchange: Exchange) -> None:
         page = exchange.page
@@ -101,8 +103,8 @@ class LastCursor(Fault):
 
 
 class Ties(Fault):
-    """Lets all calls of a quarter of an hour begin at its first second (and lengthens them), so that ties lie across
-    the borders of pages. The client should load each call once."""
+    """Makes all calls of a quarter of an hour begin in its first second (and last longer), so that calls with the same
+    calldate are on several pages. The client should load each call once."""
 
     def source(self, source: Source) -> Source:
         return _Tied(source)
@@ -150,7 +152,8 @@ class _Tied:
 
 
 class RepeatedKey(Fault):
-    """Sends calls twice, unchanged: the first of a page at its end again, the last of a page on the next again. The
+    """Sends calls twice, unchanged: the first call of a page again at its end, the last call again on the next page.
+    The
     client should load each call once and count the repeats."""
 
     room = 1
@@ -174,7 +177,7 @@ class RepeatedKey(Fault):
 
 class RepeatedKeyChanged(RepeatedKey):
     """Sends calls twice, as with `repeated-key`, the first time as they were before they ended. The client should load
-    each call once, as it came last."""
+    each call once, in the version that came last."""
 
     def first_version(self, record: dict[str, Any]) -> dict[str, Any]:
         earlier = record | {"hangupdate": None, "duration": None}

@@ -46,15 +46,16 @@ class PassingError(_Refusal):
 
 class EchoedToken(_Refusal):
     """Always answers `success: false` with a message that holds the token. The client should fail the hour with the
-    message, the token cut out of it."""
+    message, but without the token."""
 
     def text(self, exchange: Exchange) -> str:
         return f"Request failed: /api/?app_token={quote(exchange.token)} (token {exchange.token})"
 
 
 class ExpiredCursor(Fault):
-    """Refuses the cursors of the first chain over a window (the first `times` chains) as expired; those of a chain
-    begun anew are good. The client should begin the chain again or fail the hour, never keep the pages it has."""
+    """Refuses the cursors of the first chain over a window (the first `times` chains) as expired, but not those of
+    later
+    chains. The client should begin the chain again or fail the hour, and never keep only the pages it has."""
 
     passes = True
 
