@@ -1,6 +1,6 @@
 """dlt: its REST source as in its documentation or, with a fifth argument `tuned`, with the best settings we found.
 
-As in the documentation: one resource, the cursor is read from the body, and dlt unpacks nested arrays to child tables.
+As it comes (from the documentation): one resource, a cursor in the body, and dlt unpacks nested arrays to child tables.
 
 Tuned: dlt fetches the hours in parallel (`parallelized`), each in a thread of its pool. The files between its stages
 are parquet, which DuckDB loads without parsing text again. Normalizing runs in one process per core, over files small
