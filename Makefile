@@ -1,4 +1,4 @@
-# The commands of README.md. Everything is installed into .venv by the first of them.
+# The commands of README.md. The first one that you run installs everything into .venv.
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -25,7 +25,7 @@ lint: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The README of data/ is the project's own.
+# Keep data/README.md: it belongs to the repository.
 clean:
 	rm -rf .venv
 	find data -mindepth 1 ! -path data/README.md -delete

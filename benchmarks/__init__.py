@@ -1,1 +1,4 @@
-"""What is fast, and what it is compared with. README.md has the commands and the figures."""
+"""Benchmarks: measure the pipeline's speed and memory and compare it with other tools.
+
+The commands and the measured figures are in README.md. Tests of correctness are in cdr_assets_tests.
+"""

@@ -1,9 +1,10 @@
-"""Hours of calls, source to tables: ours and what a user would pick instead, on the same calls, in one go.
+"""Compares this pipeline with other ways to load the same hours of calls from the same server into tables.
 
     python -m benchmarks.backfill [--hours 24 ...] [--latency-ms 0 ...] [--rounds 3] [--only floor ...]
 
-Every contender starts from an empty database in a process of its own; the rounds are interleaved, so that a busy
-moment of the machine meets them all. What landed is compared with what the server holds. Ratios are of medians.
+Every contender runs in its own process and starts with an empty database. Each round runs all contenders, so that a
+busy moment of the machine affects them all. After each run the loaded rows are compared with the server's. Ratios are
+ratios of medians. The contenders are in `benchmarks.contenders`.
 """
 
 import datetime as dt
@@ -29,7 +30,7 @@ from rich.table import Table
 START = dt.datetime(2026, 3, 2)
 CALLS_PER_HOUR = 2000
 
-# The module, its further argument, and what the tables are called.
+# The names of the tables that contenders fill. CONTENDERS adds the module and its extra argument.
 _OURS = {"calls": "cdr.calls"} | {name: f"cdr.{name}" for name in ("call_history", "csat_answers", "call_tags")}
 _PLAIN = {name: name for name in ("calls", "call_history", "csat_answers", "call_tags")}
 _DLT = {"calls": "records.calls"} | {
@@ -44,13 +45,13 @@ CONTENDERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "dlt as it comes": ("dlt_tables", "", _DLT),
 }
 
-# A pipe has no width: nothing may be cut there.
+# A pipe has no width; 120 columns cut nothing off.
 console = Console(width=None if Console().is_terminal else 120)
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: seconds of the clock, of the processors, and the most memory of its largest process in MB."""
+    """One run: elapsed seconds, CPU seconds, and peak memory of its largest process in MB."""
 
     wall: float
     cpu: float
@@ -61,7 +62,7 @@ class Measured:
 def served(
     start: dt.datetime, finish: dt.datetime, latencies: Sequence[int]
 ) -> Iterator[tuple[list[str], dict[str, Any]]]:
-    """The addresses of a server, one for each latency, and what a correct load holds."""
+    """Runs a server while the block runs. Yields its URL for each latency, and the rows and keys of a correct load."""
     server = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.server", f"{start}", f"{finish}", f"{CALLS_PER_HOUR}", *map(str, latencies)],
         stdin=subprocess.PIPE,
@@ -78,7 +79,7 @@ def served(
 
 
 def run(name: str, url: str, finish: dt.datetime, truth: dict[str, Any]) -> Measured:
-    """Runs a contender; raises where it failed, or something else than the truth landed."""
+    """Runs a contender. Raises RuntimeError if it fails or loads other rows or keys than `truth`."""
     module, argument, tables = CONTENDERS[name]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         database = Path(folder) / "calls.duckdb"
@@ -108,14 +109,14 @@ def _check(name: str, database: Path, tables: dict[str, str], truth: dict[str, A
         keys = connection.execute(f"SELECT key FROM {tables['calls']} ORDER BY key").fetchall()
     landed = {"rows": rows, "keys": hashlib.md5("".join(key for (key,) in keys).encode()).hexdigest()}
     if landed != truth:
-        raise RuntimeError(f"{name} landed {landed}, and the server holds {truth}")
+        raise RuntimeError(f"{name} loaded {landed}, but the server holds {truth}")
 
 
 def main(
-    hours: Annotated[list[int], typer.Option(help="Lengths of the backfill.")] = [24, 168],  # noqa: B006
-    latency_ms: Annotated[list[int], typer.Option(help="Of each answer.")] = [0, 50],  # noqa: B006
+    hours: Annotated[list[int], typer.Option(help="Lengths of the backfill in hours.")] = [24, 168],  # noqa: B006
+    latency_ms: Annotated[list[int], typer.Option(help="The server waits this long.")] = [0, 50],  # noqa: B006
     rounds: int = 3,
-    only: Annotated[list[str] | None, typer.Option(help="Contenders; all if not given.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Run these contenders only.")] = None,
 ) -> None:
     names = only or list(CONTENDERS)
     for length in hours:

@@ -1,11 +1,11 @@
-"""One fresh hour, publishing and the analysts' questions, on warehouses from empty to many millions of calls.
+"""Measures a fresh hour, publishing and the analysts' questions as the warehouse grows from empty to millions of calls.
 
     python -m benchmarks.growth [--weeks 0 --weeks 3 ...]
 
-A week of 2,000 calls an hour is loaded and built once. Older weeks are that one over again, moved back in time under
-other keys, by SQL in every table: what is measured comes after. Then three fresh hours are run: the first publishes
-everything, since such a warehouse was never published; the second what changed, into a copy of the file that is in
-place; the third, as all that follow, into the file before that one.
+A week of 2,000 calls an hour is loaded and its marts are built once. SQL then copies that week's rows in every table,
+with earlier dates and other keys, to make older weeks. Then three fresh hours are run and measured. The first publishes
+everything, because such a warehouse was never published. The second publishes only changes, into a copy of the
+published file. The third, like all later ones, publishes them into the file that was published before the current one.
 """
 
 import datetime as dt
@@ -29,25 +29,25 @@ from benchmarks.contenders.ours import configure
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.warehouse.place import open_as
 
-# From ten to ten: the fresh hours after the week are busy ones.
+# The week begins and ends at ten in the morning, so that the fresh hours after it are busy ones.
 START = dt.datetime(2026, 3, 2, 10)
 HOUR = dt.timedelta(hours=1)
 WEEK = 168 * HOUR
 
 _QUESTIONS = Path(__file__).parents[1] / "docs" / "questions"
-# One row a queue, an agent or an hour, and made anew by every build; or not about calls.
+# Tables with a row per queue, agent or hour, which every build makes again, and tables that are not about calls.
 _NOT_REPEATED = (
     "dim_agents", "dim_queues", "dim_hours", "warehouse", "thresholds",
     "stale_hours", "unpublished_hours", "newly_published_hours", "published_copy",
 )  # fmt: skip
 _KEYS = ("key", "callid", "call_key", "first_call_key")
 
-# A pipe has no width: nothing may be cut there.
+# A pipe has no width; 120 columns cut nothing off.
 console = Console(width=None if Console().is_terminal else 120)
 
 
 def repeat_week(connection: duckdb.DuckDBPyConnection, weeks: int) -> None:
-    """Adds so many older weeks to a warehouse of one."""
+    """Adds `weeks` older weeks to a warehouse that holds one week."""
     tables = connection.execute(
         """SELECT schema_name, table_name, list((column_name, data_type)) FROM duckdb_columns()
            JOIN duckdb_tables() USING (database_name, schema_name, table_name)
@@ -67,7 +67,7 @@ def repeat_week(connection: duckdb.DuckDBPyConnection, weeks: int) -> None:
 
 
 def cdr(*arguments: str) -> float:
-    """Runs `cdr` in a process of its own; returns its seconds."""
+    """Runs `cdr` in its own process; returns the seconds it took."""
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "cdr_assets.cli.commands", *arguments], capture_output=True, text=True)
     if done.returncode:
@@ -76,7 +76,7 @@ def cdr(*arguments: str) -> float:
 
 
 def publishing_seconds() -> float:
-    """Of the newest run."""
+    """Seconds of the publishing step of the newest run."""
     from dagster import DagsterInstance
 
     with DagsterInstance.get() as instance:
@@ -88,7 +88,7 @@ def publishing_seconds() -> float:
 
 
 def ask(published: Path) -> dict[str, float]:
-    """Seconds of each question, the median of three."""
+    """Seconds of each question in docs/questions, the median of three runs."""
     seconds = {}
     for question in sorted(_QUESTIONS.glob("*.sql")):
         taken = []

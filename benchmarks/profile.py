@@ -1,4 +1,4 @@
-"""Where the time of a day's backfill goes, by a profiler: seconds of the main thread, each counted once.
+"""Profiles a day's backfill: how many seconds the main thread spends in each part. Each second is counted once.
 
 python -m benchmarks.profile [--hours 24]
 """
@@ -20,7 +20,8 @@ from rich.table import Table
 from benchmarks.backfill import START, served
 from benchmarks.contenders.ours import backfill, configure
 
-# The outermost function of each part, in these places; what no part claims is Dagster's, and ours between the parts.
+# The outermost function of each part, if it is in one of these places. All other time is Dagster's, or our code's
+# between the parts.
 _PLACES = ("cdr_assets", "dagster/_core/instance")
 _PARTS = {
     "build_defs": "start-up: definitions, the parsed dbt project",
@@ -29,7 +30,7 @@ _PARTS = {
     "pages_frame": "fetch: compressing pages",
     "replace_pages": "write: pages",
     "read_pages_of": "parse: stored pages",
-    # Pages are typed beside the main thread, which waits for what writing the batch before does not hide.
+    # Another thread types the next pages while the main thread writes. If that is slower, the main thread waits here.
     "finished": "parse: waiting for tables, counting them",
     "load_hours": "write: calls and their arrays",
     "opened": "write: opening and closing the warehouse",
@@ -47,12 +48,12 @@ def parts(frame: Frame) -> Iterator[tuple[str, float]]:
         yield _PARTS[frame.function], frame.time
         return
     between = frame.time - sum(child.time for child in frame.children)
-    yield "Dagster, and what lies between", between
+    yield "Dagster, and our code between the parts", between
     for child in frame.children:
         yield from parts(child)
 
 
-def main(hours: Annotated[int, typer.Option(help="Length of the backfill.")] = 24) -> None:
+def main(hours: Annotated[int, typer.Option(help="Length of the backfill in hours.")] = 24) -> None:
     finish = START + dt.timedelta(hours=hours)
     with tempfile.TemporaryDirectory(prefix="profile-") as folder, served(START, finish, [0]) as (urls, truth):
         configure(urls[0], START, Path(folder) / "cdr.duckdb")

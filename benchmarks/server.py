@@ -1,7 +1,7 @@
-"""The server of a measurement: a sandbox whose calls are made and rendered before the first request.
+"""The server of the benchmarks: a sandbox that makes and renders all its calls before the first request.
 
-`python -m benchmarks.server FROM TO CALLS_PER_HOUR LATENCY_MS...` prints one address for each latency, then what a
-correct load holds, as one JSON line, and serves until it is killed.
+`python -m benchmarks.server FROM TO CALLS_PER_HOUR LATENCY_MS...` prints one URL for each latency, then one line of
+JSON with the rows and keys of a correct load, and serves until it is killed.
 """
 
 import datetime as dt
@@ -18,10 +18,10 @@ from cdr_assets.sandbox.calls import ARRAYS, Call
 
 
 class MadeCalls:
-    """The calls of a centre in a span, all in memory: making them is not what is measured."""
+    """The calls of a centre in a time span, all kept in memory, so that making them takes no measured time."""
 
     def __init__(self, start: dt.datetime, finish: dt.datetime, calls_per_hour: float) -> None:
-        # A clock after the span: every call has ended.
+        # A clock after the span, so that every call has ended.
         centre = GeneratedCentre(
             calls_per_hour=calls_per_hour, time_zone=TIME_ZONE, now=lambda: dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
         )
@@ -42,7 +42,7 @@ class MadeCalls:
 
 
 def truth(calls: MadeCalls) -> dict[str, object]:
-    """Rows of each table, and a hash over all keys in order."""
+    """The number of rows of each table, and a hash over all keys in order."""
     rows = {"calls": 0} | dict.fromkeys(ARRAYS, 0)
     keys = []
     for day in calls.days:

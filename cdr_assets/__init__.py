@@ -1,6 +1,10 @@
-"""AloTech call detail records, turned into a warehouse people trust."""
+"""AloTech call detail records, loaded into a DuckDB warehouse.
+
+Only what must happen before every other import belongs here. Dagster's entry point is `definitions`, the command's is
+`cli.commands`.
+"""
 
 import os
 
-# Before anything imports Arrow, which looks once: its usual pool keeps what is given back to it, 90 MB of a run.
+# Arrow reads this once, when it is imported. Its default pool keeps freed memory: 90 MB in a run.
 os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")

@@ -1,7 +1,8 @@
-"""The front door: everything Dagster is told. Loads without network and secrets.
+"""Dagster's entry point: puts all assets, checks, jobs, schedules and sensors together.
 
-`build_defs` is a factory, so that tests and commands get fresh definitions for settings of their own; `defs` is what
-`workspace.yaml` names, made when Dagster asks for it and not at import.
+Loading it needs no network and no secrets. `workspace.yaml` names `defs`, which builds the definitions only when
+Dagster calls it. Tests and commands call `build_defs` with their own settings. The assets, checks and jobs themselves
+are built in `orchestration`.
 """
 
 import warnings
@@ -24,20 +25,20 @@ from cdr_assets.orchestration.schedules import build_schedules
 from cdr_assets.orchestration.sensors import build_gap_sensor
 from cdr_assets.publishing.old_names import take_over_old_names
 
-# Backfill policies are what makes a ranged run one run; the version of Dagster is pinned.
+# The backfill policy makes a backfill of many hours one run. It is in beta, but Dagster's version is pinned.
 warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_policy.*")
 
 
 def build_defs(settings: Settings | None = None) -> Definitions:
-    """Assets, checks, jobs, schedules and sensors for the given settings, by default the environment's.
+    """All definitions for the given settings; without them, for the settings of the environment.
 
-    Raises SettingsError when the environment is wrong.
+    Raises SettingsError if a setting is wrong.
     """
     settings = settings or read_settings()
     take_over_old_names(settings)
     partitions = hourly_partitions(settings)
     marts = build_marts(partitions, settings)
-    way_of_a_call = [
+    hourly_assets = [
         build_cdr_pages(partitions),
         build_cdr(partitions, settings.alotech_timezone),
         marts,
@@ -46,22 +47,22 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     freshness = build_freshness_checks(partitions, settings)
     audit = build_audit_check(partitions)
     report = build_daily_report(daily_partitions(settings), settings)
-    asset_jobs = build_jobs(AssetSelection.assets(*way_of_a_call) - AssetSelection.checks(audit)) | {
+    asset_jobs = build_jobs(AssetSelection.assets(*hourly_assets) - AssetSelection.checks(audit)) | {
         "freshness": build_check_job(
-            "freshness", freshness, "Judges the published copy's freshness, also when nothing else runs."
+            "freshness", freshness, "Checks whether the published copy is up to date, even when nothing else runs."
         ),
         "daily_report": build_daily_report_job(report),
-        "audit": build_check_job("audit", audit, "Compares a sample of old hours with what the API says of them now."),
+        "audit": build_check_job("audit", audit, "Fetches a sample of old hours again and compares them."),
     }
     jobs: dict[str, JobDefinition | UnresolvedAssetJobDefinition] = {**asset_jobs, **build_merging_jobs(settings)}
     return Definitions(
-        assets=[*way_of_a_call, report],
+        assets=[*hourly_assets, report],
         asset_checks=[build_row_count_checks(partitions), freshness, audit],
         jobs=jobs.values(),
         schedules=build_schedules(jobs, partitions, settings),
         sensors=[build_gap_sensor(asset_jobs["hourly"], partitions, settings)],
         resources={"alotech": Alotech(settings), "warehouse": build_warehouse(settings)},
-        # A process for each step would pay the imports every time: 299 s against 88 s for the same backfill.
+        # With a process for each step, every step imports everything again: the same backfill takes 299 s, not 88 s.
         executor=in_process_executor,
     )
 

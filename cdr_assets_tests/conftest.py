@@ -1,4 +1,7 @@
-"""What tests of several rooms share: calls in the vendor's shape, a sandbox that serves them, runs of the real job."""
+"""Helpers that several test packages share: calls in the vendor's shape, a sandbox that serves them, runs of real jobs.
+
+Helpers of one package are in its own conftest.py.
+"""
 
 import datetime as dt
 import os
@@ -24,13 +27,13 @@ from cdr_assets.warehouse import Warehouse
 
 TOKEN = "s3cr3t/t0ken+of=tests"
 
-# An hour of the tests, in the tenant's wall clock (Europe/Istanbul).
+# The hour that most tests use, in the tenant's local time (Europe/Istanbul).
 HOUR = dt.datetime(2026, 3, 2, 5)
 
 
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's .env and environment don't reach the tests."""
+    """Hides the developer's .env and environment from the tests."""
     for name in list(os.environ):
         if name.startswith(("ALOTECH_", "CDR_")) and name != "CDR_REAL_CALLS":
             monkeypatch.delenv(name)
@@ -40,7 +43,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _dbt_parses_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One parsed project for all data folders of the tests, and for all workers: each parse takes 5 s."""
+    """Shares one parsed dbt project between all data folders and all workers, because each parse takes 5 s."""
     base = tmp_path_factory.getbasetemp()
     parsed = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "parsed"
     with pytest.MonkeyPatch.context() as patch:
@@ -49,7 +52,7 @@ def _dbt_parses_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 
 def share_parsed(data_dir: Path) -> Path:
-    """The data folder of another process, in which it finds the project parsed."""
+    """Puts the parsed dbt project into a data folder that another process will use."""
     shared, own = build.parsed_in(Settings()), data_dir / "dbt" / "parsed"
     if not own.exists() and data_dir.parent.is_dir() and os.access(data_dir.parent, os.W_OK):
         build.parse(Settings())
@@ -59,7 +62,8 @@ def share_parsed(data_dir: Path) -> Path:
 
 
 def record(key: str, at: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:
-    """An answered call in the vendor's shape: ten seconds to the queue, twenty of waiting, a minute of talk."""
+    """An answered call in the vendor's shape: queued after ten seconds, answered after twenty more, a minute of
+    talk."""
 
     def date(seconds: int) -> str:
         return f"{at + dt.timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
@@ -76,12 +80,12 @@ def record(key: str, at: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:
     } | fields  # fmt: skip
 
 
-# The op of each job that asks for calls and not for hours.
+# The first op of each job that fetches single calls and not hours.
 _ASKS = {"refresh_call": "ask_for_call", "csat_sweep": "ask_for_csat", "open_calls": "ask_for_open_calls"}
 
 
 class Pipeline:
-    """The pipeline against one server, in a folder of its own."""
+    """The pipeline with one server and its own folder."""
 
     def __init__(self, settings: Settings, instance: DagsterInstance) -> None:
         self.settings = settings
@@ -97,7 +101,7 @@ class Pipeline:
         asked: Mapping[str, Any] | None = None,
         run_id: str | None = None,
     ) -> ExecuteInProcessResult:
-        """A run over consecutive hours, as a schedule, the UI or the terminal would start it."""
+        """Runs consecutive hours, the way a schedule, the UI or the terminal starts a run."""
         zone = self.settings.zone
         chosen = hours_between(
             hourly_partitions(self.settings),
@@ -116,16 +120,16 @@ class Pipeline:
         )
 
     def merge(self, job: str, **config: Any) -> ExecuteInProcessResult:
-        """A run that asks for calls and not for hours."""
+        """Runs a job that fetches single calls and not hours."""
         resolved = build_defs(self.settings).resolve_job_def(job)
         return resolved.execute_in_process(
             instance=self.instance, run_config=config_of(_ASKS[job], **config), raise_on_error=False
         )
 
     def tick(self, schedule: str, at: dt.datetime) -> list[ExecuteInProcessResult]:
-        """The runs that a schedule asks for when it ticks at a moment (aware)."""
+        """The runs that a schedule requests when it ticks at `moment`, an aware time."""
         defs = build_defs(self.settings)
-        # A test before may have left the storage of an instance that is gone, which Dagster would ask.
+        # An earlier test may have left the storage of its deleted instance, and Dagster would use it.
         with set_defs_state_storage(self.instance.defs_state_storage):
             scheduled = defs.resolve_schedule_def(schedule)
             repository = defs.get_repository_def()
@@ -144,12 +148,12 @@ class Pipeline:
         return results
 
     def ask(self, query: str) -> list[tuple[Any, ...]]:
-        """A query on the warehouse."""
+        """The rows of a query on the warehouse."""
         with Warehouse(self.settings.warehouse_path).connect("test") as connection:
             return connection.execute(query).fetchall()
 
     def ask_published(self, query: str) -> list[tuple[Any, ...]]:
-        """A query on the published copy, opened as an analyst would."""
+        """The rows of a query on the published copy, opened the way an analyst opens it."""
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH '{self.settings.published_path}' AS published (READ_ONLY)")
             connection.execute("USE published")
@@ -171,16 +175,16 @@ def settings_for(base_url: str, data_dir: Path, **settings: Any) -> Settings:
 
 @pytest.fixture
 def calls() -> ListedCalls:
-    """The calls that the sandbox of the test serves; the test adds, edits and removes them."""
+    """The calls that the sandbox serves. A test may add, edit and remove them."""
     return ListedCalls()
 
 
 @contextmanager
 def pipelines_in(folder: Path) -> Iterator[Callable[..., Pipeline]]:
-    """Makes a pipeline against a server, with an instance on disk as in real life."""
+    """A function that makes a pipeline for a server, with a Dagster instance on disk."""
     home = folder / "home"
     home.mkdir()
-    # The event log of dagster.yaml: Dagster's own takes most of a test's time.
+    # Use our event log, as dagster.yaml does. With Dagster's own, storing events takes most of a test's time.
     events = {
         "module": "cdr_assets.orchestration.event_log",
         "class": "EventLog",

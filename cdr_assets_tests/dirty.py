@@ -1,4 +1,7 @@
-"""Records in which any field may say anything: impossible clocks, swapped dates, texts in odd places."""
+"""Random records in which any field may be wrong: impossible dates, swapped dates, texts in odd places.
+
+Several test packages load them. Records with one wrong field each are in `orchestration.field_calls`.
+"""
 
 import datetime as dt
 import json
@@ -61,7 +64,7 @@ _FIELDS: dict[str, list[Any]] = (
 
 
 def dirty_records(seed: int, start: dt.datetime, hours: int, count: int) -> list[tuple[Record, str]]:
-    """Records and the wall clock at which the vendor has them, most with one thing wrong and some with many."""
+    """Records and the local time at which the vendor lists each. Most have one wrong field, some have many."""
     chance = random.Random(seed)
     records = []
     for number in range(count):
@@ -80,7 +83,7 @@ def dirty_records(seed: int, start: dt.datetime, hours: int, count: int) -> list
             elif chance.random() < 0.5:
                 made[name] = chance.choice(_DATES)
             else:
-                # Before or after its time: by seconds, by hours, by days.
+                # Too early or too late, by seconds, hours or days.
                 by = chance.choice([1, 60, 3600, 23 * 3600, 25 * 3600, 40 * 86400]) * chance.choice([-1, 1])
                 made[name] = f"{at + dt.timedelta(seconds=by):%Y-%m-%d %H:%M:%S}"
         if chance.random() < 0.03:
@@ -94,7 +97,7 @@ def dirty_records(seed: int, start: dt.datetime, hours: int, count: int) -> list
 
 
 def live_through_dirty_calls(folder: Path, seed: int) -> Pipeline:
-    """Twelve hours of calls in which anything may stand, read in three runs, the last of them over known hours."""
+    """Loads twelve hours of such calls in three runs. The last run fetches hours that are loaded already."""
     calls = ListedCalls()
     for made, at in dirty_records(seed, DAY, hours=12, count=400):
         calls.add(made, at)

@@ -1,4 +1,4 @@
-"""What `lint-imports` cannot say: private imports stand in one module, and lean on a Dagster that was tested."""
+"""Rules that `lint-imports` cannot check: private imports are in one module, and Dagster's version was tested."""
 
 import re
 from importlib.metadata import version

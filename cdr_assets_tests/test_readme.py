@@ -1,4 +1,4 @@
-"""README's queries run on a published copy."""
+"""The queries in README.md run on a published copy."""
 
 import re
 

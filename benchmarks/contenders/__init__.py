@@ -1,7 +1,8 @@
-"""What is measured, each a program of its own: `python -m benchmarks.contenders.<name> BASE_URL FROM TO DATABASE`.
+"""The contenders, each its own program: `python -m benchmarks.contenders.<name> BASE_URL FROM TO DATABASE`.
 
-From a server's pages to four tables in an empty DuckDB file: the calls that began in [FROM, TO), two dates of the
-tenant's wall clock on the hour, their call history, their CSAT answers and their tags.
+A contender fetches the calls that began in [FROM, TO), two full hours in the tenant's local time, and loads them into
+an empty DuckDB file as four tables: calls, call history, CSAT answers and call tags. Measuring is in
+`benchmarks.backfill`.
 """
 
 import datetime as dt
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 
 TOKEN = "benchmark-token"
 TIME_ZONE = "Europe/Istanbul"
-# Requests in flight for each contender that fetches side by side; no limit on how many are started a second.
+# Requests at a time, for contenders that fetch hours in parallel. How many are started per second is not limited.
 AT_ONCE = 8
 
 HOUR = dt.timedelta(hours=1)
@@ -26,7 +27,10 @@ class Task:
     database: str
 
     def parameters(self, start: dt.datetime, finish: dt.datetime) -> dict[str, str]:
-        """Of a request for the calls that began in [start, finish): both bounds of the API are inclusive."""
+        """The parameters of a request for the calls that began in [start, finish).
+
+        The API includes both bounds, so the last second is left out.
+        """
         return {
             "function": "reportsCDRLogs",
             "app_token": TOKEN,
@@ -47,6 +51,6 @@ class Task:
 
 
 def task() -> Task:
-    """What the command line says."""
+    """The task that the command line describes."""
     base_url, start, finish, database = sys.argv[1:5]
     return Task(base_url, dt.datetime.fromisoformat(start), dt.datetime.fromisoformat(finish), database)

@@ -1,11 +1,11 @@
-"""dlt: its REST source as its documentation shows it, or, with a fifth argument `tuned`, the best that we found.
+"""dlt: its REST source as in its documentation or, with a fifth argument `tuned`, with the best settings we found.
 
-As it comes: one resource, a cursor in the body, nested arrays unpacked to child tables by dlt itself.
+As it comes (from the documentation): one resource, a cursor in the body, and dlt unpacks nested arrays to child tables.
 
-Tuned: the hours are fetched side by side (`parallelized`), each in a thread of dlt's pool; the files between the
-stages are parquet, which DuckDB loads without parsing text again; normalizing runs in one process a core, over files
-small enough for both to have work; columns are declared, so that types need not be inferred; hints keep dlt from
-looking for nested tables where there are none; telemetry and the progress log are off.
+Tuned: dlt fetches the hours in parallel (`parallelized`), each in a thread of its pool. The files between its stages
+are parquet, which DuckDB loads without parsing text again. Normalizing runs in one process per core, over files small
+enough to give every process work. The columns are declared, so dlt infers no types; a hint stops it from looking for
+deeper nested tables; telemetry and the progress log are off.
 """
 
 import os
@@ -74,7 +74,7 @@ def tuned(task: Task) -> Any:
         columns={name: {"data_type": "timestamp", "timezone": False} for name in _DATES},
     )
     def calls(parameters: dict[str, str]) -> Iterator[list[Any]]:
-        # A whole hour is handed over at once: dlt's work an item handed over is what costs, not the page.
+        # Yield a whole hour at once: dlt's cost is per yielded item, not per page.
         yield [record for page in client.paginate("", params=parameters) for record in page]
 
     return calls

@@ -1,7 +1,7 @@
-"""The floor: what a program that does nothing else needs on this machine.
+"""The floor: how long a program needs on this machine that only loads the tables and does nothing else.
 
-Hours fetched side by side, pages parsed by polars outside Python's lock, one insert a table at the end. No retries, no
-second look at a value, nothing kept of what came, nothing to take up after a crash.
+It fetches hours in parallel, parses pages with polars (which releases Python's lock) and makes one insert per table at
+the end. It never retries, checks no value, keeps no raw pages and cannot continue after a crash.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def main(task: Task) -> None:
             cursor: str | None = ""
             while cursor is not None:
                 body = session.get(task.base_url, params=parameters | {"cursor": cursor}).content
-                # The cursor is the last member: no need to parse the page twice.
+                # The cursor is the last member, so read it from the end and do not parse the page twice.
                 cursor = msgspec.json.decode(b"{" + body[body.rindex(b'"cursor"') :])["cursor"]
                 page = pl.read_json(body, schema={"CallList": pl.List(_RECORD), "cursor": pl.String})
                 frames.append(page.select(pl.col("CallList").explode().struct.unnest()))

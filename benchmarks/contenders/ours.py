@@ -1,6 +1,6 @@
-"""cdr_assets: `cdr backfill` as it is, source to published copy, checks and marts included.
+"""cdr_assets: the whole `cdr backfill`, from fetching to the published copy, with checks and marts.
 
-With a fifth argument, `tables`, the runs end at the four tables: the same runs without marts, checks and publishing.
+With a fifth argument `tables`, the runs stop after the four tables, without checks, marts and publishing.
 """
 
 import datetime as dt
@@ -12,7 +12,7 @@ from benchmarks.contenders import AT_ONCE, TIME_ZONE, TOKEN, Task, task
 
 
 def configure(base_url: str, start: dt.datetime, database: Path) -> None:
-    """The environment of a `cdr` whose files all lie beside the database."""
+    """Sets the environment so that `cdr` puts all its files into the database's folder."""
     folder = database.parent
     os.environ |= {
         "ALOTECH_BASE_URL": base_url,

@@ -1,4 +1,4 @@
-"""The script that customers write: requests and pandas, hour after hour, page after page, appended to DuckDB."""
+"""A script as customers write it: requests and pandas fetch hour by hour and page by page and append to DuckDB."""
 
 import duckdb
 import pandas as pd
@@ -32,7 +32,7 @@ def append(connection: duckdb.DuckDBPyConnection, records: list[dict[str, object
         frames[name] = pd.json_normalize(records, record_path=name, meta="key")
     for name, frame in frames.items():
         if len(frame):
-            # Columns that are empty in the first hour would get a type that the next one does not fit.
+            # Otherwise a column that is empty in the first hour gets a type that the next hour's values do not fit.
             text = frame.astype(dict.fromkeys(frame.select_dtypes("object").columns, "string"))
             connection.register("frame", text)
             connection.execute(f"CREATE TABLE IF NOT EXISTS {name} AS FROM frame LIMIT 0")

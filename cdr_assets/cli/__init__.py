@@ -1,1 +1,4 @@
-"""The `cdr` command: arguments, what is printed, and the demo. What it does lies in the rooms below."""
+"""The `cdr` command: its arguments, what it prints, and the demo.
+
+The work itself belongs in the other packages: `orchestration.runs`, `ingest`, `publishing`, `report` and `sandbox`.
+"""

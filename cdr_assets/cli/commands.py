@@ -1,6 +1,7 @@
-"""The `cdr` command. Each subcommand reads like its help; what it does lies in the rooms it calls.
+"""The subcommands of `cdr`: their arguments, and the messages they print.
 
-Imports stand inside the commands: Dagster and polars take a second that `cdr query` should not pay.
+Each calls another package for its work; how text is printed is in `console` and `progress`. Imports are inside the
+commands, because importing Dagster and polars takes a second and `cdr query` does not need them.
 """
 
 import datetime as dt
@@ -20,18 +21,18 @@ from cdr_assets.domain.settings import Settings, SettingsError, local_hour, read
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    # A traceback is no answer to a user's mistake, and one with local variables could show the token.
+    # Typer's tracebacks show local variables, and one of them could be the token.
     pretty_exceptions_enable=False,
-    help="Call detail records of AloTech, in a warehouse people trust.",
+    help="Loads AloTech's call detail records into a DuckDB warehouse.",
 )
 _DIFFERENCES_SHOWN = 20
 
-# Of the sandbox, hence no secret.
+# Not a secret: only the sandbox accepts it.
 _SANDBOX_TOKEN = "sandbox-token"
 
 
 def main() -> None:
-    """Runs the command; what the operator can mend ends in one line and exit code 1."""
+    """Runs the command. An OperatorError is printed in one line and ends it with exit code 1."""
     take_over()
     try:
         app()
@@ -59,18 +60,18 @@ def _text(text: str) -> str:
     if not text.strip():
         raise typer.BadParameter("it is empty")
     try:
-        # Python reads arguments as the terminal's encoding says, and keeps the bytes that an ASCII one lacks.
+        # In an ASCII terminal Python cannot decode these bytes and keeps them as they are. Decode them as UTF-8.
         return os.fsencode(text).decode("utf-8")
     except UnicodeError:
         raise typer.BadParameter("it is not in UTF-8") from None
 
 
-_Hour = Annotated[dt.datetime, typer.Argument(parser=_local_hour, metavar="DATE", help="The tenant's wall clock.")]
+_Hour = Annotated[dt.datetime, typer.Argument(parser=_local_hour, metavar="DATE", help="In the tenant's local time.")]
 
 
 @app.command()
 def backfill(start: _Hour, finish: _Hour) -> None:
-    """Fetch and load the hours from START to before FINISH, and publish them."""
+    """Fetch, load and publish the hours from START up to, but not including, FINISH."""
     if finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
     run_backfill(_settings(), start, finish)
@@ -79,28 +80,33 @@ def backfill(start: _Hour, finish: _Hour) -> None:
 @app.command()
 def refresh(
     key: Annotated[str, typer.Argument(parser=_text, metavar="KEY", help="The call's key.")],
-    active_call_key: Annotated[bool, typer.Option("--active-call-key", help="KEY is an active call's.")] = False,
+    active_call_key: Annotated[
+        bool, typer.Option("--active-call-key", help="KEY is the key of the call while it was active.")
+    ] = False,
     unique_id: Annotated[
-        bool, typer.Option("--unique-id", help="KEY is a transaction's: a CRM action, a contact.")
+        bool, typer.Option("--unique-id", help="KEY is the ID of a transaction: a CRM action or a contact.")
     ] = False,
 ) -> None:
-    """Ask for one call again, and publish what became of it."""
+    """Fetch one call again, and publish it if it has changed."""
     from cdr_assets.definitions import build_defs
     from cdr_assets.orchestration.runs import refresh
 
     if active_call_key and unique_id:
-        raise typer.BadParameter("KEY is the one or the other", param_hint="--active-call-key, --unique-id")
+        raise typer.BadParameter("give only one of them", param_hint="--active-call-key, --unique-id")
     settings = _settings()
-    # A missing variable is told now, not by a failed run.
+    # Report a missing setting before a run is started that would fail.
     settings.require_tenant()
     name = "activecallkey" if active_call_key else "uniqueid" if unique_id else "callkey"
     for found, hour, is_written in refresh(build_defs(settings), settings, name, key):
-        say(f"call {found} of {hour:%Y-%m-%d %H:%M}: {'written anew' if is_written else 'as it was'}")
+        say(f"call {found} of {hour:%Y-%m-%d %H:%M}: {'updated' if is_written else 'unchanged'}")
 
 
 @app.command()
 def audit(start: _Hour, finish: _Hour) -> None:
-    """Read the hours from START to before FINISH again and compare them with the warehouse; write nothing."""
+    """Fetch the hours from START up to, but not including, FINISH again, and compare them with the warehouse.
+
+    Nothing is written.
+    """
     from cdr_assets.ingest.audit import audit
     from cdr_assets.ingest.fetching import Alotech
     from cdr_assets.orchestration.runs import ended_hours
@@ -127,14 +133,14 @@ def audit(start: _Hour, finish: _Hour) -> None:
         days = sorted({hour.date() for hour in (*found.due["partition_hour"], *found.held_later.values())})
         problems.append(
             f"calls that differ and should be equal by now: {found.due.height}; "
-            f"`cdr backfill {days[0]} {days[-1] + dt.timedelta(days=1)}` brings them in"
+            f"`cdr backfill {days[0]} {days[-1] + dt.timedelta(days=1)}` loads them again"
         )
     if found.rejected.height:
         problems.append(rejected_told(found.rejected))
     if found.elsewhere:
         problems.append(
-            f"records that came and are of other hours than were asked for: {found.elsewhere}; they are loaded only if "
-            "their own hours list them: check ALOTECH_TIMEZONE, then report it to AloTech"
+            f"records of other hours than were asked for: {found.elsewhere}; they are loaded only if their own hours "
+            "list them: check ALOTECH_TIMEZONE, then report it to AloTech"
         )
     tell(problems)
 
@@ -157,14 +163,14 @@ def query(
     try:
         with open_published(settings.published_path) as connection:
             if not connection.extract_statements(sql):
-                raise typer.BadParameter("there is no statement in it", param_hint="SQL")
+                raise typer.BadParameter("it contains no statement", param_hint="SQL")
             result = connection.execute(sql)
             columns = [column[0] for column in result.description or []]
             rows = result.fetchall()
     except duckdb.Error as error:
         raise OperatorError(" ".join(str(error).split())) from None
     except OverflowError as error:
-        # An interval of a million years, say.
+        # Python cannot hold some values of DuckDB, for instance an interval of a million years.
         raise OperatorError(f"a value cannot be shown ({error}); cast its column to VARCHAR") from None
     print_table(columns, rows)
 
@@ -173,14 +179,16 @@ def query(
 def report(
     start: Annotated[
         dt.datetime | None,
-        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First day; four weeks before the end."),
+        typer.Option("--from", formats=["%Y-%m-%d"], metavar="DATE", help="First day; by default 28 days before --to."),
     ] = None,
     finish: Annotated[
         dt.datetime | None,
-        typer.Option("--to", formats=["%Y-%m-%d"], metavar="DATE", help="Day after the last; by default the newest."),
+        typer.Option(
+            "--to", formats=["%Y-%m-%d"], metavar="DATE", help="Day after the last; by default the data's end."
+        ),
     ] = None,
 ) -> None:
-    """Write one HTML page of plots and tables over the days from --from to before --to."""
+    """Write one HTML page of plots and tables over the days from --from up to, but not including, --to."""
     from cdr_assets.report import write_report
 
     if start and finish and finish <= start:
@@ -193,7 +201,7 @@ def report(
 
 @app.command()
 def check() -> None:
-    """Say whether the configuration is whole, the tenant answers and the warehouse opens."""
+    """Check that the configuration is complete, the tenant answers and the warehouse opens."""
     from cdr_assets.ingest.fetching import Alotech
     from cdr_assets.warehouse import Warehouse, check_source
 
@@ -223,8 +231,8 @@ def check() -> None:
         try:
             say(f"    {name}: {look()}", "ok", "green")
         except OperatorError as error:
-            # What is wrong with a setting keeps all three from going on, and is told once.
-            reason = "not looked at, for the same reason" if str(error) in told else str(error)
+            # A wrong setting stops all three checks with the same error. Print it once.
+            reason = "not checked, for the same reason" if str(error) in told else str(error)
             say(f" {name}: {reason}", "wrong", "red")
             told.add(str(error))
     if told:
@@ -233,14 +241,16 @@ def check() -> None:
 
 @app.command()
 def sandbox(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
-    seed: Annotated[int, typer.Option(help="Of the generated call centre.")] = 1,
-    calls_per_hour: Annotated[int, typer.Option(min=0, help="Mean of an open hour.")] = 120,
-    records: Annotated[Path | None, typer.Option(help="Serve these: .jsonl or .jsonl.gz, the vendor's shape.")] = None,
-    latency_ms: Annotated[int, typer.Option(min=0, help="Wait so long before each answer.")] = 0,
-    fault: Annotated[list[str] | None, typer.Option(help="Misbehave: a name of the docs' table of faults.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 means any free port.")] = 8000,
+    seed: Annotated[int, typer.Option(help="Another seed makes another call centre.")] = 1,
+    calls_per_hour: Annotated[int, typer.Option(min=0, help="Mean number of calls in an hour.")] = 120,
+    records: Annotated[
+        Path | None, typer.Option(help="Serve the vendor's records from this .jsonl or .jsonl.gz file.")
+    ] = None,
+    latency_ms: Annotated[int, typer.Option(min=0, help="Wait this long before each answer.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(help="Misbehave in this way; names are in docs/faults.md.")] = None,
 ) -> None:
-    """Serve a local AloTech: a generated call centre, or records from a file."""
+    """Serve AloTech's API on this machine, with a generated call centre or with records from a file."""
     from cdr_assets.sandbox import GeneratedCentre, RecordsFile, Sandbox, fault_of
 
     settings = _settings()
@@ -264,8 +274,8 @@ def sandbox(
         )
     except OSError as error:
         raise SettingsError(
-            f"port {port} cannot be used ({error.strerror}); end the program that has it, "
-            "or choose another with --port (0 takes a free one)"
+            f"port {port} cannot be used ({error.strerror}); end the program that uses it, "
+            "or choose another with --port (0 means any free port)"
         ) from None
     say(f"AloTech sandbox at {server.base_url} (token: {_SANDBOX_TOKEN}); stop with Ctrl-C")
     with suppress(KeyboardInterrupt):
@@ -274,7 +284,7 @@ def sandbox(
 
 @app.command()
 def demo() -> None:
-    """Backfill the last three days of a made-up call centre, and show its queues and agents."""
+    """Backfill the last three days of a generated call centre, and show its queues and agents."""
     from cdr_assets.cli.demo import run_demo
 
     run_demo()

@@ -1,7 +1,8 @@
-"""The one home of printing: what a server or a caller wrote is shown as it is, and never obeyed.
+"""Prints text and tables. All printing goes through here, because calls contain text that others wrote.
 
-Rich reads `[…]` in a text as markup and `:x:` as an emoji, and a terminal obeys the control codes that it is given: a
-queue's name could make the rest of a table disappear, or end the command in a traceback.
+Rich reads `[…]` as markup and `:x:` as an emoji, and a terminal executes control codes. Unescaped, a queue's name could
+hide the rest of a table or end the command with a traceback. Which messages are printed is in `commands`, `progress`
+and `demo`.
 """
 
 import io
@@ -14,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# Control codes of both tables (C0 and C1), what turns the direction of the text around it, the separators that some
-# terminals take for a new line, and halves of characters, which cannot be printed at all.
+# Control codes (C0 and C1), characters that change the direction of text, separators that some terminals show as a new
+# line, and surrogates (halves of characters), which cannot be printed at all.
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
-# A pipe has no width: nothing may be cut or folded there.
+# A pipe has no width, so never cut or wrap a line there.
 _NO_WIDTH = 1_000_000
 
 console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
@@ -26,9 +27,9 @@ errors = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, std
 
 
 def take_over() -> None:
-    """Has all that this process prints come from here, logged lines too.
+    """Sends log messages through this module, and makes unprintable characters escapes.
 
-    What the terminal's encoding lacks is printed as an escape, where Python would raise an error.
+    Python would raise an error for a character that the terminal's encoding does not have.
     """
     logging.lastResort = _Complaints(logging.WARNING)
     for stream in (sys.stdout, sys.stderr):
@@ -37,16 +38,16 @@ def take_over() -> None:
 
 
 class _Complaints(logging.Handler):
-    """What is logged and handled by nobody: that the API is asked again, and what it said."""
+    """Prints log messages that no other handler takes, for instance that a request is tried again."""
 
     def emit(self, record: logging.LogRecord) -> None:
         complain(record.getMessage())
 
 
 def readable(text: str) -> str:
-    r"""The text in one line, each character that a terminal would obey shown as an escape: `\x1b[31m`."""
+    r"""The text in one line, with an escape for each character that could control the terminal: `\x1b[31m`."""
     encoding = sys.stdout.encoding or "utf-8"
-    # What the terminal lacks is replaced here and not only when it is written: a table is laid out for its width.
+    # Escape here, not only when writing, because a table needs the final width of its texts for its layout.
     return _OBEYED.sub(_escape, text).encode(encoding, "backslashreplace").decode(encoding)
 
 
@@ -55,12 +56,12 @@ def _escape(found: re.Match[str]) -> str:
 
 
 def say(text: str, label: str = "", colour: str = "") -> None:
-    """A line on standard output, after a label in a colour."""
+    """Prints a line on standard output, after a label in a colour."""
     console.print(Text.assemble((label, colour), readable(text)))
 
 
 def complain(text: str) -> None:
-    """A line on standard error."""
+    """Prints a line on standard error."""
     errors.print(readable(text))
 
 
@@ -75,5 +76,5 @@ def print_table(columns: Sequence[str], rows: Sequence[tuple[object, ...]], titl
 
 
 def _cell(text: str) -> Text:
-    """A cell has room for lines and tabs."""
+    """The text of a cell, which may have several lines and tabs."""
     return Text("\n".join(map(readable, text.expandtabs().split("\n"))))

@@ -1,4 +1,7 @@
-"""`make demo` and `make dev`: the pipeline against a local sandbox, for whoever has no token yet."""
+"""`cdr demo` and `cdr dev`: run the pipeline against a local sandbox, for users who have no token yet.
+
+With a tenant in the settings, `cdr dev` runs against the tenant. The sandbox itself is in `cdr_assets.sandbox`.
+"""
 
 import datetime as dt
 import os
@@ -22,7 +25,7 @@ _DEMO_AGENTS = 12
 
 
 def run_demo() -> None:
-    """Backfills the last three whole days from a sandbox, then shows queues and agents."""
+    """Backfills the last three whole days from a sandbox, then prints its queues and agents."""
     before = read_settings()
     if before.alotech_tenant or before.alotech_base_url:
         os.environ.update(apart_from(before))
@@ -36,9 +39,9 @@ def run_demo() -> None:
 
 
 def apart_from(tenant: Settings) -> dict[str, str]:
-    """The environment of a demo beside a real tenant, so that invented calls never get into its warehouse.
+    """Environment variables that put a demo's files in a folder of their own, away from the tenant's warehouse.
 
-    Each path is named: an empty variable would leave the one that stands in .env.
+    They set every path, because for an unset one the value in .env would count.
     """
     folder = tenant.cdr_data_dir / "demo"
     return {
@@ -49,24 +52,24 @@ def apart_from(tenant: Settings) -> dict[str, str]:
 
 
 def run_dev(port: int) -> None:
-    """Dagster's UI, daemon and schedules on the loopback address, until interrupted or terminated.
+    """Runs Dagster's UI, daemon and schedules on 127.0.0.1 until it is interrupted or terminated.
 
-    Raises SettingsError where the port is taken.
+    Raises SettingsError if the port is in use.
     """
     _check_is_free(port)
     signal.signal(signal.SIGTERM, _end)
     settings = read_settings()
     if settings.alotech_tenant or settings.alotech_base_url:
-        settings.token  # noqa: B018  A missing token is told now, not by every run.
+        settings.token  # noqa: B018  Raises now if there is no token; otherwise every run would fail.
         _dagster_dev(settings, port)
     else:
-        say("No ALOTECH_TENANT is set: this runs against the sandbox, a made-up call centre.")
+        say("ALOTECH_TENANT is not set: using the sandbox, a generated call centre.")
         with _sandbox():
             _dagster_dev(read_settings(), port)
 
 
 def _check_is_free(port: int) -> None:
-    # Told before anything starts: a second daemon beside the one that runs would launch what that one launches.
+    # Check before starting anything: if `make dev` runs already, a second daemon would start the same runs again.
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -74,33 +77,34 @@ def _check_is_free(port: int) -> None:
         except OSError as error:
             raise SettingsError(
                 f"port {port} cannot be used ({error.strerror}); if `make dev` runs already, open "
-                f"http://127.0.0.1:{port}, else end the program that has it"
+                f"http://127.0.0.1:{port}, otherwise end the program that uses the port"
             ) from None
 
 
 def _end(*_: object) -> NoReturn:
-    """Ends this process as an error would, so that what it started ends with it; of itself SIGTERM would not."""
+    """Exits with an exception, so that the `finally` blocks end the child processes. SIGTERM alone would skip them."""
     sys.exit(128 + signal.SIGTERM)
 
 
 def _dagster_dev(settings: Settings, port: int) -> None:
     from cdr_assets.orchestration.home import open_instance
 
-    # Opened once before: what Dagster starts opens it several times at once.
+    # Open the instance once first, to create its databases: Dagster's processes then open it at the same time.
     with open_instance(settings):
         pass
     command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
-    # In this process's folder, where its parts find the same .env.
+    # Dagster's processes run in this process's folder, so they read the same .env.
     process = subprocess.Popen(
         [*command, "--workspace", str(PROJECT / "workspace.yaml")],
-        # Started in a script's background, this process ignores SIGINT and so would Dagster, and SIGTERM with it.
+        # If a script started this process in the background, it ignores SIGINT. Dagster would inherit that and then
+        # ignore SIGTERM too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         say(f"Dagster at http://127.0.0.1:{port}")
         process.wait()
     except KeyboardInterrupt:
-        # Ctrl-C has reached Dagster too; a second signal would break off its tidying up.
+        # Ctrl-C has reached Dagster too. Wait, because a second signal would interrupt its clean-up.
         process.wait()
     finally:
         process.terminate()
@@ -109,7 +113,7 @@ def _dagster_dev(settings: Settings, port: int) -> None:
 
 @contextmanager
 def _sandbox() -> Iterator[None]:
-    """A sandbox in a process of its own, which the environment points at while the block runs."""
+    """Runs a sandbox in its own process while the block runs, and sets the environment to use it."""
     command = [sys.executable, "-m", "cdr_assets.cli.commands", "sandbox", "--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -120,9 +124,9 @@ def _sandbox() -> Iterator[None]:
         os.environ.update(
             ALOTECH_BASE_URL=told[told.index("at") + 1],
             ALOTECH_APP_TOKEN=told[told.index("(token:") + 1].rstrip(");"),
-            # Not the tenant of .env: the warehouse notes whose calls it holds, and these are nobody's.
+            # Do not use the tenant of .env: the warehouse stores whose calls it holds, and these are generated.
             ALOTECH_TENANT="sandbox",
-            # Politeness is for a vendor.
+            # The limit protects the vendor; the sandbox needs none.
             ALOTECH_REQUESTS_PER_SECOND="0",
         )
         yield
@@ -153,12 +157,12 @@ def _show(settings: Settings, start: dt.datetime, finish: dt.datetime, hours: in
     calls = counted[0] if counted else 0
     say(
         f"{calls:,} calls of {hours} hours in {seconds:.1f} s: {calls / seconds:,.0f} calls a second, "
-        "from the API to the published copy."
+        "from fetching to the published copy."
     )
     # As it was called: .venv/bin/cdr in a checkout, cdr where it is installed.
     cdr = sys.argv[0] if sys.argv[0].endswith("cdr") else "cdr"
     say(
         f"Next: `{cdr} dev` opens the Dagster UI on http://127.0.0.1:3000 with these runs; "
         f'`{cdr} query "SELECT * FROM marts.queue_hourly LIMIT 20"` queries the published copy '
-        f"({settings.published_path}); `{cdr} report` draws it."
+        f"({settings.published_path}); `{cdr} report` makes an HTML page of it."
     )

@@ -1,4 +1,7 @@
-"""A backfill as the terminal shows it: a progress bar, warnings, a line of what it did."""
+"""Shows a backfill on the terminal: a progress bar, its warnings, and a line with its result.
+
+The backfill itself is in `orchestration.runs`.
+"""
 
 import datetime as dt
 import time
@@ -14,14 +17,14 @@ _WARNINGS_SHOWN = 20
 
 
 def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) -> tuple[int, float]:
-    """A backfill with a progress bar, its warnings and what it did; returns hours and seconds.
+    """Runs a backfill and shows it; returns the number of published hours and the seconds.
 
-    Exits with 1 if any hour failed.
+    Exits with code 1 if any hour failed.
     """
     from cdr_assets.definitions import build_defs
     from cdr_assets.orchestration.runs import backfill
 
-    # A missing variable is told now, not by a failed run.
+    # Report a missing setting before a run is started that would fail.
     settings.require_tenant()
     began = time.monotonic()
     with Progress(
@@ -54,7 +57,7 @@ def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) ->
 
 
 def tell(problems: Sequence[str]) -> None:
-    """Each problem in a line of its own, and exit code 1 if there is any."""
+    """Prints each problem in its own line, and exits with code 1 if there is any."""
     for problem in problems:
         complain(f"cdr: {problem}")
     if problems:

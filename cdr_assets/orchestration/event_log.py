@@ -1,8 +1,9 @@
-"""Dagster's event log in SQLite, with connections that stay open and events written many at once.
+"""Dagster's event log in SQLite, faster: connections stay open, and many events are written in one transaction.
 
-Dagster's own opens and closes a database, engine and all, for every event: 11 ms each, where a run of a week has seven
-thousand. Kept open, and in one transaction for all hours of an asset, an event takes less than 1 ms. `dagster.yaml`
-names this class; without it all works, slower.
+Dagster's own event log creates an engine and opens and closes the database for every event. That takes 11 ms per event,
+and a run of a week has seven thousand. With open connections and one transaction for all hours of an asset, an event
+takes less than 1 ms. `dagster.yaml` names this class; without it everything works, but slower. Which events a step
+reports is in `steps`.
 """
 
 import os
@@ -32,23 +33,23 @@ from cdr_assets.orchestration.private import (
     serialize_value,
 )
 
-# Every run has a file of its own: a server that has shown many runs must not keep them all open.
+# Every run has its own file. The web server shows many runs and must not keep all their files open.
 _MOST_OPEN = 16
 
 _BUSY_SECONDS = 60
 
-# Events that Dagster holds back to store them together: the hours of an asset in one run.
+# How many events Dagster collects before it stores them together: enough for all hours of an asset in one run.
 _BATCH_SIZE = "1000"
 
 
 class EventLog(SqliteEventLogStorage):
-    """The files and tables of Dagster's own storage; only the handling of connections and of batches differs."""
+    """Dagster's own storage, with the same files and tables; only connections and batches are handled differently."""
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         self._known_tables: set[str] = set()
         super().__init__(base_dir, inst_data)
-        # Whoever uses this storage gains by batches; Dagster reads no other setting for them.
+        # Dagster reads the batch size from this variable only.
         os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _BATCH_SIZE)
 
     @classmethod
@@ -57,18 +58,18 @@ class EventLog(SqliteEventLogStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        # Where Dagster's own storage would be, so that dagster.yaml can be taken away and put back.
+        # The same place as Dagster's own storage, so that removing this class from dagster.yaml loses no run.
         base_dir = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
         return cls(base_dir, inst_data)
 
     def has_table(self, table_name: str) -> bool:
-        # Asked for every event with a tag, through a connection of its own. Once it is there, it stays.
+        # Dagster asks this for every event with a tag, over a new connection. Remember the answer: tables stay.
         if table_name not in self._known_tables and super().has_table(table_name):
             self._known_tables.add(table_name)
         return table_name in self._known_tables
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """What `store_event` does with each of the events of a run, those of assets in one transaction a file."""
+        """Stores the events of a run as `store_event` does, but the asset events in one transaction per file."""
         for is_of_asset, neighbours in groupby(events, lambda event: event.dagster_event_type in ASSET_EVENTS):
             if is_of_asset:
                 self._store_asset_events(list(neighbours))
@@ -85,7 +86,7 @@ class EventLog(SqliteEventLogStorage):
             in_order = insert.returning(SqlEventLogStorageTable.c.id, sort_by_parameter_order=True)
             ids: Sequence[int] = connection.execute(in_order, rows).scalars().all()
             self._store_asset_event_tags(connection, events, ids)
-            # An asset's row tells its newest event of a kind.
+            # An asset's row holds only its newest event of each type.
             newest = {
                 (event.dagster_event_type, event.get_dagster_event().asset_key): (event, event_id)
                 for event, event_id in zip(events, ids, strict=True)
@@ -94,9 +95,9 @@ class EventLog(SqliteEventLogStorage):
                 self._store_asset_event(connection, event, event_id)
 
     def _store_asset_event(self, conn: Connection, event: EventLogEntry, event_id: int) -> None:
-        # Dagster's own inserts the asset's row, and updates it where that fails. The failure's traceback goes round in
-        # a circle through all callers: what the step held then, a batch of calls say, stayed in memory until Python
-        # looked for such circles, which it does seldom in a process as large as this one.
+        # Dagster's own method inserts the asset's row and, if that fails, updates it. The exception's traceback refers
+        # to the frames of all callers and they refer to it, so that a batch of calls in the step stayed in memory until
+        # Python's garbage collector ran, which happens rarely in a process as large as this one.
         asset_key = event.get_dagster_event().asset_key
         values = self._get_asset_entry_values(event, event_id, has_asset_key_index_cols=True)
         if asset_key and values:
@@ -104,7 +105,7 @@ class EventLog(SqliteEventLogStorage):
             conn.execute(row.on_conflict_do_update(index_elements=[AssetKeyTable.c.asset_key], set_=values))
 
     def _store_asset_check_evaluation_planned(self, event: EventLogEntry, event_id: int | None) -> None:
-        # Dagster's own serializes the event, which holds all hours of the run, once for each of them.
+        # Dagster's own method serializes the event once per hour, and each time the event holds all hours of the run.
         planned = event.get_dagster_event().asset_check_planned_data
         subset = planned.partitions_subset
         hours: Iterable[str | None] = subset.get_partition_keys() if subset else (None,)
@@ -122,7 +123,7 @@ class EventLog(SqliteEventLogStorage):
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
-        # The lock is Dagster's own: one thread at a time uses a connection.
+        # Dagster's own lock: only one thread at a time uses a connection.
         with self._db_lock:
             with self._engine(shard).connect() as connection:
                 database = connection.connection.driver_connection
@@ -131,9 +132,9 @@ class EventLog(SqliteEventLogStorage):
                 with connection.begin():
                     yield connection
                 if database.total_changes > before:
-                    # A page of a run under way waits for its database file to change, in another process; with the
-                    # connection kept open, a commit changes the file beside it alone, and the page would stand still.
-                    # A courtesy: no run may fail for it, for instance where its file was wiped meanwhile.
+                    # The web server, another process, refreshes the page of a running run when its database file
+                    # changes. With an open connection a commit changes only the WAL file, so touch the database file.
+                    # If that fails, for instance because the file was deleted, the run must still go on.
                     with suppress(OSError):
                         os.utime(self.path_for_shard(shard))
             while len(self._engines) > _MOST_OPEN:
@@ -158,5 +159,5 @@ class EventLog(SqliteEventLogStorage):
 
 
 def _relax(connection: Any, _record: object) -> None:
-    # In WAL mode this survives any crash of the process; a power cut may cost the last events, never the file.
+    # In WAL mode no event is lost if the process crashes. A power cut may lose the last events, but not the file.
     connection.execute("PRAGMA synchronous = NORMAL")

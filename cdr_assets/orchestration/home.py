@@ -1,4 +1,7 @@
-"""Dagster's home: the folder where it keeps runs and events, its configuration there, and the instance made of it."""
+"""Dagster's home, the folder where it keeps runs and events: sets it up and opens the Dagster instance in it.
+
+The configuration that is copied there is `dagster.yaml` in the project's folder.
+"""
 
 import os
 import warnings
@@ -20,18 +23,18 @@ from cdr_assets.orchestration.private import TESTED
 
 
 def use_dagster_home(settings: Settings) -> Path:
-    """Sets DAGSTER_HOME for this process and its children, unless the user has; puts dagster.yaml there.
+    """Sets DAGSTER_HOME for this process and its children unless the user has set it; copies dagster.yaml there.
 
-    Raises SettingsError where the folder cannot be written.
+    Raises SettingsError if the folder cannot be written.
     """
-    # Dagster takes no relative one.
+    # Dagster refuses a relative path.
     home = Path(os.environ.get("DAGSTER_HOME") or settings.cdr_data_dir / "dagster").absolute()
     os.environ["DAGSTER_HOME"] = str(home)
     configuration = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
     if dagster.__version__ not in TESTED:
         warnings.warn(
-            f"Dagster {dagster.__version__} was never tested with cdr_assets (tested: {', '.join(TESTED)}): runs keep "
-            "their events in Dagster's own storage, which is slower; install a tested version, or upgrade cdr_assets",
+            f"Dagster {dagster.__version__} was never tested with cdr_assets (tested: {', '.join(TESTED)}): events go "
+            "to Dagster's own storage, which is slower; install a tested version, or upgrade cdr_assets",
             stacklevel=2,
         )
         settings_of_instance = yaml.safe_load(configuration)
@@ -41,7 +44,7 @@ def use_dagster_home(settings: Settings) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         if not target.exists() or target.read_text(encoding="utf-8") != configuration:
-            # Other processes that start at this moment read it.
+            # Other processes may be reading the file now, so replace it in one step.
             write_whole(target, configuration)
     except OSError as error:
         raise SettingsError(
@@ -52,17 +55,17 @@ def use_dagster_home(settings: Settings) -> Path:
 
 @contextmanager
 def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """Dagster's instance of these settings. Raises OperatorError where Dagster cannot write."""
+    """Opens Dagster's instance for these settings. Raises OperatorError if Dagster cannot write."""
     home = use_dagster_home(settings)
     try:
-        # Dagster makes its databases when they are first opened, and fails where two processes do so at once.
+        # Dagster creates its databases when it first opens them, and fails if two processes do so at the same time.
         with FileLock(home / ".opening.lock"):
             instance = DagsterInstance.get()
             _ = instance.schedule_storage
         with instance:
             yield instance
     except OperationalError as error:
-        # Dagster writes every event of a run: where it cannot, there is no run to tell it in.
+        # If Dagster cannot write events, it cannot report this in a run either.
         raise OperatorError(
             f"Dagster cannot write to {home}: {error.orig}; what was loaded before is still there, "
             "mend this and run again"

@@ -1,4 +1,7 @@
-"""The jobs: what a run by schedule, sensor or terminal makes."""
+"""The jobs: which assets, checks or ops a run consists of.
+
+When jobs run is in `schedules` and `sensors`; the ops are in `ops`, the assets in `assets`.
+"""
 
 from dagster import (
     AssetChecksDefinition,
@@ -15,26 +18,26 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.orchestration.ops import ask_for_call, ask_for_csat, ask_for_open_calls, build_publish_merged
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 
-_WAY_OF_A_CALL = {
-    "hourly": "An hour (or a range of hours) from the vendor's API to the published copy, checks included.",
-    "lookback": "Recent hours again: calls end, change, vanish and get tags and answers after they were first read.",
+_DESCRIPTIONS = {
+    "hourly": "Fetches an hour or a range of hours, loads and checks it, builds the marts and publishes the copy.",
+    "lookback": "Fetches recent hours again, because calls end, change, vanish or get tags and answers later.",
 }
 
 
 def build_jobs(assets: AssetSelection) -> dict[str, UnresolvedAssetJobDefinition]:
-    """The jobs over the way of a call, by name.
+    """The jobs over hours, by name.
 
-    `assets` names ours, with their checks: of assets that a user merges with ours, none may become part of a backfill,
-    and one with other partitions would keep the whole location from loading.
+    `assets` selects only our assets and their checks. If a user merges other assets with ours, they must not become
+    part of a backfill, and an asset with other partitions would keep the code location from loading.
     """
     return {
         name: define_asset_job(name, selection=assets, description=description)
-        for name, description in _WAY_OF_A_CALL.items()
+        for name, description in _DESCRIPTIONS.items()
     }
 
 
 def build_merging_jobs(settings: Settings) -> dict[str, JobDefinition]:
-    """The jobs that ask for calls and not for hours, by name."""
+    """The jobs that fetch single calls instead of whole hours, by name."""
     marts_of_merged, publish_merged = build_publish_merged(settings)
 
     def build(first: OpDefinition, name: str) -> JobDefinition:
@@ -49,7 +52,7 @@ def build_merging_jobs(settings: Settings) -> dict[str, JobDefinition]:
 
 
 def build_check_job(name: str, checks: AssetChecksDefinition, description: str) -> UnresolvedAssetJobDefinition:
-    """A job of checks that run by themselves."""
+    """A job that runs these checks without their assets."""
     return define_asset_job(name, selection=AssetSelection.checks(checks), description=description)
 
 
@@ -57,5 +60,5 @@ def build_daily_report_job(report: AssetsDefinition) -> UnresolvedAssetJobDefini
     return define_asset_job(
         "daily_report",
         selection=AssetSelection.assets(report),
-        description="The pages of some days, from the published copy.",
+        description="Writes the reports of one or more days from the published copy.",
     )

@@ -1,4 +1,7 @@
-"""The assets' keys in the order of a call's way, and what Dagster is told of each table's columns."""
+"""The keys of the assets and the names of their steps, in the order of a run, and the columns shown in the UI.
+
+The tables and their columns are declared in `domain.schema`.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,18 +13,18 @@ from cdr_assets.domain.schema import CALL_HISTORY, CALL_TAGS, CALLS, CDR_PAGES, 
 PAGES_KEY = AssetKey(CDR_PAGES.asset_key)
 CDR_KEYS = [AssetKey(table.asset_key) for table in (CALLS, CALL_HISTORY, CSAT_ANSWERS, CALL_TAGS)]
 PUBLISHED_KEY = AssetKey(["published", "cdr"])
-# Of the published copy: were the user's own marts built.
+# The check of the published copy that says whether the user's own marts were built.
 OWN_MARTS_CHECK = "own_marts"
 
 DAILY_REPORT_KEY = AssetKey(["published", "daily_report"])
 
-# The op of the first step, which takes the configuration of a run.
+# The op of the first step. The configuration of a run belongs to it.
 PAGES_OP = "raw__cdr_pages"
 
-# The steps of a run over hours, in order, by the names of their ops.
+# The ops of a run over hours, in order.
 STEPS = (PAGES_OP, "cdr", "marts", "published__cdr")
 
-# One asset of each step that reports hours, for whoever follows a run's progress.
+# One asset of each step. It reports each hour when the step is done with it, so `cdr backfill` can show progress.
 STAGE_ENDS = (PAGES_KEY, CDR_KEYS[0], AssetKey(["marts", "fct_calls"]), PUBLISHED_KEY)
 
 

@@ -1,7 +1,7 @@
-"""The steps of runs that ask for calls and not for hours: one call, survey answers, calls that were open.
+"""The steps of runs that fetch single calls instead of hours: one call, calls with survey answers, open calls.
 
-What they bring is merged by key, the marts of the hours concerned are built anew, and the copy is published: the same
-functions as the assets call. They are no assets, since no partition is made by them.
+They merge the fetched calls by key, build the marts of the changed hours and publish the copy, with the same functions
+of `ingest` as the assets. They are ops and not assets, because they fill no partition.
 """
 
 import datetime as dt
@@ -33,42 +33,42 @@ _Done = Iterator[Output[None]]
 
 
 class Call(Config):
-    """One call, by exactly one of its keys."""
+    """One call, named by exactly one of its keys."""
 
     callkey: str | None = Field(None, description="The call's key.")
     activecallkey: str | None = Field(None, description="The key that the call had while it was active.")
-    uniqueid: str | None = Field(None, description="The transaction: a CRM action's or a contact's ID.")
+    uniqueid: str | None = Field(None, description="The transaction's ID: that of a CRM action or a contact.")
 
 
 class Days(Config):
-    """Days of the tenant's calendar."""
+    """Days in the tenant's time zone."""
 
     since: str = Field(description="First day, for instance 2026-03-02.")
     until: str = Field(description="The day after the last one.")
 
 
 class OpenSince(Config):
-    since: str = Field(description='Calls that began from this local hour on, for instance "2026-03-02 05:00".')
+    since: str = Field(description='Calls that began in this local hour or later, for instance "2026-03-02 05:00".')
 
 
 def config_of(op: str, **config: object) -> dict[str, object]:
-    """The configuration of a run whose op is given this."""
+    """The run configuration that gives `config` to the op."""
     return {"ops": {op: {"config": config}}}
 
 
-@op(description="Asks for one call by its key, and merges what comes.")
+@op(description="Fetches one call by its key and merges it.")
 @in_operators_words
 def ask_for_call(
     context: OpExecutionContext, config: Call, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
 ) -> _Done:
     given = {name: key for name, key in vars(config).items() if key}
     if len(given) != 1:
-        raise SettingsError("a call is asked for by one of callkey, activecallkey and uniqueid")
+        raise SettingsError("name the call by exactly one of callkey, activecallkey and uniqueid")
     _fetch_and_merge(context, alotech, warehouse, [Fetch(None, key=next(iter(given.items())))], Filters(), given)
     yield Output(None)
 
 
-@op(description="Asks for the calls with survey answers, a day at a time, and merges them.")
+@op(description="Fetches the calls with survey answers, day by day, and merges them.")
 @in_operators_words
 def ask_for_csat(
     context: OpExecutionContext, config: Days, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
@@ -81,7 +81,7 @@ def ask_for_csat(
     yield Output(None)
 
 
-@op(description="Asks for stored calls that had not ended, by their keys or their hour, and merges them.")
+@op(description="Fetches again the stored calls that had not ended, by key or by hour, and merges them.")
 @in_operators_words
 def ask_for_open_calls(
     context: OpExecutionContext, config: OpenSince, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
@@ -94,7 +94,8 @@ def ask_for_open_calls(
     fetches = []
     for hour, keys in keys_of_hour.items():
         if len(keys) > records.get(hour, 0) // PAGE_SIZE + 1:
-            # The whole hour takes fewer requests than its open calls: a tenant may have hundreds, or never hang up.
+            # Fetching the whole hour takes fewer requests than fetching each open call: some tenants have hundreds of
+            # open calls, or calls that never end.
             fetches.append(fetch_from(hour, HOUR, alotech.settings.zone))
         else:
             fetches += [Fetch(hour, key=("callkey", key)) for key in keys]
@@ -103,9 +104,9 @@ def ask_for_open_calls(
 
 
 def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition]:
-    """The steps after the merge: the marts of what has changed, and the copy."""
+    """The two steps after the merge: build the marts of the changed hours, then publish the copy."""
 
-    @op(ins={"merged": In(Nothing)}, description="Checks what was merged, and builds the marts that it changed.")
+    @op(ins={"merged": In(Nothing)}, description="Checks the merged calls and builds the marts of their hours.")
     @in_operators_words
     def marts_of_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
         with warehouse.connect(holder(context)) as connection:
@@ -114,7 +115,7 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
             found += [find_wrong_children(connection, name, hours) for name in CHILDREN]
         wrong = [each for rows in found for each in rows]
         if wrong:
-            raise WarehouseError(f"row counts do not balance, so that nothing was published: {wrong[0]}")
+            raise WarehouseError(f"row counts do not balance, so nothing was published: {wrong[0]}")
         with warehouse.held(holder(context)):
             results = build_stale_marts(warehouse, settings)
         for result in results:
@@ -122,10 +123,10 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
             if result.status == "warn":
                 context.log.warning(told)
             elif result.status == "fail":
-                raise WarehouseError(f"a test of the marts failed, so that nothing was published: {told}")
+                raise WarehouseError(f"a test of the marts failed, so nothing was published: {told}")
         yield Output(None)
 
-    @op(ins={"marts": In(Nothing)}, description="Publishes the analysts' copy; fails if a fetch of the run has.")
+    @op(ins={"marts": In(Nothing)}, description="Publishes the analysts' copy, then fails if any fetch failed.")
     @in_operators_words
     def publish_merged(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
         published = publish_copy(warehouse, settings, holder(context))
@@ -150,7 +151,7 @@ def _fetch_and_merge(
     filters: Filters,
     narrowed_by: Mapping[str, object],
 ) -> None:
-    """Merges the calls of all fetches that come, and notes why the others failed; raises if all did."""
+    """Merges the calls of the fetches that succeed and records why the others failed. Raises Failure if all failed."""
     run_id, failed = context.run.run_id, dict[Fetch, str]()
     for _ in fetch_and_store(
         alotech,

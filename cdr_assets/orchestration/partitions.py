@@ -1,6 +1,7 @@
-"""The hours and their windows: which wall-clock times of the tenant a partition stands for.
+"""The partitions: which hours and days there are, and which local times each stands for.
 
-Keys are never parsed: the repeated hour of a DST change has a key with an offset, and a skipped hour has none.
+Keys are never parsed, because the repeated hour of a clock change has a key with an offset and a skipped hour has no
+key. The class `Hour` is in `domain.hours`; clock changes inside an hour are handled in `transforms.clock`.
 """
 
 import datetime as dt
@@ -19,20 +20,21 @@ from cdr_assets.orchestration.private import (
 
 
 def hourly_partitions(settings: Settings) -> HourlyPartitionsDefinition:
-    """Every local hour from CDR_START on, in the tenant's zone."""
+    """Every hour since CDR_START, in the tenant's time zone."""
     return HourlyPartitionsDefinition(
         start_date=settings.cdr_start.strftime("%Y-%m-%d-%H:%M"), timezone=settings.alotech_timezone
     )
 
 
 def daily_partitions(settings: Settings) -> DailyPartitionsDefinition:
-    """Every local day from that of CDR_START on: what each has a report of."""
+    """Every day since that of CDR_START, in the tenant's time zone: the days that have a report."""
     return DailyPartitionsDefinition(
         start_date=settings.cdr_start.strftime("%Y-%m-%d"), timezone=settings.alotech_timezone
     )
 
 
 def hour_of(key: str, window: TimeWindow) -> Hour:
+    """The hour of a partition: its key, and the window that Dagster gives it."""
     start = window.start.replace(tzinfo=None)
     before = (window.start.astimezone(dt.UTC) - dt.timedelta(seconds=1)).astimezone(window.start.tzinfo)
     is_after_skipped = before.replace(tzinfo=None) < start - dt.timedelta(seconds=1)
@@ -47,14 +49,14 @@ def hour_of(key: str, window: TimeWindow) -> Hour:
 
 
 def hours_of(partitions: HourlyPartitionsDefinition, keys: Iterable[str]) -> list[Hour]:
-    """The partitions' hours, in the order of the keys."""
+    """The hours with these keys, in the same order."""
     return [hour_of(key, partitions.time_window_for_partition_key(key)) for key in keys]
 
 
 def hours_of_run(partitions: HourlyPartitionsDefinition, run: DagsterRun) -> list[Hour]:
-    """The hours that a run is for, in order; none for a run without partitions, or over days.
+    """The hours of a run, in order; none for a run without partitions or over days.
 
-    Read from the run's tags, since a check's context in a ranged run knows no partition.
+    They come from the run's tags, because a check's context has no partition when the run is over a range.
     """
     key = run.tags.get(PARTITION_NAME_TAG)
     first, last = run.tags.get(ASSET_PARTITION_RANGE_START_TAG), run.tags.get(ASSET_PARTITION_RANGE_END_TAG)
@@ -70,9 +72,9 @@ def hours_of_run(partitions: HourlyPartitionsDefinition, run: DagsterRun) -> lis
 def hours_between(
     partitions: HourlyPartitionsDefinition, start: dt.datetime, finish: dt.datetime, now: dt.datetime
 ) -> list[Hour]:
-    """The hours that begin in [start, finish), both aware, and have ended at `now`."""
+    """The hours that begin in [start, finish) and have ended by `now`; all three are aware times."""
     first, last = partitions.start.astimezone(dt.UTC), now.astimezone(dt.UTC)
-    # In UTC, where comparing and subtracting hold in the repeated hour too.
+    # In UTC, because local times in the repeated hour compare and subtract wrongly.
     window = TimeWindow(max(start.astimezone(dt.UTC), first), min(finish.astimezone(dt.UTC), last))
     if window.start >= window.end:
         return []
@@ -83,7 +85,7 @@ def hours_between(
 
 
 def days_before(partitions: DailyPartitionsDefinition, moment: dt.datetime, at_most: int) -> list[str]:
-    """The keys of the last days that have ended at `moment`, an aware time, in order."""
+    """The keys of the last `at_most` days that have ended by `moment`, an aware time, in order."""
     return list(partitions.get_partition_keys(current_time=moment))[-at_most:]
 
 

@@ -1,16 +1,17 @@
-"""What Dagster has and does not offer to others: every import of a private module stands here, each with its reason.
+"""All imports from Dagster's private modules, each with its reason. No other module may import from them.
 
-A minor version of Dagster may move any of them. `TESTED` are the versions on which the tests of this project ran; on
-another one `home` leaves our event log out, which leans on Dagster's insides more than all the rest together.
+A minor version of Dagster may move any of these names. `TESTED` lists the versions on which this project's tests ran.
+On any other version `home` leaves out our event log, because it depends on private code more than anything else here.
 """
 
-# Types of what `define_asset_job` returns: annotations alone, there is no public name.
-# The tag of a materialization that carries a data version; `DataVersion` is public, the tag is not, and events that are
-# reported in batches have no other way to carry it.
+# The tag that gives a materialization its data version. `DataVersion` is public, but events that are reported in
+# batches can carry a version only in this tag.
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
-# Marks a result that reports nothing by itself, see `steps.ended`.
+# Marks a result for which Dagster must add no materialization, see `steps.ended`.
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+# The type that `define_asset_job` returns. It has no public name, and only annotations need it.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 # Stores many events in one transaction, see `steps.report`.
@@ -21,7 +22,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
 
-# The tags that say which partitions a run is for; the UI's backfills set them, and runs over a range need them.
+# The tags that name the partitions of a run. Backfills in the UI set them, and so must our runs over a range.
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,

@@ -1,4 +1,7 @@
-"""What steps are given beside `ingest.fetching.Alotech`: the warehouse, made from the settings and not opened yet."""
+"""The Dagster resource `warehouse`, which steps use to open the warehouse.
+
+The other resource, `alotech`, is `ingest.fetching.Alotech`.
+"""
 
 from dagster import ResourceDefinition
 
@@ -7,5 +10,5 @@ from cdr_assets.warehouse import Warehouse
 
 
 def build_warehouse(settings: Settings) -> ResourceDefinition:
-    """The warehouse as a run is given it: that it waits, and for whom, is told in the run's own log."""
+    """The warehouse, not opened yet. If a step must wait for another's lock, the run's log says so and names it."""
     return ResourceDefinition(lambda context: Warehouse(settings.warehouse_path, log=context.log.warning))

@@ -1,4 +1,7 @@
-"""Runs started from the terminal, in this process: the same as the UI's."""
+"""Runs that the `cdr` command starts in its own process, of the same jobs as in the UI.
+
+Arguments and printing are in `cdr_assets.cli`.
+"""
 
 import datetime as dt
 import logging
@@ -20,14 +23,18 @@ from cdr_assets.orchestration.partitions import hourly_partitions, hours_between
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.warehouse import Warehouse, calls_of, listed_by, read_narrowed_pages
 
-# Of a run whose log nobody reads on the terminal: its failure is told in one line.
+# Keeps a run's log off the terminal: the command prints one line if the run fails.
 QUIET: dict[str, object] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
 class Backfilled:
-    """What a backfill did: hours published, and why some were not; what the copy holds of its runs' loads; and what
-    their checks warned of, each in a line."""
+    """The result of a backfill.
+
+    `hours` is the number of published hours, `problems` says why other hours were not published. `calls`, `new`,
+    `changed` and `rejected` are counts of the backfill's loads in the published copy. `warnings` has a line for each
+    warning of a check.
+    """
 
     hours: int
     calls: int
@@ -54,11 +61,11 @@ def backfill(
     progress: Callable[[float], None],
     warn: Callable[[str], None],
 ) -> Backfilled:
-    """Runs the hours that begin in [start, finish), the tenant's wall clock, source to published copy.
+    """Fetches, loads and publishes the hours that begin in [start, finish), in the tenant's local time.
 
-    `begin` is told the number of hours, `progress` the hours done since it was called last, in fractions as each stage
-    reports an hour, `warn` what the runs warn of: that they wait for another's. Raises OperatorError if there is no
-    such hour.
+    Calls `begin` with the number of hours, then `progress` with the hours done since its last call (each of the four
+    steps counts as a quarter of an hour's work), and `warn` with each warning in the runs' logs, for instance that a
+    run waits for another's lock. Raises OperatorError if there is no such hour.
     """
     hours = ended_hours(settings, start, finish, dt.datetime.now(dt.UTC))
     begin(len(hours))
@@ -75,7 +82,7 @@ def backfill(
                 published.add(event.partition)
         if event is not None and event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
             check = event.asset_check_evaluation_data
-            # How fresh the copy is says nothing of hours that may be a year old; the schedule warns of that.
+            # Leave out the freshness checks: the hours may be a year old, and the schedule warns of a stale copy.
             if not check.passed and (check.asset_key != PUBLISHED_KEY or check.check_name == OWN_MARTS_CHECK):
                 warnings.append(f"{check.check_name}: {' '.join((check.description or 'see its run').split())}")
 
@@ -93,7 +100,7 @@ def backfill(
             if problem:
                 problems.append(problem)
                 if len(published) == before:
-                    # Nothing came of the whole run: the same would come of the next.
+                    # The run published no hour at all, so the next one would fail too.
                     break
     figures = (0, 0, 0, 0)
     if published:
@@ -103,10 +110,10 @@ def backfill(
 
 
 def refresh(defs: Definitions, settings: Settings, name: str, key: str) -> list[tuple[str, dt.datetime, bool]]:
-    """Asks for one call again by its `callkey`, `activecallkey` or `uniqueid`.
+    """Fetches one call again by its `callkey`, `activecallkey` or `uniqueid`.
 
-    Returns of each call its key, its local hour, and whether it was new or had changed. Raises OperatorError where
-    the run failed, or AloTech knows no such call.
+    Returns for each call its key, its local hour, and whether it was new or had changed. Raises OperatorError if the
+    run failed or AloTech has no such call.
     """
     run_id = str(uuid4())
     with open_instance(settings) as instance:
@@ -119,13 +126,13 @@ def refresh(defs: Definitions, settings: Settings, name: str, key: str) -> list[
         calls = calls_of(connection, read_narrowed(pages, settings.alotech_timezone).calls["key"])
     if not calls:
         raise OperatorError(f"AloTech knows no call with the {name} {key}; nothing was changed")
-    # A call that is as it was keeps the time at which it was fetched before.
+    # An unchanged call keeps its earlier `fetched_at`.
     began = min(pages["fetched_at"])
     return [(key, hour, fetched_at >= began) for key, hour, fetched_at in calls]
 
 
 def ended_hours(settings: Settings, start: dt.datetime, finish: dt.datetime, now: dt.datetime) -> list[Hour]:
-    """The hours that begin in [start, finish), the tenant's wall clock, and have ended at `now` (aware).
+    """The hours that begin in [start, finish), in the tenant's local time, and have ended by `now`, an aware time.
 
     Raises OperatorError if there is none.
     """
@@ -142,7 +149,7 @@ def ended_hours(settings: Settings, start: dt.datetime, finish: dt.datetime, now
 def _run(
     job: JobDefinition, instance: DagsterInstance, *, run_config: dict[str, object] | None = None, **run: Any
 ) -> str | None:
-    """Runs the job in this process; the line that says why it failed, or None."""
+    """Runs the job in this process. Returns None, or one line that says why it failed."""
     result = job.execute_in_process(
         run_config=QUIET | (run_config or {}), instance=instance, raise_on_error=False, **run
     )
@@ -150,7 +157,7 @@ def _run(
 
 
 def _reason(events: Iterable[DagsterEvent]) -> str:
-    """The line that says why the run failed: of the step that failed first."""
+    """One line that says why the first failed step failed."""
     for event in events:
         if event.is_step_failure:
             data = event.step_failure_data

@@ -1,8 +1,9 @@
-"""The schedules. Each asks for what is due at its tick; what an outage left out is the gap sensor's.
+"""The schedules. Each one starts the runs that are due at its tick; hours missed in an outage are left to `sensors`.
 
-Each takes its turn in the hour, so that they don't all ask the vendor and wait for the warehouse at once: the hour that
-has ended at CDR_SETTLE_MINUTES past, the hours before it 20 minutes later, the calls that were open 20 minutes after
-that. What is done once a day is done by night.
+The hourly schedules tick at different minutes, so that they don't all call the vendor and wait for the warehouse at the
+same time: the hour that has just ended at CDR_SETTLE_MINUTES past, the hours before it 20 minutes later, open calls 20
+minutes after that. Daily schedules tick at night. The runs' contents are in `jobs`, the spans of days in
+`domain.lateness`.
 """
 
 import datetime as dt
@@ -29,7 +30,7 @@ from cdr_assets.publishing.reading import has_open_calls, hours_left_out
 
 _Requests = Iterator[RunRequest | SkipReason]
 
-# Calls mostly end, and are mostly surveyed and tagged, within hours.
+# Most calls end and get their survey answers and tags within a few hours.
 LOOK_BACK_HOURS = 6
 
 
@@ -38,7 +39,7 @@ def build_schedules(
     partitions: HourlyPartitionsDefinition,
     settings: Settings,
 ) -> list[ScheduleDefinition]:
-    """All schedules, running by default; `jobs` by name."""
+    """All schedules, switched on by default. `jobs` are all jobs by name."""
     settle = dt.timedelta(minutes=settings.cdr_settle_minutes)
 
     def minute(after: int) -> int:
@@ -104,42 +105,48 @@ def build_schedules(
             "hourly",
             "hourly",
             f"{minute(0)} * * * *",
-            f"The hour that ended {settings.cdr_settle_minutes} minutes ago.",
+            f"Fetches, loads and publishes the hour that ended {settings.cdr_settle_minutes} minutes ago.",
             hourly,
         ),
         build(
             "lookback_hourly",
             "lookback",
             f"{minute(20)} * * * *",
-            f"The last {LOOK_BACK_HOURS} hours again: most late changes come soon.",
+            f"Fetches the last {LOOK_BACK_HOURS} hours again, because most late changes come within hours.",
             last_hours,
         ),
         build(
             "lookback_nightly",
             "lookback",
             "30 2 * * *",
-            "The last three days again, and older hours that were never read, or not so late that they could be final.",
+            "Fetches the last three days again, and older hours that are not loaded or were fetched too early to be "
+            "final.",
             last_days,
         ),
-        build("csat_sweep", "csat_sweep", "45 3 * * *", f"Survey answers to calls of the last {CSAT_DAYS} days.", csat),
+        build(
+            "csat_sweep",
+            "csat_sweep",
+            "45 3 * * *",
+            f"Fetches the calls of the last {CSAT_DAYS} days that have survey answers.",
+            csat,
+        ),
         build(
             "open_calls",
             "open_calls",
             f"{minute(40)} * * * *",
-            "Stored calls of the last day that had not ended, by their keys or, where they are many, by their hour.",
+            "Fetches the last day's calls that had not ended again, by key, or whole hours where there are many.",
             calls_that_were_open,
         ),
-        build(
-            "audit", "audit", "15 5 * * *", "A sample of old hours, compared with what the API says of them now.", at
-        ),
+        build("audit", "audit", "15 5 * * *", "Fetches a sample of old hours again and compares them.", at),
         build(
             "daily_report",
             "daily_report",
             "0 6 * * *",
-            f"The pages of the last {REPORTED_DAYS} days: yesterday's, and those whose calls may have changed since.",
+            f"Writes the reports of the last {REPORTED_DAYS} days: yesterday's, and older ones whose calls may have "
+            "changed.",
             daily_report,
         ),
-        build("freshness", "freshness", "45 * * * *", "Is the newest hour there, and do calls still come.", at),
+        build("freshness", "freshness", "45 * * * *", "Checks for the newest hour and whether calls still come.", at),
     ]
 
 

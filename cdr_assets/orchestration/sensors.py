@@ -1,6 +1,7 @@
-"""The gap sensor: asks for the hours that an outage, or a failure, left out.
+"""The gap sensor: starts runs for hours that are missing after an outage or a failure.
 
-An hourly schedule does not make up for the ticks it missed while the daemon was down.
+It is needed because an hourly schedule does not repeat the ticks that it missed while the daemon was down. Runs at set
+times are in `schedules`.
 """
 
 import datetime as dt
@@ -27,7 +28,7 @@ from cdr_assets.orchestration.keys import PUBLISHED_KEY
 from cdr_assets.orchestration.partitions import hours_between, hours_of_run, range_tags
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 
-# The schedule asks for the newest hour itself; the sensor leaves it this time to do so.
+# Leave the newest hour to the schedule for this long.
 GRACE = dt.timedelta(minutes=15)
 
 _UNDER_WAY = [
@@ -47,14 +48,14 @@ def build_gap_sensor(
         job=job,
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Asks for the hours of the last three days that are missing, at most once an hour each.",
+        description="Starts runs for missing hours of the last three days, for each hour at most once an hour.",
     )
     def gaps(context: SensorEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         now = dt.datetime.now(dt.UTC)
         missing = missing_hours(context.instance, partitions, settings, now)
         due, cursor = due_hours(missing, context.cursor, now)
         for hours in consecutive(due):
-            # The same key at a tick that is done again: Dagster starts no run for it a second time.
+            # If a tick is repeated, the run key is the same, and Dagster starts no second run for it.
             yield RunRequest(run_key=f"{hours[0].key} to {hours[-1].key} at {now:%Y-%m-%d %H}", tags=range_tags(hours))
         context.update_cursor(cursor)
         if not due:
@@ -66,10 +67,11 @@ def build_gap_sensor(
 
 
 def due_hours(missing: Sequence[Hour], cursor: str | None, now: dt.datetime) -> tuple[list[Hour], str]:
-    """Those that were not asked for within the last hour, and the cursor that remembers all that were.
+    """The missing hours for which no run was requested within the last hour, and the new cursor.
 
-    An hour that fails again and again is asked for once an hour, not at every tick. Each is remembered by itself: the
-    run's key names a group of hours, and the next group is another, with the hours that this one left out.
+    The cursor is JSON: the key of each requested hour, and when it was requested. With it, an hour that keeps failing
+    gets a run once an hour and not at every tick. The run keys cannot do this: each names a group of hours, and the
+    next tick's group may hold the same hours together with others.
     """
     asked_at: dict[str, str] = json.loads(cursor) if cursor else {}
     asked_at = {key: at for key, at in asked_at.items() if now - dt.datetime.fromisoformat(at) < HOUR}
@@ -80,7 +82,10 @@ def due_hours(missing: Sequence[Hour], cursor: str | None, now: dt.datetime) -> 
 def missing_hours(
     instance: DagsterInstance, partitions: HourlyPartitionsDefinition, settings: Settings, now: dt.datetime
 ) -> list[Hour]:
-    """The hours of the last days that are neither published nor under way. None before anything was ever loaded."""
+    """The hours of the last three days that are not published and in no run that is queued or running.
+
+    Empty if no hour was ever published.
+    """
     published = instance.get_materialized_partitions(PUBLISHED_KEY)
     if not published:
         return []

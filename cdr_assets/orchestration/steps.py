@@ -1,7 +1,8 @@
-"""The hours of a run: which they are, which of them still go on, and how each is reported to Dagster.
+"""Helpers for the steps of a run over hours: which hours it has, which have failed, and how to report each to Dagster.
 
-Dagster's own report of a ranged run marks every partition as materialized, or none. Here one hour may fail while the
-others go on, so that each good hour is reported by itself and the last step of the run fails for the others.
+In a run over a range, Dagster itself marks either all partitions as materialized or none. Here one hour may fail while
+the others continue: each good hour is reported by itself, and the last step fails if any hour failed. Which keys and
+windows hours have is in `partitions`; the steps themselves are in `assets` and `ops`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,12 +40,12 @@ from cdr_assets.warehouse import errors_of
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# One policy on every asset of the chain: a job that mixes policies falls to the smallest.
+# The same policy for all assets of a run: a job with several policies uses the smallest of them.
 BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=HOURS_PER_RUN)
 
 
 def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterator[_T]]:
-    """What the operator can mend fails the step with one line on top, in place of a traceback from deep below."""
+    """Turns an OperatorError into a Failure, so that the UI shows its one line and no long traceback."""
 
     @wraps(step)
     def told(*args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
@@ -64,7 +65,7 @@ def hours_in(context: AssetExecutionContext) -> list[Hour]:
 
 
 def holder(context: AssetExecutionContext | OpExecutionContext) -> str:
-    """How the run names itself to others who wait for the warehouse."""
+    """The run's and the step's name, shown to others who wait for the warehouse."""
     step = context if isinstance(context, OpExecutionContext) else context.op_execution_context
     return f"run {context.run.run_id[:8]}, {step.op.name}"
 
@@ -76,8 +77,8 @@ def report(
     metadata: Mapping[Hour, Mapping[str, Any]] | None = None,
     versions: Mapping[Hour, str] | None = None,
 ) -> None:
-    """Reports hours of an asset as materialized, each with its own figures and data version."""
-    # As `log_event` does for one, in a batch: stored one by one, the hours of a week took a fifth of its run.
+    """Reports the hours of an asset as materialized, each with its own metadata and data version."""
+    # `log_event` stores one event at a time, which took a fifth of the time of a run of a week. Store them in a batch.
     step, batch_id = context.get_step_execution_context(), str(uuid4())
     hours = list(hours)
     for hour in hours:
@@ -92,24 +93,24 @@ def report(
 
 
 def ended(asset_key: AssetKey) -> MaterializeResult[None]:
-    """Ends the asset's part in the step: its hours have been reported, the steps downstream may go on."""
-    # The marker keeps Dagster from adding a materialization of its own for every partition of the run, failed hours
-    # included; without any output, the steps downstream would be skipped and the good hours lost with the bad.
+    """The asset's output, to yield once its hours are reported: the next steps can start."""
+    # Without an output, Dagster would skip the next steps, also for the good hours. With a plain output, it would mark
+    # every partition of the run as materialized, also failed hours. This marker prevents that.
     return MaterializeResult(asset_key=asset_key, metadata={SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True})
 
 
 def is_in_run(context: AssetExecutionContext, *steps: str) -> bool:
-    """Whether the run goes through one of the steps, which may be a user's own run with other assets beside ours."""
+    """Whether one of the steps is in the run. The run may be a user's own selection of assets."""
     return any(node.name in steps for node in context.job_def.nodes)
 
 
 def split(
     context: AssetExecutionContext, connection: duckdb.DuckDBPyConnection, hours: Sequence[Hour]
 ) -> tuple[list[Hour], dict[Hour, str]]:
-    """The hours that can go on, and why the others failed on their way through this run.
+    """The good hours of this run, and the failed ones with their reasons.
 
-    Whose fetch an hour's calls are from is not asked: another run may have fetched or loaded it anew meanwhile. Hours
-    that the run only merges some calls into are neither good nor failed.
+    An hour counts as good even if another run has fetched or loaded it again in the meantime. If the run has filters,
+    it only merges calls into its hours, so that none of them is good; some may have failed.
     """
     if not is_in_run(context, "cdr"):
         return list(hours), {}
@@ -121,7 +122,7 @@ def split(
 
 
 def _runs_of(context: AssetExecutionContext) -> list[str]:
-    """The run, and those whose fetch it goes on with where it was re-executed from a later step."""
+    """The IDs of the run and, if it was re-executed without the fetch, of the earlier runs whose fetch it uses."""
     run: DagsterRun | None = context.run
     runs = []
     while run is not None:
@@ -133,15 +134,16 @@ def _runs_of(context: AssetExecutionContext) -> list[str]:
 
 
 def fail_for(context: AssetExecutionContext, failed: Mapping[Any, str], step: str) -> None:
-    """Fails the step for its failed hours, unless a later one of the run will: the good hours come first."""
+    """Raises Failure if any hour failed, but only in the last step of the run: the good hours must get there first."""
     if failed and not is_in_run(context, *STEPS[STEPS.index(step) + 1 :]):
         raise failure(failed)
 
 
 def failure(failed: Mapping[Any, str], step: str = PAGES_OP) -> Failure:
-    """One line that says which hours (or calls) failed, where and why: fetches in `step`, whichever step ends the run.
+    """A Failure with one line that says which hours or fetches failed, in which step and why.
 
-    Retrying is for the operator or the gap sensor.
+    `step` is the step that fetches; hours that could not be loaded failed in `cdr`. Dagster does not retry the step:
+    the gap sensor or the operator starts a new run.
     """
     names_of_reason: dict[str, list[Any]] = {}
     for name, reason in sorted(failed.items(), key=lambda item: str(item[0])):

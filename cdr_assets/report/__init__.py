@@ -1,7 +1,8 @@
-"""The report: one HTML page over some days of the published copy. Knows no Dagster.
+"""The report: one HTML page over some days of the published copy.
 
-What it says is in `figures`, how that is drawn in `plots`, how it is laid out in `page`. Importing it takes a second,
-most of it for the plots: whoever may not need it imports it late.
+`figures` has the numbers, `plots` draws them, `page` lays them out. The formulas of the rates are the marts', and the
+Dagster asset is in `orchestration.assets.report`. Importing this package takes a second, mostly for the plots, so
+import it inside the function that needs it.
 """
 
 from cdr_assets.report.figures import Figures, read_figures

@@ -1,7 +1,7 @@
-"""The numbers of a report, read from the published copy. Every rate is made of parts that were summed first, by the
-formulas of the marts, which are in dbt_project/macros/measures.sql and nowhere else.
+"""The numbers of a report, read from the published copy.
 
-Days and hours are the tenant's wall clock; `start` belongs to the report, `finish` does not.
+For every rate, its parts are summed first and then divided. The formulas belong to the marts and are only in
+dbt_project/macros/measures.sql. Days and hours are in the tenant's local time; `start` is included, `finish` is not.
 """
 
 import datetime as dt
@@ -32,13 +32,13 @@ _QUEUE_PARTS = (
 )  # fmt: skip
 _AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known")
 
-# The macros of the marts' formulas: each gives the SQL of a rate, or of several, from the names of its parts. dbt's
-# `return`, which jinja alone does not know, gives what it is given.
+# The macros with the marts' formulas: each returns the SQL of one or more rates from the names of their parts. They
+# call dbt's `return`, which plain jinja does not have.
 _MACROS = Environment().from_string(
     (PROJECT_DIR / "macros" / "measures.sql").read_text(encoding="utf-8"), globals={"return": lambda value: value}
 )
 _MEASURES: Any = _MACROS.module
-# Upper ends of the steps in which waits are counted, in seconds: a list in SQL as it is in jinja.
+# Upper edges of the bins of waiting times, in seconds. The list reads the same in SQL and in jinja.
 _WAIT_EDGES = _MEASURES.wait_edges()
 _AGENT_RATES = f"{_MEASURES.call_rates()}, {_MEASURES.share_of_time('all_talk_seconds', 'span_seconds')} AS occupancy"
 _QUEUE_RATES = f"{_MEASURES.call_rates()}, {_MEASURES.queue_rates()}"
@@ -46,21 +46,22 @@ _QUEUE_RATES = f"{_MEASURES.call_rates()}, {_MEASURES.queue_rates()}"
 
 @dataclass(frozen=True)
 class Figures:
-    """What a report says of the days [start, finish).
+    """The numbers of a report over the days [start, finish). Parts and rates are the columns of the marts.
 
-    totals: the centre's parts and rates, waits of answered calls (`wait_seconds_p50`, `_p90`, `_p95`), the longest wait
-      of those offered, and the thresholds in force (`threshold_seconds`, a list)
-    steps: by `step_start` (hours, days, weeks or months as `step` says): parts and rates, and how many hours are
-      `final`, `open` (loaded, still changing) and `missing`
-    week: by `weekday` (1 is Monday) and `hour_of_day`: hours loaded, `offered_per_hour`, `service_level`
-    waits: by `edge` (seconds, the longest wait of the step; the last NULL): `answered`, `abandoned`
-    queues, agents: one row each, the busiest first: parts and rates
-    scores: by `question`, `scale` and `score`: `answers`
-    csat: by `question`, `scale` and `queue_name` (NULL for all of them): `answers`, `mean_score`, `top_two_share`
-    contacts: inbound contacts answered whose surveys were asked for, and those among them `with_an_answer` to a survey
-    loads: hours `expected`, `loaded`, `final`; calls still `open`; records `rejected`; `newest_fetch` (an instant);
-      `failed` hours, the newest fetch of which failed
-    missing: hours that are not loaded, as (first, last) of each row of them
+    totals: parts and rates of the whole centre; percentiles of the answered calls' waits (`wait_seconds_p50`, `_p90`,
+      `_p95`); the longest wait of an offered call; the thresholds in use (`threshold_seconds`, a list)
+    steps: a row per `step_start` (an hour, day, week or month, see `step`): parts and rates, and how many hours are
+      `final`, `open` (loaded, but may still change) and `missing`
+    week: a row per `weekday` (1 is Monday) and `hour_of_day`: loaded `hours`, `offered_per_hour`, parts and rates
+    waits: a row per `edge` (seconds, the longest wait in the bin; NULL in the last): `answered`, `abandoned`
+    queues, agents: a row per queue or agent, the busiest first: parts and rates
+    scores: a row per `question`, `scale` and `score`: `answers`
+    csat: a row per `question`, `scale` and `queue_name` (NULL for all queues): `answers`, `mean_score`,
+      `top_two_share`
+    contacts: `answered` inbound contacts whose survey answers were fetched, and how many are `with_an_answer`
+    loads: number of hours `expected`, `loaded` and `final`, and `failed` hours (their newest fetch failed); calls still
+      `open`; `rejected` records; `newest_fetch` (an aware time)
+    missing: for each span of hours that are not loaded, its first and last hour
     """
 
     start: dt.date
@@ -82,9 +83,9 @@ class Figures:
 def days_of(
     connection: duckdb.DuckDBPyConnection, start: dt.date | None, finish: dt.date | None
 ) -> tuple[dt.date, dt.date]:
-    """The days of a report: up to the newest hour loaded unless `finish` is given, four weeks unless `start` is.
+    """The days of a report. By default it ends with the newest loaded day and covers four weeks.
 
-    Raises OperatorError where nothing is loaded, or nothing in time.
+    Raises OperatorError if nothing is loaded, or if `start` is after the newest loaded day.
     """
     first, last = connection.execute(
         "SELECT min(local_date), max(local_date) FROM marts.dim_hours WHERE is_loaded"
@@ -99,14 +100,14 @@ def days_of(
 
 
 def read_figures(connection: duckdb.DuckDBPyConnection, start: dt.date, finish: dt.date) -> Figures:
-    """All numbers of the report over [start, finish). `connection` has the published copy in use."""
+    """Reads all numbers of the report over [start, finish). `connection` is open on the published copy."""
     days = {"start": start, "finish": finish}
     step = _step(finish - start)
 
     def ask(query: str) -> pl.DataFrame:
         return connection.execute(query, days if "$" in query else None).pl()
 
-    # Every hour of the days, also those of which the copy knows nothing; the one that a clock change skips is none.
+    # Every hour of the days, also hours that are not in the copy, but without an hour that a clock change skips.
     connection.execute(
         f"""
         CREATE OR REPLACE TEMP TABLE hours AS
@@ -162,7 +163,7 @@ _IN_DAYS = "local_date >= $start AND local_date < $finish"
 
 
 def _step(length: dt.timedelta) -> str:
-    """So that a chart has some 10 to 100 steps."""
+    """The length of a step, chosen so that a chart has about 10 to 100 of them."""
     for days, step in ((3, "hour"), (92, "day"), (2 * 366, "week")):
         if length <= dt.timedelta(days=days):
             return step
@@ -207,7 +208,7 @@ def _steps(ask: _Ask) -> pl.DataFrame:
 
 
 def _week(ask: _Ask) -> pl.DataFrame:
-    """Empty hours count: an hour that was loaded and had no call makes the mean smaller."""
+    """Means over all loaded hours, also those without a call."""
     return ask(
         f"""
         WITH calls AS (

@@ -1,4 +1,7 @@
-"""The report as a page: one HTML file that needs nothing else, laid out by `page.html.jinja`."""
+"""Writes the report as one HTML file that loads nothing else. `page.html.jinja` is the layout.
+
+The numbers are read in `figures`, the plots are drawn in `plots`.
+"""
 
 import datetime as dt
 from pathlib import Path
@@ -11,7 +14,7 @@ from cdr_assets.publishing.reading import open_published
 from cdr_assets.report import plots
 from cdr_assets.report.figures import Figures, days_of, read_figures
 
-# The questions of more surveys than these are in the tables alone.
+# Draw a plot for this many survey questions; the others are only in the table.
 _QUESTIONS_DRAWN = 4
 
 _MISSING_TOLD = 12
@@ -20,10 +23,10 @@ _MISSING_TOLD = 12
 def write_report(
     published: Path, folder: Path, start: dt.date | None = None, finish: dt.date | None = None
 ) -> tuple[Path, Figures]:
-    """Writes the page over [start, finish) into the folder, whole or not at all; returns its path and what it says.
+    """Writes the page over [start, finish), by default the last four weeks; returns its path and its numbers.
 
-    Without them, the last four weeks. The page is named after its first and last day. Raises OperatorError where the
-    published copy is not there or has nothing, or the page cannot be written.
+    The file is named after its first and last day and is replaced in one step. Raises OperatorError if there is no
+    published copy, if it has no hour to report, or if the page cannot be written.
     """
     if not published.exists():
         raise OperatorError(f"there is no {published} yet; run `cdr backfill` or `make demo` first")
@@ -41,7 +44,7 @@ def write_report(
 
 
 def render(figures: Figures, published_at: dt.datetime) -> str:
-    """The page's HTML. `published_at` is the instant of the copy that the figures were read from."""
+    """The page's HTML. `published_at`, an aware time, is when the copy was published."""
     environment = Environment(
         loader=PackageLoader("cdr_assets.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
@@ -50,7 +53,7 @@ def render(figures: Figures, published_at: dt.datetime) -> str:
     questions = figures.csat.filter(figures.csat["queue_name"].is_null()).rows(named=True)
     most = sorted(questions, key=lambda row: -row["answers"])[:_QUESTIONS_DRAWN]
     has_calls = figures.totals["offered"] > 0
-    # A day alone has no week: what its hours were like, the first plot shows.
+    # A plot by weekday needs more than one weekday. For a single day, the first plot shows the hours.
     has_week = has_calls and figures.week["weekday"].n_unique() > 1
 
     return environment.get_template("page.html.jinja").render(
@@ -95,7 +98,7 @@ def _percent(share: float | None) -> str:
 
 
 def _seconds(value: float | None) -> str:
-    """`8.4 s`, `3:07` minutes or `1:02:33` hours."""
+    """For instance `8.4 s`, `3:07 min` or `1:02:33`."""
     if value is None:
         return "–"
     if value < 60:

@@ -1,6 +1,6 @@
-"""The report's plots, each an SVG picture of one frame of `figures`; empty ones are not drawn.
+"""The report's plots, each an SVG picture of one table in `figures`. `page` leaves out plots without data.
 
-Drawn for a phone's width, so that letters keep a readable size there; on a wide screen two stand beside each other.
+The plots have a phone's width, so that letters stay readable there. A wide screen shows two of them side by side.
 """
 
 import io
@@ -17,13 +17,13 @@ _TEAL, _RED, _AMBER, _GREY, _PALE = "#12798a", "#c8403c", "#e0a030", "#98a4ae", 
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DATE_FORMATS = {"hour": "%a %H:%M", "day": "%-d %b", "week": "%-d %b", "month": "%b %Y"}
 
-# What becomes of offered calls, from the axis up.
+# The outcomes of offered calls, stacked in this order from the axis up.
 _OUTCOMES = {"answered": _TEAL, "abandoned": _RED, "voicemail": _AMBER, "other exits": _GREY}
 _LOADS = {"final": _TEAL, "still changing": _AMBER, "not loaded": _RED}
 
 
 def over_time(figures: Figures) -> str:
-    """Offered calls by what became of them, the service level below, and how complete each step is."""
+    """Offered calls by outcome, below them the service level, and below that how many hours of each step are loaded."""
     steps = figures.steps.with_columns(pl.col("step_start").dt.to_string("%Y-%m-%dT%H:%M"))
     axis = _time_axis(figures)
     calls = (
@@ -66,7 +66,7 @@ def over_time(figures: Figures) -> str:
 
 
 def offered_by_weekday_and_hour(figures: Figures) -> str:
-    """Offered calls in a mean hour, darker where there are more."""
+    """Mean offered calls per hour; darker means more."""
     return _heatmap(
         figures.week,
         "offered_per_hour",
@@ -77,7 +77,7 @@ def offered_by_weekday_and_hour(figures: Figures) -> str:
 
 
 def service_level_by_weekday_and_hour(figures: Figures) -> str:
-    """Percent answered in time, darker where fewer are; hours that nobody called in stay white."""
+    """The service level in percent; darker means lower. Hours that have none stay white."""
     return _heatmap(
         figures.week,
         "service_level",
@@ -117,7 +117,7 @@ def _heatmap(week: pl.DataFrame, measure: str, colours: alt.Scale, label: str, i
 
 
 def waits(figures: Figures) -> str:
-    """Answered and abandoned calls by how long they waited."""
+    """Answered and abandoned calls by waiting time."""
     edges = figures.waits["edge"].to_list()
     names = [f"{seconds} s" if seconds < 60 else f"{seconds / 60:g} min" for seconds in edges[:-1]]
     order = [f"≤ {name}" for name in names] + [f"> {names[-1]}"]
@@ -155,9 +155,9 @@ def scores(figures: Figures, question: str | None, scale: float | None) -> str:
 
 
 def _time_axis(figures: Figures) -> alt.Axis:
-    """Names of steps as people say them, some seven of them however many steps there are.
+    """An axis with about seven labels, however many steps there are.
 
-    An axis of names and not of instants: an instant would be shown in the zone of whoever draws it.
+    The steps are names, not times, because a time would be drawn in the time zone of this machine.
     """
     moments = figures.steps["step_start"].to_list()
     every = -(-len(moments) // 7)
@@ -168,13 +168,13 @@ def _time_axis(figures: Figures) -> alt.Axis:
 
 
 def _counts(ticks: int = 5) -> alt.Axis:
-    # Short ones: 450,000 would be cut off where the reader's letters are wider than ours.
+    # Short labels: a long one like 450,000 is cut off if the reader's font is wider than ours.
     short = "datum.value < 10000 ? format(datum.value, ',') : format(datum.value / 1000, ',') + 'k'"
     return alt.Axis(labelExpr=f"datum.value % 1 ? '' : {short}", tickCount=ticks)
 
 
 def _long(frame: pl.DataFrame, by: list[str], columns: dict[str, str]) -> pl.DataFrame:
-    """One row per step and column: `kind`, `count`, and `order`, the columns' own."""
+    """One row per `by` and column: `kind` (the column's name), `count` (its value) and `order` (its place)."""
     order = pl.DataFrame({"kind": list(columns), "order": range(len(columns))})
     return frame.unpivot(list(columns), index=by, variable_name="kind", value_name="count").join(order, on="kind")
 
@@ -195,7 +195,7 @@ def _svg(chart: alt.TopLevelMixin) -> str:
             background="transparent",
             padding={"left": 10, "right": 2, "top": 2, "bottom": 2},
         )
-        # Marks describe themselves to screen readers one by one, which makes the page three times as large.
+        # Without this, every mark has its own text for screen readers and the page is three times as large.
         .configure_mark(aria=False)
         .configure_view(stroke=None)
         .configure_axis(

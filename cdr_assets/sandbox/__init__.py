@@ -3,7 +3,8 @@
     with Sandbox(RecordsFile("calls.jsonl.gz"), token="sandbox-token") as sandbox:
         ...  # sandbox.base_url
 
-It knows nothing of the pipeline, and nothing of the pipeline may know it but the command line and the tests.
+It imports nothing from the pipeline. Of the pipeline, only the command line may import it; tests and benchmarks do too.
+The real vendor's client is in `cdr_assets.alotech`.
 """
 
 from cdr_assets.sandbox.api import PAGE_SIZE, ChainEnd

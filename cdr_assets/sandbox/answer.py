@@ -1,4 +1,4 @@
-"""An HTTP answer on its way to the socket."""
+"""An HTTP answer, and how it is written to the socket. What it contains is decided in `server`, `api` and `faults`."""
 
 import socket
 from collections.abc import Callable
@@ -8,19 +8,19 @@ from typing import Any
 
 import msgspec
 
-# Takes the socket, the head and the body; true where the connection can carry another request.
+# Writes the head and the body to the socket. Returns true if the connection can take another request.
 Delivery = Callable[[socket.socket, bytes, bytes], bool]
 
 
 def whole(connection: socket.socket, head: bytes, body: bytes) -> bool:
-    """All of it in one write: two would wait for each other (Nagle's algorithm and the delayed ACK, 40 ms)."""
+    """Sends the whole answer in one write. Two writes would take 40 ms (Nagle's algorithm and delayed ACKs)."""
     connection.sendall(head + body)
     return True
 
 
 @dataclass
 class Answer:
-    """What is sent; `headers` without the length, which `deliver` adds where it is not given."""
+    """An answer. `deliver` adds the header Content-Length if `headers` does not have it."""
 
     body: bytes
     status: int = 200
@@ -29,10 +29,11 @@ class Answer:
 
     @classmethod
     def of(cls, value: Any, status: int = 200) -> "Answer":
-        """The value as JSON."""
+        """An answer with the value as JSON."""
         return cls(msgspec.json.encode(value), status)
 
     def deliver(self, connection: socket.socket) -> bool:
+        """Writes the answer to the socket. Returns true if the connection can take another request."""
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
         lines += [f"{name}: {value}" for name, value in ({"Content-Length": len(self.body)} | self.headers).items()]
         return self.delivery(connection, "\r\n".join([*lines, "", ""]).encode("latin-1"), self.body)

@@ -1,6 +1,7 @@
-"""What the vendor's page says of `reportsCDRLogs`: parameters and their precedence, filters, pages, cursors, refusals.
+"""The API `reportsCDRLogs` as the vendor documents it: parameters and their precedence, filters, pages, cursors,
+refusals.
 
-Pure: a request's parameters and a source in, a page out. No sockets, no faults.
+It makes a page from a request's parameters and a source of calls. Sockets are in `server`, misbehaviour is in `faults`.
 """
 
 import base64
@@ -20,8 +21,8 @@ from cdr_assets.sandbox.calls import ARRAYS, SIGNATURE, Call, Source
 
 PAGE_SIZE = 100
 
-# How the answer that holds the last record says that it is the last: a cursor that is null, absent or blank, or (as
-# Datastore does) a cursor like any other, which leads to a page without records and without a cursor.
+# How a chain of pages ends. The page with the last record has a cursor that is null, absent or blank; or (as Datastore
+# does) it has a usual cursor, and the next page has neither records nor a cursor.
 ChainEnd = Literal["null", "absent", "blank", "empty page"]
 
 _CALLDATE = attrgetter("calldate")
@@ -29,12 +30,12 @@ _POSITION = attrgetter("position")
 
 
 class RefusedError(Exception):
-    """The request cannot be served; the text is the vendor's `message`."""
+    """The request is refused; the text is the vendor's `message`."""
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the vendor's page leaves open."""
+    """Behaviour that the vendor's documentation does not specify."""
 
     page_size: int = PAGE_SIZE
     start_inclusive: bool = True
@@ -44,7 +45,7 @@ class Rules:
 
 @dataclass
 class Page:
-    """One page as it is to be served; `cursor` None where the answer has no such member."""
+    """One page to be served. Without `has_cursor` the answer has no member `cursor`."""
 
     calls: Sequence[Call]
     cursor: str | None
@@ -56,7 +57,7 @@ class Page:
     last: bool
 
     def records(self) -> list[Any]:
-        """What `render` would show, as Python objects."""
+        """The page's records as Python objects, with the same arrays as in `render`."""
         hidden = {
             name
             for name, shown in zip(ARRAYS, (self.call_history, self.csat_answers, self.call_tags), strict=True)
@@ -71,7 +72,7 @@ class Page:
         ]
 
     def render(self, signature: bytes) -> bytes:
-        """The answer's JSON."""
+        """The answer's JSON, with `signature` in its recording links."""
         if self.call_history and self.csat_answers and self.call_tags:
             records = [c.head + c.call_history + c.csat_answers + c.call_tags + c.end for c in self.calls]
         else:
@@ -88,7 +89,8 @@ class Page:
 
 
 def page_of(source: Source, parameters: Mapping[str, str], rules: Rules) -> Page:
-    """The page that the parameters of a `reportsCDRLogs` request ask for. Raises RefusedError."""
+    """The page for these parameters of a `reportsCDRLogs` request. Raises RefusedError if the vendor would refuse
+    them."""
     ascending = _one_of(parameters, "sorting", ("desc", "asc")) == "asc"
     with_history = _boolean(parameters, "include_call_history")
     with_answers = _boolean(parameters, "include_csat")
@@ -96,7 +98,7 @@ def page_of(source: Source, parameters: Mapping[str, str], rules: Rules) -> Page
     window, segments, matches = _selection(source, parameters, rules, ascending)
 
     after = _position_of(parameters)
-    # One more than the page holds tells whether anything is left for the next.
+    # Take one call more than the page holds, to see whether there is a next page.
     calls = list(islice(_walk(segments, window, ascending, after, matches), rules.page_size + 1))
     last = len(calls) <= rules.page_size
     del calls[rules.page_size :]
@@ -119,7 +121,7 @@ def page_of(source: Source, parameters: Mapping[str, str], rules: Rules) -> Page
 
 @dataclass(frozen=True)
 class _Window:
-    """Bounds of calldate; an empty text is before every date, and `~` after."""
+    """Bounds of calldate. An empty text sorts before every date, `~` after every date."""
 
     start: str = ""
     finish: str = "~"
@@ -135,7 +137,7 @@ class _Window:
 def _selection(
     source: Source, parameters: Mapping[str, str], rules: Rules, ascending: bool
 ) -> tuple[_Window, Iterator[Sequence[Call]], Callable[[Call], bool] | None]:
-    """The window, the sorted lists it lies in, and the filter, if there is one."""
+    """The window, the sorted lists of calls to search, and the filter or None."""
     for name, find in (
         ("activecallkey", source.with_active_call_key),
         ("uniqueid", source.with_unique_id),
@@ -173,7 +175,7 @@ def _walk(
     after: tuple[str, int] | None,
     matches: Callable[[Call], bool] | None,
 ) -> Iterator[Call]:
-    """The calls in the order of listing, from the one after the position `after` on."""
+    """The calls in the order of listing, starting after the position `after`."""
     for segment in segments:
         low, high = window.within(segment)
         if after is not None and ascending:
@@ -188,7 +190,7 @@ def _walk(
 
 
 def cursor_after(parameters: Mapping[str, str], position: tuple[str, int]) -> str:
-    """Opaque to clients: the position to go on from, and a digest of the request that it belongs to."""
+    """The cursor of the page after `position`: the position and a digest of the request, opaque to clients."""
     return base64.urlsafe_b64encode(msgspec.json.encode([digest(parameters), *position])).decode()
 
 
@@ -207,7 +209,7 @@ def _position_of(parameters: Mapping[str, str]) -> tuple[str, int] | None:
 
 
 def digest(parameters: Mapping[str, str]) -> str:
-    """The same for all pages of a chain."""
+    """A hash of the request's parameters, the same for all pages of a chain."""
     asked = sorted((name, value) for name, value in parameters.items() if name not in ("app_token", "cursor"))
     return blake2b(repr(asked).encode(), digest_size=9).hexdigest()
 
@@ -217,7 +219,7 @@ def _boolean(parameters: Mapping[str, str], name: str) -> bool:
 
 
 def _one_of(parameters: Mapping[str, str], name: str, values: tuple[str, ...]) -> str:
-    """The parameter's value; the first of `values` where it is not given."""
+    """The parameter's value, or the first of `values` if it is not given. Raises RefusedError for another value."""
     value = parameters.get(name) or values[0]
     if value not in values:
         raise RefusedError(f"{name} must be {' or '.join(sorted(values))}, not {value!r}")

@@ -1,7 +1,7 @@
-"""A call as the sandbox keeps it, and what a source of calls must offer.
+"""A call as the sandbox stores it, and the interface of a source of calls.
 
-A call is rendered to JSON once, when it becomes known, not when it is served: a page is then a join of bytes. Reading
-records from files or making them up belongs to the sources; choosing and paging them belongs to `api`.
+A call is rendered to JSON once, when it is made and not when it is served, so that a page is only a join of bytes. The
+sources are in `sources` and `centre`; choosing calls for a page is in `api`.
 """
 
 import datetime as dt
@@ -13,17 +13,17 @@ import msgspec
 
 ARRAYS = ("call_history", "csat_answers", "call_tags")
 
-# Stands in a rendered recording link for the signature, which is another at each serving. Not part of any other text.
+# A placeholder in rendered recording links. Each answer puts a new signature in its place. No other text contains it.
 SIGNATURE = b"@signature@"
 
 
 @dataclass(slots=True)
 class Call:
-    """One record, rendered, with what it can be chosen by.
+    """One rendered record, and the values by which a request can choose it.
 
-    `calldate` is the tenant's wall clock (`%Y-%m-%d %H:%M:%S`); `position` is (calldate, number), unique within a
-    source and the order of listing. `head` is the record's JSON without its arrays and `end`; each array is the JSON
-    of its member with the comma before it, or nothing where the record has no such member.
+    `calldate` is in the tenant's local time (`%Y-%m-%d %H:%M:%S`). `position` is (calldate, number); it is unique
+    within a source, and calls are listed in its order. `head` is the record's JSON without its arrays and without
+    `end`. Each array is the JSON of its member with a comma before it, or empty if the record has no such member.
     """
 
     position: tuple[str, int]
@@ -43,18 +43,18 @@ class Call:
     end: bytes = b"}"
 
     def record(self) -> Any:
-        """The whole record as Python objects; arrays included."""
+        """The whole record as Python objects, with its arrays."""
         return msgspec.json.decode(self.head + self.call_history + self.csat_answers + self.call_tags + self.end)
 
 
 class Source(Protocol):
-    """Where the sandbox's calls come from. Methods are called from many threads at once."""
+    """Where the sandbox gets its calls. Many threads call the methods at the same time."""
 
     def segments(self, start: str, finish: str, ascending: bool) -> Iterator[Sequence[Call]]:
-        """The calls whose calldate may lie from `start` to `finish`, both included.
+        """All calls with a calldate from `start` to `finish`, both included, and possibly more.
 
-        Lists sorted by position, with no overlap, the earliest first (the latest first unless `ascending`). They may
-        reach beyond the window.
+        Returns lists that are sorted by position and don't overlap, the earliest list first, or the latest first if not
+        `ascending`.
         """
 
     def with_key(self, key: str) -> Sequence[Call]: ...
@@ -65,15 +65,15 @@ class Source(Protocol):
 
 
 def call_of(record: Any, number: int, calldate: str | None = None) -> Call:
-    """The call that serves `record` just as it is, in any shape, `number` breaking ties in calldate.
+    """A call that serves `record`, which may have any shape, unchanged. `number` orders calls with the same calldate.
 
-    `calldate` says when the call is to be listed, for a record that does not say it readably itself. A member
-    `activecallkey` is what the call is found by and is not served: the vendor's records have no such field.
-    Raises ValueError where it is unknown when the call was.
+    `calldate` is the time at which to list the call, for a record without a readable one. Requests can find a call by
+    its member `activecallkey`, which is not served, because the vendor's records have no such field. Raises ValueError
+    if there is no readable calldate.
     """
     if not isinstance(record, Mapping):
         if calldate is None:
-            raise ValueError("a record that is not an object has no calldate: say when it is to be listed")
+            raise ValueError("a record that is not an object has no calldate: give the time at which to list it")
         moment = wall_clock(calldate)
         head = msgspec.json.encode(record)
         return Call(
@@ -81,7 +81,7 @@ def call_of(record: Any, number: int, calldate: str | None = None) -> Call:
         )
     moment = wall_clock(record.get("calldate") if calldate is None else calldate)
     plain = {name: value for name, value in record.items() if name not in ARRAYS and name != "activecallkey"}
-    # Without the braces an object without members would leave a comma too many before the arrays.
+    # If the record has no other members, the arrays are written without a comma before them.
     arrays = [
         b"%s%s:%s" % (b"," if plain else b"", msgspec.json.encode(name), msgspec.json.encode(record[name]))
         if name in record
@@ -99,7 +99,7 @@ def call_of(record: Any, number: int, calldate: str | None = None) -> Call:
         queue_key=_text(record.get("queuekey")),
         transferred=str(record.get("transferred")).strip().lower() not in ("none", "", "0", "0.0", "false"),
         has_csat=bool(record.get("csat_answers")),
-        # A record of nothing but arrays has no member that a comma could follow: it is served whole, always.
+        # A record that has only arrays is always served whole, because no member would come before the comma.
         head=msgspec.json.encode(plain or record)[:-1],
         call_history=arrays[0],
         csat_answers=arrays[1],
@@ -108,13 +108,13 @@ def call_of(record: Any, number: int, calldate: str | None = None) -> Call:
 
 
 def wall_clock(value: Any) -> str:
-    """A date in any ISO spelling without a zone, as `%Y-%m-%d %H:%M:%S`; ValueError where it is none."""
+    """A date in any ISO format without a zone, as `%Y-%m-%d %H:%M:%S`. Raises ValueError for anything else."""
     try:
         moment = dt.datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise ValueError(f"calldate is not a date: {value!r}") from None
     if moment.tzinfo is not None:
-        raise ValueError(f"calldate has a zone, where the tenant's wall clock is meant: {value!r}")
+        raise ValueError(f"calldate has a time zone, but must be in the tenant's local time without one: {value!r}")
     return moment.isoformat(" ", "seconds")
 
 

@@ -1,8 +1,8 @@
-"""A call centre made up from a seed: the plays of `simulation` as records in the vendor's shape, day by day.
+"""A source of generated calls: turns the days of `simulation` into records in the vendor's shape.
 
-Each local day is made from the seed and its date alone, so that any hour can be served without those before it.
-What has not happened yet by the centre's clock is not told: later calls are not listed, and a call that goes on has
-no hangup, no length, and no answers or tags yet.
+Each local day depends only on the seed and its date, so that any hour can be served without those before it. Records
+hold only what has happened by the centre's clock: later calls are not listed, and a call that is still going on has no
+hangup, no duration, no survey answers and no tags. Names and texts are in `profile`.
 """
 
 import datetime as dt
@@ -53,11 +53,11 @@ _QUARTER = 900
 
 
 class GeneratedCentre:
-    """A source of generated calls; `calls_per_hour` is the mean over the hours of a week, all of which are open hours
-    of some queue (the first is quiet, the busiest has more than twice the mean).
+    """A source of generated calls.
 
-    Keys look like `c20260302000017`; the active call key is the key with `a-` before it. Recording links are signed
-    anew at each serving. `now` is the clock, an aware datetime.
+    `calls_per_hour` is the mean over all hours of a week; at every hour some queue is open, and the busiest hour has
+    more than twice the mean. Keys look like `c20260302000017`; the active call key is the key with `a-` before it.
+    Recording links get a new signature in each answer. `now` is the clock and returns an aware datetime.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class GeneratedCentre:
         time_zone: str = "Europe/Istanbul",
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
-        """Raises ValueError for a number of calls that is not positive, ZoneInfoNotFoundError for an unknown zone."""
+        """Raises ValueError if `calls_per_hour` is not positive, ZoneInfoNotFoundError for an unknown zone."""
         if not calls_per_hour > 0:
             raise ValueError(f"calls_per_hour must be positive, not {calls_per_hour}")
         self._seed = seed
@@ -79,9 +79,9 @@ class GeneratedCentre:
         self._making = threading.Lock()
 
     def records(self, first: dt.date, last: dt.date) -> Iterator[dict[str, Any]]:
-        """The final records of whole days, both included, in the order of calldate, whatever the clock says.
+        """The final records of the days from `first` to `last`, both included, by calldate; the clock does not matter.
 
-        As a `RecordsFile` takes them: with their active call key, and with links that stay the same.
+        They fit a `RecordsFile`: with their active call key, and with recording links that have no signature.
         """
         for ordinal in range(first.toordinal(), last.toordinal() + 1):
             for call in self._day(dt.date.fromordinal(ordinal)).calls:
@@ -118,7 +118,7 @@ class GeneratedCentre:
         return [call for call in self._day(day).seen_at(now) if is_meant(call)]
 
     def _wall_clock_now(self) -> str:
-        # In the hour that the clock repeats, the calls of its first pass come and go again; no other day is concerned.
+        # In the hour that a clock change repeats, its calls vanish and come again. No other day is affected.
         return self._now().astimezone(self._zone).strftime("%Y-%m-%d %H:%M:%S")
 
     def _day(self, date: dt.date) -> "_MadeDay":
@@ -128,14 +128,14 @@ class GeneratedCentre:
                 made = self._days.get(date)
                 if made is None:
                     made = self._days[date] = _MadeDay(self._centre, self._seed, date, self._zone, self._names)
-                    # The day that was made first goes first, but never one of the two that a window lies across.
+                    # Drop the oldest day, but keep two days, because a window may reach over midnight.
                     while len(self._days) > 2 and sum(len(d.calls) + 1 for d in self._days.values()) > _CACHED_CALLS:
                         del self._days[next(iter(self._days))]
         return made
 
 
 class _MadeDay:
-    """The calls of one day in their final form, and how they look before that."""
+    """The calls of one day, in their final form and as they look before that."""
 
     def __init__(
         self, centre: Centre, seed: int, date: dt.date, zone: ZoneInfo, names: Sequence[tuple[str, str]]
@@ -159,7 +159,7 @@ class _MadeDay:
         self._seen: tuple[str, list[Call]] = ("", [])
 
     def seen_at(self, now: str) -> list[Call]:
-        """The calls as they are at `now`, the tenant's wall clock."""
+        """The calls as they are at `now`, a local time."""
         if self._all_settled <= now:
             return self.calls
         at, seen = self._seen
@@ -173,9 +173,9 @@ class _MadeDay:
         return seen
 
     def _wall_clock(self, seconds: int) -> list[str]:
-        """The wall clock's text for every second since midnight: looking one up is faster than formatting it."""
+        """The local time as text for every second since midnight. Looking it up is faster than formatting it."""
         texts: list[str] = []
-        # Clocks are put forward or back between two quarters of an hour.
+        # Clock changes happen only at a full quarter of an hour.
         for quarter in range(0, seconds, _QUARTER):
             local = (self._midnight + dt.timedelta(seconds=quarter)).astimezone(self._zone)
             at = local.hour * HOUR + local.minute * 60
@@ -184,7 +184,7 @@ class _MadeDay:
         return texts
 
     def _render(self, leg: Leg) -> tuple[Call, str]:
-        """The call in its final form, and since when it has it (wall clock)."""
+        """The call in its final form, and the local time at which it reaches that form."""
         clock = self._clock
         key = f"c{self._compact}{leg.number:06}"
         start, hangup = int(leg.start), int(leg.hangup)
@@ -287,18 +287,18 @@ class _MadeDay:
         tags = QUEUES[leg.queue].tags
         chance = self._chance.random()
         first = int(chance * len(tags))
-        # A second tag for one in five, by the digits of the same draw that the first did not use.
+        # One call in five gets a second tag. This uses the rest of the same random number.
         return [tags[first], tags[first - 1]] if chance * len(tags) - first < 0.2 else [tags[first]]
 
     def _answers(self, leg: Leg, wait: int) -> list[dict[str, Any]]:
-        """Those who were served may answer a survey: by phone at once, or by message up to two days later."""
+        """Callers who were served may answer a survey: by phone at once, or by message up to two days later."""
         chance = self._chance.random
         if leg.talk is None or not leg.inbound or leg.transferred or chance() > _ANSWERS_SURVEY:
             return []
         by_message = chance() < _ANSWERED_BY_MESSAGE
         seconds = 600 + chance() * 47 * HOUR if by_message else 15 + chance() * 45
         date = self._later(int(leg.hangup + seconds))
-        # Long waits make for bad marks.
+        # Long waits lower the score.
         mood = chance() + wait / 900
         score = 5 - sum(mood > bound for bound in (0.55, 0.80, 0.90, 0.97))
         asked = [(SATISFACTION, score)]
@@ -325,12 +325,12 @@ class _MadeDay:
 
 @cache
 def _clock() -> list[str]:
-    """`%H:%M:%S` of every second of a day."""
+    """The text `%H:%M:%S` for every second of a day."""
     return [f"{n // HOUR:02}:{n // 60 % 60:02}:{n % 60:02}" for n in range(24 * HOUR)]
 
 
 def _unsettled(call: Call, now: str) -> Call:
-    """The call as it is at `now`, which is after its beginning and before its final form."""
+    """The call as it is at `now`, a time after its beginning and before it reaches its final form."""
     record = call.record()
     history = record["call_history"] = [item for item in record["call_history"] if item["date"] <= now]
     record["csat_answers"] = [item for item in record["csat_answers"] if item["date"] <= now]

@@ -1,6 +1,6 @@
-"""What the generated call centre looks like: its queues and their hours, its demand, its agents' names, its tags.
+"""The data of the generated call centre: its queues and their hours, its demand, its agents' names, its tags.
 
-Plain data; how calls come about from it is in `simulation`. All people, numbers and addresses are invented.
+`simulation` makes calls from it. All people, numbers and addresses are invented.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue. Hours are (opens, closes) in local hours for Monday to Sunday, equal when closed; times in seconds."""
+    """A queue. `hours` are (opens, closes) in local hours for Monday to Sunday, equal if closed. Means are in
+    seconds."""
 
     key: str
     name: str
@@ -109,7 +110,7 @@ DEMAND_BY_HOUR = (
 )
 DEMAND_BY_WEEKDAY = (1.20, 1.08, 1.02, 1.00, 1.04, 0.80, 0.55)
 
-# Of those who would call a closed queue, the share that tries; they hear that it is closed and hang up.
+# How many callers call a closed queue, as a share of the demand. They hear that it is closed and hang up.
 CLOSED_DEMAND = 0.12
 
 FIRST_NAMES = (
@@ -126,7 +127,7 @@ LAST_NAMES = (
 
 SURVEY_BY_PHONE = "Görüşme sonu anketi"
 SURVEY_BY_MESSAGE = "Kısa mesaj anketi"
-# Question and best score. The scales differ: they cannot be averaged together.
+# Each question and its best score. The scales differ, so that their scores cannot be averaged together.
 SATISFACTION = ("Görüşmeden memnun kaldınız mı?", 5)
 RECOMMENDATION = ("Bizi önerir misiniz?", 10)
 
@@ -134,9 +135,9 @@ _ASCII = str.maketrans("çğıöşüÇĞİÖŞÜâ", "cgiosuCGIOSUa")
 
 
 def agent_names(number: int) -> tuple[str, str]:
-    """Full name and username of the agent with this number, no two alike."""
+    """The full name and the username of the agent with this number. No two usernames are the same."""
     first = FIRST_NAMES[number % len(FIRST_NAMES)]
-    # Every round of first names takes the last names in another order.
+    # Each time the first names start over, the last names come in another order.
     again, pair = divmod(number, len(FIRST_NAMES) * len(LAST_NAMES))
     last = LAST_NAMES[(pair * 7 + pair // len(FIRST_NAMES)) % len(LAST_NAMES)]
     suffix = str(again + 1) if again else ""

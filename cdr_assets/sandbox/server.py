@@ -1,7 +1,8 @@
-"""The sandbox's sockets: an HTTP/1.1 server on the loopback that answers as the vendor's endpoint does.
+"""The sandbox's server: HTTP/1.1 on 127.0.0.1 that answers like the vendor's endpoint.
 
-What a page holds is decided in `api`. The bare socket is used, not `http.server`: that one parses headers with the
-e-mail package and answers in small writes, which costs more than the page itself, and some faults need the socket.
+`api` decides the contents of a page. The server uses plain sockets, because some faults need the socket, and because
+`http.server` is slow: it parses headers with the e-mail package and answers in small writes, which together take longer
+than making the page.
 """
 
 import contextlib
@@ -30,27 +31,26 @@ from cdr_assets.sandbox.faults.base import Exchange
 HOST = "127.0.0.1"
 PATH = "/api/"
 
-# Requests remembered: enough for any test, and bounded for a sandbox that runs for days.
+# How many requests the sandbox remembers: enough for any test, and limited because a sandbox may run for days.
 REMEMBERED = 10_000
 
 
 @dataclass(frozen=True)
 class ReceivedRequest:
-    """A request that came in: its parameters without the token, and when (`time.monotonic`)."""
+    """A received request: its parameters without the token, and its time (`time.monotonic`)."""
 
     parameters: Mapping[str, str]
     at: float
 
 
 class Sandbox:
-    """A local AloTech over a source of calls. It listens from the moment it is made; use it with `with`, or
-    `serve_forever()` and `close()`.
+    """A local AloTech that serves the calls of a source. Use it with `with`, or with `serve_forever()` and `close()`.
 
-    `base_url` is the endpoint; `requests` counts the requests so far, `asked` holds the newest of them, and
-    `most_at_once` is the highest number that were in work at the same time. `time_zone` is the zone of the source's
-    wall clock. `fault` is one fault or several, by name (see `FAULTS`) or made by `fault_of`; faults concern
-    `reportsCDRLogs` alone. What the vendor's page leaves open can be chosen: whether the window's ends belong to it,
-    what ends a chain of pages, and (for tests) how many records a page holds at the most.
+    It listens as soon as it is made. `base_url` is the endpoint. `requests` counts the requests so far, `asked` holds
+    the newest ones, and `most_at_once` is the highest number of requests that were answered at the same time.
+    `time_zone` is that of the source's dates. `fault` is one fault or several, by name (see `FAULTS`) or made by
+    `fault_of`; faults change only answers to `reportsCDRLogs`. The other parameters set what the vendor's documentation
+    does not specify: whether the window includes its bounds and how a chain of pages ends. `page_size` is for tests.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Sandbox:
         finish_inclusive: bool = True,
         chain_end: ChainEnd = "null",
     ) -> None:
-        """Raises OSError where the port is taken, ZoneInfoNotFoundError for an unknown zone, ValueError for an unknown
+        """Raises OSError if the port is in use, ZoneInfoNotFoundError for an unknown zone, ValueError for an unknown
         fault."""
         named = [] if fault is None else [fault] if isinstance(fault, str | Fault) else list(fault)
         self._faults = [fault_of(f, time_zone=time_zone) if isinstance(f, str) else f for f in named]
@@ -116,7 +116,7 @@ class Sandbox:
             self.close()
 
     def close(self) -> None:
-        """Closes the port and every connection, those that a client keeps alive too."""
+        """Closes the port and every connection, including those that a client keeps alive."""
         self._server.server_close()
 
     def answer(self, path: str, query: str, accepts_gzip: bool) -> Answer:
@@ -181,13 +181,13 @@ class _Server(socketserver.ThreadingTCPServer):
 
     def server_close(self) -> None:
         super().server_close()
-        # A thread that waits for the next request of a client, or is holding an answer back, ends when its socket does.
+        # A thread that waits for a client's next request, or delays an answer, ends when its socket is shut down.
         for connection in list(self._connections):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away in the middle is nothing to report; anything else is a bug of the sandbox.
+        # Do not report a client that closed the connection early. Any other error is a bug in the sandbox.
         if not isinstance(sys.exception(), OSError):
             super().handle_error(request, client_address)
 
@@ -207,7 +207,7 @@ class _Connection(socketserver.StreamRequestHandler):
                 Answer(b"Bad request", 400, {"Content-Type": "text/plain"}).deliver(self.request)
                 return
             if method != "GET":
-                # Its body is not read, so nothing that follows on this connection could be understood.
+                # Close the connection, because the request's body is not read and would be taken for the next request.
                 refusal = {"Allow": "GET", "Content-Type": "text/plain", "Connection": "close"}
                 Answer(b"Only GET is served", 405, refusal).deliver(self.request)
                 return

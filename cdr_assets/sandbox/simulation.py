@@ -1,8 +1,8 @@
-"""One local day of a call centre, as it could have been: who called, waited, was answered, by whom, and for how long.
+"""Simulates one local day of a call centre: who calls, how long they wait, who answers, and how long they talk.
 
-Callers arrive at random (Poisson, at the rates of the day's hours), wait with limited patience, and are served by
-agents who have skills, shifts and one call at a time. All times are seconds since local midnight, elapsed and not by
-the clock, so that a day of 23 or 25 hours is as right as another. Records, dates and JSON are made in `centre`.
+Callers arrive at random (a Poisson process with a rate for each hour), wait with limited patience, and are served by
+agents who have skills, shifts and one call at a time. All times are elapsed seconds since local midnight, so that days
+of 23 and 25 hours are right too. Records, dates and JSON are made in `centre`.
 """
 
 import math
@@ -19,12 +19,12 @@ from cdr_assets.sandbox.profile import CLOSED_DEMAND, DEMAND_BY_HOUR, DEMAND_BY_
 HOUR = 3600
 _WEEK = [(weekday, hour) for weekday in range(7) for hour in range(24)]
 
-# Of an hour's records: calls that agents make, and calls that callers begin. The rest are second legs of transferred
-# calls and callers who gave up and try again; those come about by themselves.
+# Shares of an hour's records: calls that agents make, and first calls of callers. The rest are second legs of
+# transferred calls, and callers who gave up and call again; the simulation makes those itself.
 _OUTBOUND = 0.08
 _INBOUND = 0.87
 
-# Shares of the calls that could.
+# Probabilities, each for the calls to which it can happen.
 _LEAVES_IN_MENU = 0.04
 _IMPATIENT = 0.025  # gives up within five seconds of waiting
 _LEAVES_VOICEMAIL = 0.2
@@ -37,57 +37,60 @@ _DIALLED_FROM_CRM = 0.75
 
 _TALK_SPREAD = 0.8  # standard deviation of the logarithm of talk times
 _LONGEST_TALK = HOUR
-_STAYS_ON = 120  # seconds for which agents stay after the end of their duty
-_HOURS_AFTER = 8  # hours that the last calls of a day may reach into the next: more than any chain of transfers takes
-_CUSTOMERS_PER_CALL = 150  # customers of the centre, for each call of a mean hour
+_STAYS_ON = 120  # seconds for which agents stay after the end of their shift
+_HOURS_AFTER = 8  # how many hours a day's calls may go on after midnight; no chain of transfers takes longer
+_CUSTOMERS_PER_CALL = 150  # the centre's customers per call in a mean hour
 
 
 @dataclass(slots=True, eq=False)
 class Agent:
-    """An agent on one day. `skills` are indices of QUEUES, the agent's own queue first; `duty` is by elapsed hour."""
+    """An agent on one day. `skills` are indices of QUEUES, the own queue first; `duty` says for each elapsed hour
+    whether
+    the agent is on duty."""
 
     number: int
     skills: tuple[int, ...]
     duty: Sequence[bool]
     busy_until: float = 0.0
-    # Changes whenever the agent becomes idle or stops being so: what an idle list says of an earlier turn is void.
+    # Changes whenever the agent becomes idle or busy. An entry in an idle list with an older turn no longer counts.
     turn: int = 0
 
     def is_on_duty(self, moment: float) -> bool:
         hour = int(moment / HOUR)
         if hour < len(self.duty) and self.duty[hour]:
             return True
-        # Those who are still in the menu when the queue closes find somebody.
+        # Agents stay a little longer, for callers who are still in the menu when the queue closes.
         return moment - hour * HOUR < _STAYS_ON and 0 < hour <= len(self.duty) and self.duty[hour - 1]
 
 
 @dataclass(slots=True, eq=False)
 class Leg:
-    """One record to be: a call, or the part of it after a transfer. Times are None where the thing did not happen."""
+    """A call, or the part of a call after a transfer; becomes one record. A time is None if the event did not
+    happen."""
 
     start: float
     queue: int  # called, dialled for, or transferred to
     caller: int | None  # the customer's number; None where it is withheld
-    first: "Leg | None" = None  # the leg that the call began with, if it is not this one
+    first: "Leg | None" = None  # the first leg of the call; None if this is it
     inbound: bool = True
     closed: bool = False  # heard that the queue is closed
     queued: float | None = None
     gives_up: float = 0.0
     rings: tuple[tuple[float, Agent], ...] = ()
     misses: tuple[float, ...] = ()  # ends of the first rings, which nobody picked up
-    agent: Agent | None = None  # who answered or dialled; else who was rung last
+    agent: Agent | None = None  # who answered or dialled; otherwise who was rung last
     talk: float | None = None
     holds: tuple[tuple[float, float], ...] = ()
-    left_queue: float | None = None  # answered, or given up
+    left_queue: float | None = None  # when the caller was answered or gave up
     voicemail: bool = False
     transferred: bool = False
-    unique_id: int | None = None  # the CRM action that dialled
+    unique_id: int | None = None  # of the CRM action that dialled
     hangup: float = 0.0
-    number: int = 0  # within the day, by start
+    number: int = 0  # within the day, in the order of `start`
 
 
 class Centre:
-    """What is the same on every day of a centre: its rates and its staff. Deterministic from the two arguments."""
+    """The rates and the staff of a centre, the same on every day. They depend only on the two arguments."""
 
     def __init__(self, seed: int, calls_per_hour: float) -> None:
         weights = {(q, *at): _weight(queue, *at) for q, queue in enumerate(QUEUES) for at in _WEEK}
@@ -104,16 +107,16 @@ class Centre:
         self._slots = {(q, day): self._shifts(q, day) for q in range(len(QUEUES)) for day in range(7)}
         self._places = [max(len(self._slots[q, day]) for day in range(7)) for q in range(len(QUEUES))]
         chance = random.Random(f"staff {seed}")
-        # By agent number.
+        # The index is the agent's number.
         self._skills = [self._skills_of(q, chance) for q, places in enumerate(self._places) for _ in range(2 * places)]
 
     @property
     def staff(self) -> int:
-        """How many agents there are; their numbers begin at 0."""
+        """The number of agents. They are numbered from 0."""
         return len(self._skills)
 
     def _shifts(self, q: int, weekday: int) -> list[frozenset[int]]:
-        """The local hours of duty of each agent of the day, in shifts of up to eight hours."""
+        """For each agent of the day, the local hours on duty: shifts of up to eight hours."""
         opens, closes = QUEUES[q].hours[weekday]
         shifts = math.ceil((closes - opens) / 8)
         slots = []
@@ -135,10 +138,10 @@ class Centre:
         return (q, other) if other != q and chance.random() < 0.4 else (q,)
 
     def agents(self, day: int, weekday: int, hours: Sequence[int]) -> Iterator[Agent]:
-        """Who is on duty on the day with this ordinal; `hours` are the local hours, by elapsed hour.
+        """The agents on duty on the day with this ordinal. `hours` are the local hours, by elapsed hour.
 
-        Agents work every other day. Nobody who is still talking at midnight is thus on duty in the next day, which
-        is played without knowing of this one.
+        Agents work every other day. Each day is simulated without knowing the day before, so nobody who is still
+        talking at midnight may be on duty on the next day.
         """
         before = 0
         for q, places in enumerate(self._places):
@@ -157,7 +160,7 @@ _Event = tuple[float, int, Callable[[float, Any], None], Leg | Agent]
 
 
 class Day:
-    """The play of one day. `legs` is the outcome, sorted by start and numbered from 0."""
+    """The simulation of one day. `legs` is the result, sorted by start and numbered from 0."""
 
     def __init__(self, centre: Centre, seed: int, day: int, weekday: int, hours: Sequence[int]) -> None:
         """`day` is the date's ordinal; `hours` are the local hours by elapsed hour: 24 of them, or 23 or 25."""
@@ -192,7 +195,7 @@ class Day:
                         self._at(hour * HOUR + self._random(), self._look_for_work, agent)
 
     def _callers_call(self) -> None:
-        # Some days and hours are busier than planned, which is what queues are made of.
+        # Some days and hours are busier than planned; otherwise there would be few queues.
         busy_day = self._chance.lognormvariate(0, 0.08)
         for q, queue in enumerate(QUEUES):
             for elapsed, hour in enumerate(self._hours):
@@ -216,19 +219,19 @@ class Day:
                     self._at(moment, self._dial, leg)
 
     def _moments(self, rate: float, elapsed: int) -> Iterator[float]:
-        """A Poisson process with `rate` an hour, over one hour."""
+        """The times of a Poisson process with `rate` events per hour, over one hour."""
         random, log, mean_gap = self._random, math.log, HOUR / max(rate, 1e-9)
         moment, end = float(elapsed * HOUR), (elapsed + 1) * HOUR
         while (moment := moment - mean_gap * log(1 - random())) < end:
             yield moment
 
     def _customer(self) -> int | None:
-        # Squared, so that some customers call far more often than others.
+        # The square makes some customers call far more often than others.
         chance = self._random()
         return int(chance * chance * self._centre.customers) if chance < 0.985 else None
 
     def _at(self, moment: float, what: Callable[[float, Any], None], who: Leg | Agent) -> None:
-        self._events_so_far += 1  # keeps the order of events at one moment, and the rest from being compared
+        self._events_so_far += 1  # orders events at the same time, so that the heap never compares callables
         heappush(self._events, (moment, self._events_so_far, what, who))
 
     def _run(self) -> None:
@@ -241,7 +244,7 @@ class Day:
                 self._give_up(self._end, leg)
 
     def _call(self, moment: float, q: int, caller: int | None) -> None:
-        """A caller calls an open queue, and comes through the menu to it."""
+        """A caller calls an open queue, and hangs up in the menu or reaches the queue."""
         leg = Leg(moment, q, caller)
         if self._random() < _LEAVES_IN_MENU:
             self._hang_up_in_menu(leg, 3 + 40 * self._random())
@@ -261,10 +264,10 @@ class Day:
         leg.gives_up = moment + patience
         self._at(moment, self._find_agent, leg)
 
-    # -- what a moment brings
+    # -- events
 
     def _find_agent(self, moment: float, leg: Leg) -> None:
-        """A caller has come to the queue, or was rung to an agent who did not pick up."""
+        """A caller has reached the queue, or an agent did not pick up."""
         agent = self._idle_agent(leg.queue, moment)
         if agent is not None:
             self._ring(moment, agent, leg)
@@ -274,14 +277,14 @@ class Day:
             self._waiting[leg.queue].append(leg)
 
     def _look_for_work(self, moment: float, agent: Agent) -> None:
-        """An agent comes on duty or has done with a call."""
+        """An agent comes on duty or has finished a call."""
         if agent.busy_until > moment:
             return
         own = agent.skills[0]
         if agent.is_on_duty(moment):
             queues = agent.skills
         elif not self._staffed[own][int(moment / HOUR)]:
-            queues = (own,)  # closed; those who still wait are served before going home
+            queues = (own,)  # the queue is closed; serve the callers who still wait
         else:
             return
         leg = self._longest_waiting(moment, queues)
@@ -293,7 +296,7 @@ class Day:
                 self._idle[q].append((agent, agent.turn))
 
     def _idle_agent(self, q: int, moment: float) -> Agent | None:
-        """The agent who has been idle for longest."""
+        """The agent who has been idle longest."""
         idle = self._idle[q]
         while idle:
             agent, turn = idle.popleft()
@@ -340,14 +343,14 @@ class Day:
         self._busy_until(leg.hangup + 5 - 12 * math.log(1 - self._random()), agent)
 
     def _transfer(self, leg: Leg) -> None:
-        """The talk ends with the caller in another queue, where a leg of its own begins."""
+        """The agent sends the caller to another queue, where a new leg begins."""
         q = int(self._random() * len(QUEUES))
         if q != leg.queue and self._is_open(q, leg.hangup):
             leg.transferred = True
             self._queue_up(leg.hangup, Leg(leg.hangup, q, leg.caller, first=leg.first or leg))
 
     def _give_up(self, moment: float, leg: Leg) -> None:
-        """The caller has hung up, or left a message, at the end of patience; `moment` is when it is noticed."""
+        """The caller has lost patience, and hangs up or leaves a message. `moment` is when the simulation notices."""
         assert leg.queued is not None
         leg.left_queue = leg.hangup = leg.gives_up
         self._ended.append(leg)
@@ -360,7 +363,7 @@ class Day:
                 self._call(again, leg.queue, leg.caller)
 
     def _dial(self, moment: float, leg: Leg) -> None:
-        """An agent is to call a customer; the call is not made where nobody is free."""
+        """An agent calls a customer. If no agent is free, the call is not made."""
         agent = self._idle_agent(leg.queue, moment)
         if agent is None:
             return
@@ -371,7 +374,7 @@ class Day:
             leg.talk = leg.left_queue
             leg.hangup += self._talk_seconds(140)
         elif leg.unique_id is not None and self._random() < _CALLS_AGAIN:
-            # The same action of the CRM dials a second time: a unique ID has more than one call.
+            # The same CRM action dials a second time, so that its unique ID has more than one call.
             again = leg.hangup + 600 + 3000 * self._random()
             if self._is_open(leg.queue, again):
                 repeated = Leg(again, leg.queue, leg.caller, inbound=False, unique_id=leg.unique_id)

@@ -1,6 +1,6 @@
-"""Calls that somebody brings: a list that a test changes while it is served, and a file of records.
+"""Sources of given calls: a list that a test may change while the sandbox serves it, and a file of records.
 
-Made-up calls are in `centre`.
+Generated calls are in `centre`; what every source must offer is in `calls`.
 """
 
 import gzip
@@ -40,14 +40,14 @@ class _SortedCalls:
 
 
 class ListedCalls(_SortedCalls):
-    """Records listed one by one, served just as they are, in any shape.
+    """A list of records in any shape, which are served unchanged.
 
-    Calls may be added, edited and removed while the sandbox serves them: each request sees one state. A record may
-    have a member `activecallkey`, by which it is found and which is not served.
+    Records may be added, edited and removed while the sandbox serves them; a request sees the list either before or
+    after a change. A record may have a member `activecallkey`: requests can find it by this key, but it is not served.
     """
 
     def __init__(self, records: Iterable[Any] = ()) -> None:
-        """Raises ValueError for a record without a readable calldate: give that to `add` with a time."""
+        """Raises ValueError for a record without a readable calldate; give such a record to `add`, with a time."""
         self._lock = threading.Lock()
         self._listed: dict[int, tuple[Any, Call]] = {}
         self._added = 0
@@ -57,29 +57,29 @@ class ListedCalls(_SortedCalls):
 
     @property
     def records(self) -> list[Any]:
-        """What is listed now, in the order in which it was added."""
+        """The listed records, in the order in which they were added."""
         with self._lock:
             return [record for record, _ in self._listed.values()]
 
     def add(self, record: Any, calldate: str | None = None) -> None:
-        """Lists one more; `calldate` says where in time, for a record that does not say it readably."""
+        """Adds a record. `calldate` is the time at which to list it, for a record without a readable one."""
         with self._lock:
             self._list(record, calldate)
             self._sort()
 
     def edit(self, key: str, **members: Any) -> None:
-        """Sets members of the records with this key; KeyError where there is none."""
+        """Sets members of all records with this key. Raises KeyError if there is none."""
         with self._lock:
             for number in self._numbers(key):
                 record, call = self._listed[number]
                 edited = {**record, **members}
-                # A call that was put in its place by hand stays there, unless its calldate is what was edited.
+                # Keep the time that was given to `add`, unless this edit changes the calldate.
                 place = None if "calldate" in members else call.calldate
                 self._listed[number] = edited, call_of(edited, number, place)
             self._sort()
 
     def remove(self, key: str) -> None:
-        """Takes the records with this key off the list; KeyError where there is none."""
+        """Removes all records with this key. Raises KeyError if there is none."""
         with self._lock:
             for number in self._numbers(key):
                 del self._listed[number]
@@ -96,15 +96,17 @@ class ListedCalls(_SortedCalls):
         return numbers
 
     def _sort(self) -> None:
-        # A new list each time, so that a request that is being answered keeps the state it began with.
+        # Make a new list each time, so that a request that is being answered keeps the old one.
         self._calls = sorted((call for _, call in self._listed.values()), key=_POSITION)
 
 
 class RecordsFile(_SortedCalls):
-    """Records of a file, one JSON object a line, gzipped or not (by the file's first bytes, not its name)."""
+    """The records of a file with one JSON object per line. The file's first bytes, not its name, tell if it is
+    gzipped."""
 
     def __init__(self, path: str | Path) -> None:
-        """Reads the whole file. Raises OSError, or ValueError with the line's number for a line that is no record."""
+        """Reads the whole file. Raises OSError if it cannot, or ValueError with the number of a line that is no
+        record."""
         data = Path(path).read_bytes()
         if data.startswith(b"\x1f\x8b"):
             try:

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process of its own, its exit code and what it prints."""
+"""The `cdr` command in its own process: its exit codes and its output. Printing alone is tested in `test_console`."""
 
 import json
 import os
@@ -36,18 +36,19 @@ def cdr(data_dir: Path, *args: str, **environment: str) -> subprocess.CompletedP
 
 
 def _outside() -> dict[str, str]:
-    """This machine's environment without our variables: what a fixture of a module starts is not rid of them yet."""
+    """This machine's environment without our variables. Fixtures of a whole module run before the one that clears
+    them."""
     return {name: value for name, value in os.environ.items() if not name.startswith(("ALOTECH_", "CDR_"))}
 
 
-# What rich reads as markup, a terminal as a colour, and an emoji.
+# Rich reads markup and an emoji here, a terminal reads a colour.
 ODD_KEY, ODD_QUEUE = "[/k1]", "[bold]x[/bold] :x: \x1b[31mred"
 SHOWN_QUEUE = ODD_QUEUE.replace("\x1b", r"\x1b")
 
 
 @dataclass(frozen=True)
 class Filled:
-    """A folder into which `cdr backfill` has brought two hours of a sandbox that is still there."""
+    """A folder into which `cdr backfill` has loaded two hours from a sandbox that is still running."""
 
     folder: Path
     calls: ListedCalls
@@ -115,7 +116,7 @@ def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> Non
 )
 def test_wrong_use_is_exit_code_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]) -> None:
     monkeypatch.chdir(tmp_path)
-    # Begins as gzip does.
+    # Starts with the first bytes of a gzip file.
     (tmp_path / "damaged.jsonl.gz").write_bytes(b"\x1f\x8b\x08\x00garbagegarbage")
     done = cdr(tmp_path, *args)
     assert done.returncode == 2
@@ -148,7 +149,7 @@ def test_names_in_the_shape_of_markup_are_shown_as_they_are_by_every_command(fil
     asked = filled.cdr("query", "SELECT '[/x]', key, queue AS \"[/y]\", 'root:x:0', '[vip]' FROM cdr.calls")
     assert [text in asked.stdout for text in (ODD_KEY, SHOWN_QUEUE, "[/y]", " root:x:0 ", " [vip] ")] == 5 * [True]
     refreshed = filled.cdr("refresh", ODD_KEY)
-    assert refreshed.stdout == "call [/k1] of 2026-03-02 05:00: as it was\n"
+    assert refreshed.stdout == "call [/k1] of 2026-03-02 05:00: unchanged\n"
     filled.calls.edit(ODD_KEY, queue="[/changed]")
     audited = filled.cdr("audit", *HOURS)
     filled.calls.edit(ODD_KEY, queue=ODD_QUEUE)
@@ -168,7 +169,7 @@ def test_a_query_without_a_copy_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_an_ascii_terminal_is_given_escapes(filled: Filled) -> None:
-    # The argument comes in bytes that an ASCII terminal's Python does not know either.
+    # In an ASCII terminal Python cannot decode the bytes of the argument either.
     ascii_only = {"PYTHONIOENCODING": "", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = filled.cdr("query", "SELECT 'Satış' AS kuyruk", **ascii_only)
     assert (done.returncode, done.stderr) == (0, "")
@@ -203,7 +204,7 @@ def test_a_sandbox_on_a_port_in_use_is_one_line(tmp_path: Path) -> None:
 
 
 class _Refusing(BaseHTTPRequestHandler):
-    """Says that the token is wrong, in words that rich and a terminal would obey."""
+    """Refuses the token with a message that contains markup for rich and control codes for the terminal."""
 
     def do_GET(self) -> None:
         body = json.dumps({"success": False, "message": "[/x] :x: \x1b[31m\x9b1m app_token is not valid"}).encode()

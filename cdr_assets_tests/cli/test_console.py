@@ -1,4 +1,4 @@
-"""What a terminal is given: any text as it is, in tables too, and nothing that it would obey."""
+"""Printing: any text is shown unchanged, in tables too, and control codes become escapes."""
 
 import logging
 
@@ -12,7 +12,7 @@ from cdr_assets.cli.console import complain, print_table, readable, say, take_ov
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        # Rich reads these; terminals obey the others: colours, a line written over, text turned round.
+        # Rich interprets the first three. Terminals act on the others: colours, overwriting a line, reversing text.
         ("[/x]", "[/x]"),
         ("[vip] [bold]x[/bold]", "[vip] [bold]x[/bold]"),
         ("root:x:0 :x:", "root:x:0 :x:"),
@@ -54,7 +54,7 @@ def test_a_logged_line_is_printed_as_any_other(
 ) -> None:
     monkeypatch.setattr(logging, "lastResort", None)
     take_over()
-    # As in a process of ours, where nobody else handles what is logged.
+    # In our own processes no other handler takes the log messages either.
     monkeypatch.setattr(logging.getLogger("cdr_assets"), "propagate", False)
     logging.getLogger("cdr_assets.any").warning('AloTech says "%s"; trying again', "[/x] \x1b[31m")
     assert capsys.readouterr().err == 'AloTech says "[/x] \\x1b[31m"; trying again\n'

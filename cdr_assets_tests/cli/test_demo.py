@@ -1,4 +1,4 @@
-"""The demo beside a real tenant."""
+"""The demo keeps its files apart from those of a configured tenant."""
 
 from pathlib import Path
 

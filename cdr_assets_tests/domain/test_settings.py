@@ -1,4 +1,5 @@
-"""The environment and `.env`: where it is found, what of it is cut, and what is refused in one line."""
+"""Settings from the environment and `.env`: where `.env` is found, how values are trimmed, which are refused and
+how."""
 
 from pathlib import Path
 
@@ -12,7 +13,7 @@ TURKISH = f"# çağrı merkezi\nALOTECH_TENANT=acme\nALOTECH_APP_TOKEN={TOKEN}\n
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project's folder; the working directory is one below it."""
+    """A project's folder. The working directory is a folder inside it."""
     (tmp_path / "project" / "below").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "project" / "below")
     monkeypatch.setattr("cdr_assets.domain.settings.find_dot_env", find_dot_env)

@@ -1,7 +1,7 @@
-"""Hours from a server into a warehouse, as the assets bring them there but below Dagster; and the truth beside it.
+"""Fetches and loads hours as the assets do, but without Dagster, and computes what the warehouse should then hold.
 
-What the assets call is called here, in `fetch` and `load` alone. The truth is told by the slow reference reader of
-records, and by a model of what loading an hour means that is a few lines of plain Python.
+Only `fetch` and `load` call the functions of the pipeline. The expected calls come from the slow reference reader of
+records and from `reload`, a model of loading an hour in a few lines of plain Python.
 """
 
 import datetime as dt
@@ -26,7 +26,7 @@ from cdr_assets_tests.transforms.reference import ARRAYS, read_record
 
 
 def hours_from(start: dt.datetime, finish: dt.datetime, time_zone: str) -> list[Hour]:
-    """The partitions that begin in [start, finish), naive wall clock, as the pipeline divides time."""
+    """The pipeline's partitions that begin in [start, finish), local times without a zone."""
     zone = ZoneInfo(time_zone)
     partitions = HourlyPartitionsDefinition(start_date=start.strftime("%Y-%m-%d-%H:%M"), timezone=time_zone)
     now = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
@@ -35,7 +35,7 @@ def hours_from(start: dt.datetime, finish: dt.datetime, time_zone: str) -> list[
 
 @dataclass
 class Fetched:
-    """What fetching some hours brought: pages, or the line that says why there are none."""
+    """The result of fetching hours: for each its pages, or the line that says why it failed."""
 
     pages: dict[Hour, list[Page]] = field(default_factory=dict)
     failed: dict[Hour, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ def load(connection: duckdb.DuckDBPyConnection, fetched: Fetched, time_zone: str
 
 @dataclass
 class Stored:
-    """A call as the warehouse holds it: the hour of its partition, its fields and items, whether it has vanished."""
+    """A call in the warehouse: the hour of its partition, its fields and items, and whether it has vanished."""
 
     hour: dt.datetime
     call: dict[str, Any]
@@ -76,7 +76,7 @@ class Stored:
 
 
 def stored_calls(connection: duckdb.DuckDBPyConnection) -> dict[str, Stored]:
-    """Every call of the warehouse by its key, in the shape of the reference reader; no key may come twice."""
+    """Every call of the warehouse by key, in the shape of the reference reader. Fails if a key comes twice."""
     calls: dict[str, Stored] = {}
     for row in connection.execute("SELECT * EXCLUDE (content_hash, fetched_at) FROM cdr.calls").pl().to_dicts():
         assert row["key"] not in calls
@@ -95,11 +95,11 @@ def stored_calls(connection: duckdb.DuckDBPyConnection) -> dict[str, Stored]:
 def reload(
     before: Mapping[str, Stored], records: Iterable[Any], hours: Iterable[Hour], time_zone: str
 ) -> dict[str, Stored]:
-    """What the warehouse is to hold once some hours have been loaded: `before`, and what the API lists now.
+    """The calls that the warehouse should hold after loading some hours, from those `before` and those listed now.
 
-    Of records with one key the last counts. A call of these hours that the API lists no more is kept and marked; one
-    that was stored under another hour is under this one now, but never under an earlier one as long as the later one,
-    which was not loaded, held it. All else is as it was.
+    If several records have the same key, the last one counts. A call of these hours that the API no longer lists is
+    kept and marked as vanished. A listed call that was stored under another hour moves to the hour that lists it, but
+    not from a later hour to an earlier one while the later hour is not loaded again. All other calls stay unchanged.
     """
     windows = {(hour.start, hour.finish) for hour in hours}
 
@@ -120,7 +120,7 @@ def reload(
 
 
 def assert_loads_balance(connection: duckdb.DuckDBPyConnection) -> None:
-    """Every record served is accounted for, and every hour holds the calls that its newest load says."""
+    """Every served record is counted in a column, and every hour holds as many calls as its newest load says."""
     loads = connection.execute("FROM cdr.loads WHERE error IS NULL ORDER BY fetched_at, loaded_at").pl().to_dicts()
     for row in loads:
         assert row["served"] == row["loaded"] + row["repeated"] + row["outside_window"] + row["rejected"], row
@@ -136,7 +136,7 @@ def assert_loads_balance(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def rows_by_hour(connection: duckdb.DuckDBPyConnection) -> dict[dt.datetime, dict[str, pl.DataFrame]]:
-    """Whatever the warehouse holds of each hour, but for its loads: row by row, times of the load included."""
+    """All rows of each hour in the warehouse, except cdr.loads, with the times at which they were loaded."""
     tables = ("raw.cdr_pages", "cdr.calls", *(f"cdr.{name}" for name in ARRAYS), "cdr.rejected_records")
     hours: dict[dt.datetime, dict[str, pl.DataFrame]] = {}
     for table in tables:

@@ -1,6 +1,6 @@
-"""What each fault of the sandbox does to a run: the tests hold the pipeline to it, docs/faults.md is written from it.
+"""How a run ends for each fault of the sandbox. `test_faults` checks it, and docs/faults.md is generated from it.
 
-python -m cdr_assets_tests.ingest.outcomes      # writes the page anew
+python -m cdr_assets_tests.ingest.outcomes      # writes the page
 """
 
 import inspect
@@ -16,7 +16,7 @@ PAGE = PROJECT / "docs" / "faults.md"
 
 
 class Ends(StrEnum):
-    """How an hour ends that was served with a fault."""
+    """How an hour ends that is served with a fault."""
 
     EXACTLY = "loads exactly"
     RETRIED = "tries again, loads exactly"
@@ -28,10 +28,13 @@ class Ends(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """`line` is the hour's error, `{max_pages}` in it the client's bound. `at_once`: without another try. `in_chain` is
-    the error where it is another one behind the first page. `nothing_at` are the places where the fault has nothing to
-    hit. `counted` is the column of cdr.loads that shows it, `reasons`
-    are those of cdr.rejected_records for each page that was hit. `note` is for the page of the docs alone."""
+    """How an hour ends, and what shows the fault.
+
+    `line` is the hour's error; `{max_pages}` in it is the client's limit. `at_once`: the client does not try again.
+    `in_chain` is the error after the first page, if it differs. At the places `nothing_at` the fault changes nothing.
+    `counted` is the column of cdr.loads that counts it, `reasons` are the reasons in cdr.rejected_records for each page
+    that was hit. `note` is only for docs/faults.md.
+    """
 
     ends: Ends
     line: str = ""
@@ -152,7 +155,7 @@ OUTCOMES: dict[str, Outcome] = {
 
 
 def page() -> str:
-    """docs/faults.md."""
+    """The text of docs/faults.md."""
     return "\n".join(_lines()) + "\n"
 
 

@@ -1,5 +1,6 @@
-"""Whatever the server does within the vendor's page and its silences, and in whatever order hours are loaded: the
-warehouse equals what the API listed, key by key and field by field, items included, and `cdr.loads` balances."""
+"""Whatever the vendor's documentation allows a server to do, and in whatever order hours are loaded: every call, field
+and
+item in the warehouse equals what the API listed, and `cdr.loads` balances."""
 
 import datetime as dt
 import tempfile
@@ -26,7 +27,7 @@ LENGTH = 3 * 3600
 
 Record = dict[str, Any]
 
-#: What a call may be other than an answered one in the usual spelling.
+#: Ways in which a call may differ from an answered call with the usual values.
 VARIETIES: list[Record] = [
     {},
     {"answered": False, "abandon": True, "talkdate": None, "agent": None, "call_history": [], "csat_answers": []},
@@ -48,7 +49,7 @@ VARIETIES: list[Record] = [
 
 
 def raw(body: bytes) -> bytes:
-    """Line breaks and tabs within texts as they are, which JSON forbids."""
+    """JSON with unescaped line breaks and tabs in texts, which the standard forbids."""
     return body.replace(rb"\n", b"\n").replace(rb"\r", b"\r").replace(rb"\t", b"\t")
 
 
@@ -70,7 +71,8 @@ SPELLINGS: dict[str, Callable[[bytes], bytes]] = {
 
 @dataclass
 class Step:
-    """What happens to calls (by number: a new version, or None for removed), then hours loaded in one run, in order."""
+    """Changes to calls (by number: the new version, or None if removed), then the hours that one run loads, in
+    order."""
 
     changes: Mapping[int, Record | None]
     hours: Sequence[int]
@@ -86,7 +88,7 @@ versions = st.builds(
 )
 steps = st.builds(
     Step,
-    # Often the same few calls, so that they change, move and vanish between the loads; at times many, for many pages.
+    # Often the same few calls, so that they change, move and vanish between loads; sometimes many, to fill many pages.
     changes=st.dictionaries(st.integers(0, 3), versions | versions | st.none(), min_size=1)
     | st.dictionaries(st.integers(0, 24), versions, max_size=25),
     hours=st.lists(st.integers(0, 2), min_size=1, max_size=3, unique=True),
@@ -114,12 +116,12 @@ def assert_the_warehouse_follows(
     for number, step in enumerate(story):
         calls |= {n: call | {"key": f"k{n}"} for n, call in step.changes.items() if call is not None}
         calls = {n: call for n, call in calls.items() if step.changes.get(n, call) is not None}
-        # In an order of their own, for servers that do not sort.
+        # In any order, for servers that do not sort.
         tenant.calls = sorted(calls.values(), key=lambda call: str(call["key"])[::-1])
         tenant.faults = list(step.faults)
         with AlotechClient(server.url, TOKEN, requests_per_second=0, sleep=lambda _: None) as client:
             fetched = fetch(client, [HOURS[n] for n in step.hours], step.sorting)
-        # Only many faults may fail an hour: a page has five tries, a chain three beginnings.
+        # Only many faults may fail an hour: a page is tried five times, a chain is begun three times.
         assert len(fetched.failed) <= sum(fault is not None for fault in step.faults) / 3
         load(connection, fetched, ZONE, f"run {number}")
         right = reload(right, tenant.calls, fetched.pages, ZONE)
@@ -137,7 +139,7 @@ def server() -> Iterator[ScriptedServer]:
 
 
 def examples(number: int) -> Callable[[Any], Any]:
-    """The property over so many stories of so many servers."""
+    """Runs the property with this many random servers and histories."""
 
     def decorate(test: Any) -> Any:
         spellings = st.sampled_from(list(SPELLINGS))

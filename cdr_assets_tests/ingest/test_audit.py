@@ -19,7 +19,7 @@ UP_TO_THE_CALLS = [PAGES_KEY, *CDR_KEYS]
 
 
 def compared(pipeline: Pipeline, hours: int = 1, age: dt.timedelta = dt.timedelta(days=60)) -> Audit:
-    """An audit of the hours from HOUR on, done so long after the first has ended."""
+    """Audits the hours from HOUR on, when the first hour ended `age` ago."""
     zone = pipeline.settings.zone
     now = (HOUR + NEXT).replace(tzinfo=zone).astimezone(dt.UTC) + age
     start = HOUR.replace(tzinfo=zone)
@@ -85,7 +85,7 @@ def test_a_key_that_two_hours_list_is_one_call_and_no_difference(
     told = [compared(pipeline, hours) for hours in (1, 2)]
     assert [found.differences.height for found in told] == [0, 0]
     assert str(told[1]) == "1 calls in 2 h: 1 equal, 0 late change, 0 missing, 0 unknown"
-    # Where the later hour lists it no more, the call is the earlier one's.
+    # If the later hour no longer lists the call, it belongs to the earlier one.
     calls.remove("twice")
     calls.add(record("twice", HOUR + dt.timedelta(minutes=10)))
     found = compared(pipeline)
@@ -158,12 +158,12 @@ def test_the_command_says_what_differs_and_what_to_do(loaded: Pipeline, calls: L
     assert done.returncode == 1
     assert "late change" in done.stdout
     assert done.stderr == (
-        "cdr: calls that differ and should be equal by now: 1; `cdr backfill 2026-03-02 2026-03-03` brings them in\n"
+        "cdr: calls that differ and should be equal by now: 1; `cdr backfill 2026-03-02 2026-03-03` loads them again\n"
     )
     calls.edit("k1", agent="ayşe@example")
     refreshed = cdr(loaded.settings.cdr_data_dir, "refresh", "k1", **base)
     assert not refreshed.stderr
-    assert (refreshed.returncode, refreshed.stdout) == (0, "call k1 of 2026-03-02 05:00: as it was\n")
+    assert (refreshed.returncode, refreshed.stdout) == (0, "call k1 of 2026-03-02 05:00: unchanged\n")
     unknown = cdr(loaded.settings.cdr_data_dir, "refresh", "--unique-id", "nobody", **base)
     assert unknown.returncode == 1
     assert unknown.stderr == "cdr: AloTech knows no call with the uniqueid nobody; nothing was changed\n"

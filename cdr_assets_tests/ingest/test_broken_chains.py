@@ -1,4 +1,4 @@
-"""Hours whose cursors expire come whole all the same: the chain goes on from the second of its last call."""
+"""Hours whose cursors expire are still fetched whole: the chain continues from the second of its last call."""
 
 import datetime as dt
 import math
@@ -23,7 +23,7 @@ def listed(seconds: Iterable[int]) -> list[dict[str, Any]]:
 
 
 def served(calls: list[dict[str, Any]], fault: str | Fault) -> Fetched:
-    """The hour as it comes from a server with the fault."""
+    """Fetches the hour from a server with the fault."""
     with (
         Sandbox(ListedCalls(calls), token=TOKEN, fault=[fault]) as sandbox,
         AlotechClient(sandbox.base_url, TOKEN, max_concurrency=1, requests_per_second=0) as client,
@@ -33,7 +33,7 @@ def served(calls: list[dict[str, Any]], fault: str | Fault) -> Fetched:
 
 @pytest.mark.parametrize("calls", [2_000, pytest.param(50_000, marks=pytest.mark.campaign)])
 def test_cursors_that_live_for_two_pages(make_pipeline: Callable[..., Pipeline], calls: int) -> None:
-    # Five and more to a second, at places that pages end at too.
+    # Five or more calls in a second, also where a page ends.
     source = listed((n - n % 5) * 3600 // calls for n in range(calls))
     with Sandbox(ListedCalls(source), token=TOKEN, fault="short-lived-cursors") as sandbox:
         pipeline = make_pipeline(sandbox.base_url)
@@ -46,7 +46,7 @@ def test_cursors_that_live_for_two_pages(make_pipeline: Callable[..., Pipeline],
         "SELECT served, loaded, repeated, outside_window, rejected, requests, pages FROM cdr.loads"
     )
     assert (loaded, repeated, rejected) == (calls, 0, 0)
-    # The calls of each second from which the chain went on, and of the one before.
+    # The calls of each second from which the chain continued, and of the second before.
     assert served == loaded + outside > loaded
     assert requests > pages
 
@@ -67,7 +67,7 @@ def test_a_second_with_more_calls_than_can_be_read() -> None:
     source = listed([*range(150), *[600] * 250, *range(1000, 1100)])
     [line] = served(source, "short-lived-cursors").failed.values()
     assert line.startswith("the cursor is refused each time before anything new comes")
-    # Two pages hold as many as these.
+    # Two pages hold this many calls.
     fetched = served(source[:330], "short-lived-cursors")
     assert not fetched.failed
     [pages] = fetched.pages.values()

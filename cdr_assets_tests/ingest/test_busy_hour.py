@@ -1,4 +1,4 @@
-"""One hour of very many calls, from a server that takes its time: read in slices side by side, and exactly."""
+"""An hour with very many calls from a slow server is fetched in parallel slices, with every call exactly once."""
 
 import datetime as dt
 import random
@@ -14,7 +14,7 @@ from cdr_assets_tests.orchestration.test_hours import failure_of
 @pytest.mark.parametrize("calls", [6_000, pytest.param(50_000, marks=pytest.mark.campaign)])
 def test_a_busy_hour_is_read_in_slices(make_pipeline: Callable[..., Pipeline], calls: int) -> None:
     chance = random.Random(1)
-    # Half of them in the first ten minutes; many in the same second, at the borders of slices too.
+    # Half of the calls are in the first ten minutes, many in the same second, also at the borders of slices.
     seconds = [chance.randrange(3600) if n % 2 else int(chance.random() ** 2 * 600) for n in range(calls)]
     listed = ListedCalls(record(f"{n}", HOUR + dt.timedelta(seconds=at)) for n, at in enumerate(seconds))
     with Sandbox(listed, token=TOKEN, latency_ms=30) as sandbox:
@@ -23,7 +23,7 @@ def test_a_busy_hour_is_read_in_slices(make_pipeline: Callable[..., Pipeline], c
         assert result.success, failure_of(result)
         assert 4 <= sandbox.most_at_once <= 8
         pages = calls // 100
-        # Slices ask for a second more than is theirs, and end in pages that are not full.
+        # Each slice fetches one second more than its own, and its last page is not full.
         assert pages <= sandbox.requests < 1.5 * pages + 70
     stored = pipeline.ask_published(
         f"SELECT count(*), count(DISTINCT key), sum(epoch(calldate - TIMESTAMP '{HOUR}')) FROM cdr.calls"

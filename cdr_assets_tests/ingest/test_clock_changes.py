@@ -1,7 +1,7 @@
-"""Days of tenants in time, clock changes among them: every call lands in exactly one partition, at the right instant.
+"""Days with and without clock changes: every call lands in exactly one partition, with the right UTC time.
 
-Days are walked partition by partition, as `partitions.py` gives them. Calls are made by their instants, which the wall
-clock of the records then hides as it does in life.
+The tests load days partition by partition, as `partitions.py` divides them. Calls are made from UTC times, but their
+records show only the local time, as the vendor's do.
 """
 
 import datetime as dt
@@ -26,14 +26,14 @@ from cdr_assets_tests.ingest.ingestion import assert_loads_balance, fetch, hours
 
 Record = dict[str, Any]
 
-#: The day, and how many partitions it has.
+#: Each day, and how many partitions it has.
 CHANGES = [
     ("Europe/Istanbul", dt.date(2015, 3, 29), 23),
     ("Europe/Istanbul", dt.date(2015, 11, 8), 25),
     ("Europe/Berlin", dt.date(2026, 3, 29), 23),
     ("Europe/Berlin", dt.date(2026, 10, 25), 25),
 ]
-# Since September 2016 Istanbul's clocks stay as they are; Kolkata's hours begin at half past of UTC.
+# Istanbul has had no clock change since September 2016. Kolkata's hours begin at half past in UTC.
 DAYS = [
     *CHANGES,
     ("Europe/Istanbul", dt.date(2016, 9, 7), 24),
@@ -43,8 +43,9 @@ DAYS = [
 
 
 class Day:
-    """A tenant's day: its partitions, and calls every ten minutes of it and half an hour around it, some of them long;
-    each also a second before and at the beginning of an hour."""
+    """A tenant's day: its partitions, and its calls. There is a call every ten minutes, from half an hour before the
+    day
+    to half an hour after it, some of them long, and one at the start of each hour and one a second before it."""
 
     def __init__(self, zone: str, day: dt.date, *, has_offsets: bool = False) -> None:
         self.zone = zone
@@ -90,13 +91,14 @@ class Day:
 
 @contextmanager
 def reads_the_wall_clock(day: Day) -> Iterator[str]:
-    """A server that compares the window's texts with those of the calls."""
+    """A server that compares the bounds of the window and the calldates as texts."""
     with Sandbox(day.calls(), token=TOKEN, time_zone=day.zone, page_size=20) as sandbox:
         yield sandbox.base_url
 
 
 def takes_times_for_instants(fold: int) -> Callable[[Day], Any]:
-    """A server that makes instants of the window's ends first, of two the earlier (fold 0) or the later."""
+    """A server that first turns the bounds of the window into UTC, in a repeated hour the earlier (fold 0) or the
+    later."""
 
     @contextmanager
     def serve(day: Day) -> Iterator[str]:
@@ -132,7 +134,7 @@ def assert_the_day_lands(day: Day, url: str, runs: Sequence[Sequence[Hour]], fol
             "SELECT sum(new), sum(changed), sum(vanished), sum(moved), sum(rejected) FROM cdr.loads"
         ).fetchone()
     assert stored == right
-    # In any order and however often: each call came once, and no load took anything from another.
+    # Loaded in any order and any number of times: each call is there once, and no load took a call from another.
     keys = {key for key in day.instants if day.start <= day.wall_clock(key) < day.finish}
     assert stored.keys() == keys
     assert loads == (len(keys), 0, 0, 0, 0)
@@ -141,7 +143,8 @@ def assert_the_day_lands(day: Day, url: str, runs: Sequence[Sequence[Hour]], fol
 
 
 def assert_instants_right(day: Day, key: str, call: Record) -> None:
-    """Exactly the call's, but in a repeated hour that nothing settles: there the earlier."""
+    """The UTC time is exactly the call's. If nothing tells which pass of a repeated hour it is, it is the earlier
+    one."""
     true = day.instants[key]
     found = call["calldate_utc"]
     zone = ZoneInfo(day.zone)
@@ -149,7 +152,8 @@ def assert_instants_right(day: Day, key: str, call: Record) -> None:
     hangup = true + dt.timedelta(seconds=call["duration"])
     hangup_is_repeated = len({hangup.astimezone(zone).replace(fold=fold).utcoffset() for fold in (0, 1)}) == 2
     if earlier < later and hangup_is_repeated and not day.has_offsets:
-        # Both an hour earlier have the same duration: only a call from the first hour into the second is told.
+        # Start and end an hour earlier give the same duration. Only a call from the first pass into the second is
+        # certain.
         assert found in (true, earlier)
         assert call["hangupdate_utc"] - found == hangup - true
     else:
@@ -166,7 +170,7 @@ def test_partitions_divide_the_wall_clock_of_a_day(zone: str, date: dt.date, cou
     assert windows[0][0] == day.start
     assert windows[-1][1] == day.finish
     assert all(finish == start for (_, finish), (start, _) in itertools.pairwise(windows))
-    # And its instants: each partition ends where the next begins.
+    # In UTC, each partition ends where the next one begins.
     lengths = [after.ends_at - before.ends_at for before, after in itertools.pairwise(day.hours)]
     assert set(lengths) == {dt.timedelta(hours=1)}
 
@@ -175,7 +179,7 @@ def test_partitions_divide_the_wall_clock_of_a_day(zone: str, date: dt.date, cou
 def test_a_day_lands_in_any_order_each_call_once(zone: str, date: dt.date, count: int, tmp_path: Path) -> None:
     day = Day(zone, date)
     hours = random.Random(count).sample(day.hours, count)
-    # In two runs, which a repeated hour may lie across; then its two partitions alone, the later one first.
+    # Load in two runs, whose border may be in a repeated hour; then load its two partitions alone, the later one first.
     again = [[hour] for hour in reversed(day.hours) if hour.is_repeated]
     with reads_the_wall_clock(day) as url:
         assert_the_day_lands(day, url, [hours[: count // 2], hours[count // 2 :], *again], tmp_path)

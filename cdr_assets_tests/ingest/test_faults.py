@@ -1,7 +1,9 @@
-"""Every fault of the sandbox, over a real socket into a real warehouse: exactly the right rows, or nothing changed.
+"""Every fault of the sandbox, over a real socket into a real warehouse: the hour gets exactly the right rows, or it
+fails
+and nothing changes.
 
-`outcomes.py` says which of the two is right for each fault. All cases are hours of one load, as they are in a run: the
-hours that fail stand beside those that do not. Each hour held other content before.
+`outcomes.py` says which of the two is right for each fault. All cases are hours of one load, as in a run, so that
+failing hours are loaded together with good ones. Each hour held other calls before.
 """
 
 import datetime as dt
@@ -46,15 +48,16 @@ PLACES = ("first", "middle", "last")
 PAGE_SIZE = 6
 MAX_PAGES = 40
 
-# These show themselves by time alone.
+# These faults only cost time.
 SLOW = ("timeout", "stall", "drip")
 
 Record = dict[str, Any]
 
 
 def calls_of(hour: Hour) -> list[Record]:
-    """Thirteen calls of the hour, from its first second on and two of them at the same moment, and its neighbour's
-    first call, which a server with inclusive bounds lists too."""
+    """Thirteen calls of the hour, the first in its first second, two in the same second; and the next hour's first
+    call,
+    which a server with inclusive bounds lists too."""
     name = f"{hour.start:%m%dT%H}"
 
     def call(n: int, second: int, **fields: Any) -> Record:
@@ -76,7 +79,8 @@ def calls_of(hour: Hour) -> list[Record]:
 
 
 def earlier_calls_of(hour: Hour) -> list[Record]:
-    """What the hour held before: seven of its calls, one of them different, and one that is listed no more."""
+    """The calls that the hour held before: seven of its calls, one of them different, and one that is no longer
+    listed."""
     calls = calls_of(hour)
     different = calls[5] | {"duration": 7, "call_tags": ["eski", "etiket"]}
     return [*calls[:5], different, calls[6], record(f"{calls[0]['key']}-gone", hour.start + dt.timedelta(seconds=1500))]
@@ -84,7 +88,7 @@ def earlier_calls_of(hour: Hour) -> list[Record]:
 
 @dataclass
 class Case:
-    """An hour, the faults it is served with, and what came of it."""
+    """An hour, the faults that it is served with, and the result."""
 
     hour: Hour
     faults: list[Fault]
@@ -94,7 +98,7 @@ class Case:
     def fetch(self) -> None:
         source = ListedCalls(calls_of(self.hour))
         slow = any(type(fault) in {type(fault_of(name)) for name in SLOW} for fault in self.faults)
-        # Below the pause between two bytes of the slow ones; long enough elsewhere not to be met on a busy machine.
+        # Shorter than the pauses of the slow faults, but long enough for all others on a busy machine.
         patience = {"read_timeout": 0.3, "total_timeout": 0.5} if slow else {"read_timeout": 20, "total_timeout": 40}
         with (
             Sandbox(source, token=TOKEN, fault=self.faults, page_size=PAGE_SIZE) as sandbox,
@@ -104,7 +108,7 @@ class Case:
             self.requests = sandbox.requests
 
     def served(self) -> list[Any]:
-        """The records that the API lists, as the faults of single records leave them, in the order of listing."""
+        """The records that the API lists, changed by the faults of single records, in the order of listing."""
         source = ListedCalls(calls_of(self.hour))
         for fault in self.faults:
             source = fault.source(source)  # type: ignore[assignment]
@@ -120,7 +124,7 @@ class Case:
         return [sent for one in pages for sent in one]
 
     def page_size(self) -> int:
-        """The calls of a page: records that a fault adds take their room."""
+        """How many calls a page holds. Records that a fault adds take the place of calls."""
         return max(1, PAGE_SIZE - sum(fault.room for fault in self.faults))
 
     def pages_hit(self) -> int:
@@ -191,7 +195,7 @@ def of_hour(calls: Mapping[str, Stored], hour: Hour) -> dict[str, Stored]:
 
 
 def expected(case: Case, loaded: Loaded, reads_as_meant: bool) -> dict[str, Stored]:
-    """The hour's calls: those served, with the fields that they were meant to have or those that were sent."""
+    """The hour's expected calls: the served ones, with the original values or with those that the fault sent."""
     served = case.served()
     after = reload(of_hour(loaded.before, case.hour), served, [case.hour], ZONE)
     if reads_as_meant:
@@ -203,12 +207,12 @@ def expected(case: Case, loaded: Loaded, reads_as_meant: bool) -> dict[str, Stor
 
 
 def as_sent(meant: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
-    """The item's row with the spelling where it is kept: in the item, and in the text of an answer that is a number."""
+    """The item's row with the sent spelling where it is kept: in the item, and in the text of a numeric answer."""
     return meant | {name: sent[name] for name in ("item", "answer") if name in meant}
 
 
 def content(call: Stored | None) -> str | None:
-    """A text that is another when the call is: of an item, the spelling counts."""
+    """A text that differs if the call differs. In items, the spelling counts."""
     return None if call is None else json.dumps([call.call, call.items, call.has_vanished], default=str, sort_keys=True)
 
 
@@ -227,7 +231,7 @@ def assert_loaded_exactly(case: Case, loaded: Loaded, reads_as_meant: bool) -> N
 
 
 def assert_nothing_changed(case: Case, loaded: Loaded) -> str:
-    """Returns the line that says why."""
+    """Checks that the hour kept its calls; returns the line that says why it failed."""
     before, after = loaded.rows_before[case.hour.start], loaded.rows_after[case.hour.start]
     assert before.keys() == after.keys()
     assert all(after[table].equals(rows) for table, rows in before.items())
@@ -238,13 +242,13 @@ def assert_nothing_changed(case: Case, loaded: Loaded) -> str:
     assert line
     assert "\n" not in line
     assert not any(form in line for form in (TOKEN, quote(TOKEN), quote(TOKEN, safe="")))
-    # The bound on what a fault may cost: five tries of a page, three beginnings of a chain, so many pages.
+    # The most requests that a fault may cost: five tries of a page, three beginnings of a chain, times the pages.
     assert case.requests <= 3 * 5 * MAX_PAGES
     return str(line)
 
 
 def lines_of(outcome: Outcome) -> list[str]:
-    """The lines that the fault may fail an hour with."""
+    """The error lines with which the fault may fail an hour."""
     return [line.format(max_pages=MAX_PAGES) for line in (outcome.line, outcome.in_chain) if line]
 
 
@@ -284,7 +288,7 @@ def test_a_fault_ends_as_the_table_says(
 
     assert_loaded_exactly(case, loaded, reads_as_meant=outcome.ends is not Ends.AS_SENT)
     row = loaded.loads[case.hour.start]
-    # What is slow may be met by a machine that is.
+    # A busy machine can look like a slow server.
     retries = row["retries"] if name not in SLOW else min(row["retries"], case.pages_hit())
     if outcome.ends is Ends.RETRIED:
         assert retries == case.pages_hit()
@@ -294,7 +298,7 @@ def test_a_fault_ends_as_the_table_says(
     assert loaded.reasons.get(case.hour.start, Counter()) == reasons
     for column, usual in (("outside_window", 1), ("repeated", 0), ("rejected", 0)):
         if column == "outside_window" and outcome.ends in (Ends.BEGUN_ANEW, Ends.GONE_ON):
-            # What lies at the second from which the chain went on came twice.
+            # The calls of the second from which the chain continued came twice.
             continue
         assert (row[column] > usual) == (outcome.counted == column), column
 
@@ -307,11 +311,11 @@ def test_every_fault_has_its_outcome_and_its_line_in_the_docs() -> None:
 
 # -- several at once
 
-# Each mixture is made from its number alone. A page has five tries, so that no more than three faults may pass on it.
+# Each mixture depends only on its number. A page is tried five times, so at most three passing faults may hit it.
 MIXTURES = 40
 
-# Together they would send the old version last, which is then the right one; a mark of utf-8 before what is not; a
-# fraction of a second behind an offset.
+# Pairs that make no sense together: the old version of a record would come last and be right; a UTF-8 byte order mark
+# would stand before another character set; a fraction of a second would come after an offset.
 CONTRADICTING = [
     ("repeated-key", "repeated-key-changed"),
     ("byte-order-mark", "charset-windows-1254"),
@@ -325,7 +329,7 @@ def mixture(number: int) -> list[Fault]:
     left_out = {chance.choice(pair) for pair in CONTRADICTING}
     for name in chance.sample([name for name in FAULTS if name not in left_out], chance.choice([2, 2, 3])):
         fault = fault_of(name, seed=number)
-        # What becomes of a single record does not depend on its page: pages lie elsewhere in a mixture.
+        # A fault of a single record must not depend on its page, because in a mixture pages begin at other calls.
         if not isinstance(fault, RecordFault):
             fault.at = chance.choice(["any", *PLACES])  # type: ignore[arg-type]
         faults.append(fault)
@@ -371,7 +375,7 @@ def test_many_mixed_faults_end_in_the_right_rows_or_change_nothing(tmp_path: Pat
 
 
 def only_in(hour: Hour, name: str) -> Fault:
-    """The fault, for the requests of one hour alone."""
+    """The fault, but only for the requests of one hour."""
     fault = fault_of(name)
     is_meant = fault.is_meant
     fault.is_meant = lambda exchange: is_meant(exchange) and exchange.parameters["finishdate"] == str(hour.finish)  # type: ignore[method-assign]
@@ -398,7 +402,7 @@ def test_a_run_lands_every_hour_but_the_one_whose_chain_has_no_end(
 
     records = [call for hour in hours for call in calls_of(hour)[:-1]]
     with Sandbox(ListedCalls(records), token=TOKEN, fault=faults, page_size=12) as sandbox:
-        # The same warehouse at another port: the tenant is the same.
+        # The same tenant at another port, so that the warehouse accepts it.
         pipeline = make_pipeline(sandbox.base_url, alotech_tenant="acme")
         result = pipeline.run(HOUR, 4)
     assert not result.success

@@ -1,6 +1,6 @@
-"""A small call centre for the marts' tests: typed calls as the pipeline would have read them, loaded as it would.
+"""A small call centre for the marts' tests: typed calls, loaded into the warehouse the way the pipeline loads them.
 
-Calls are made of instants, and the wall clock follows from them: so that the repeated hour of a clock change is right.
+Calls are made from UTC times and their local times are computed, so that the repeated hour of a clock change is right.
 """
 
 import datetime as dt
@@ -17,18 +17,18 @@ from cdr_assets.warehouse import Load, Warehouse, load_hours
 
 ZONE = ZoneInfo("Europe/Berlin")
 
-# Two days; the clocks are put back in the night between them.
+# Two days. In the night between them the clocks go back.
 START = dt.datetime(2026, 10, 24, 8, tzinfo=ZONE)
 HOURS = 30
 
-# Without calls, and months later: windows for repeated calls are none the wiser. It follows a skipped hour.
+# An hour without calls, months later, so that it closes no window for repeated calls. It follows a skipped hour.
 LAST_HOUR = dt.datetime(2027, 3, 28, 3)
 
 _COLUMNS = {
     column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("fetched_at", "vanished_at")
 }
 
-# Key, name, service level threshold. The sl flags of the second say 30 seconds, which nobody has configured.
+# Key, name, service level threshold. The second queue's sl flags mean 30 seconds, but that is not configured.
 _QUEUES = [("Q1", "Satış", 20), ("Q2", "Destek", 30), (None, "Faturalama", 20), (None, None, 20)]
 _AGENTS = [("A1", "ayşe@example"), ("A2", "berk@example"), ("A3", "can@example"), (None, "derya@example"), ("A5", None)]
 _CALLERS = [f"9053211122{i:02}" for i in range(25)] + ["anonymous", None, "123", "0000000000"]
@@ -37,24 +37,26 @@ Call = dict[str, Any]
 
 
 def local_hour(moment: dt.datetime) -> dt.datetime:
-    """The wall clock's hour of a moment, without a zone."""
+    """The local hour of a moment, without a zone."""
     return moment.astimezone(ZONE).replace(minute=0, second=0, microsecond=0, tzinfo=None)
 
 
 def hours() -> list[dt.datetime]:
-    """The centre's local hours, without a zone. The repeated one is one of them: the vendor lists both passes of it."""
+    """The centre's local hours, without a zone. The repeated hour is in them once: the vendor lists both passes of
+    it."""
     first = START.astimezone(dt.UTC)
     return sorted({local_hour(first + dt.timedelta(hours=i)) for i in range(HOURS)})
 
 
 def week_after() -> list[dt.datetime]:
-    """The local hours without calls that follow the centre's. With the last of them, most windows have closed."""
+    """The local hours of the week after the centre's, which have no calls. When they are loaded, most windows are
+    closed."""
     first = START.astimezone(dt.UTC) + dt.timedelta(hours=HOURS)
     return [local_hour(first + dt.timedelta(hours=i)) for i in range(150)]
 
 
 def call(key: str, calldate: dt.datetime, **fields: Any) -> Call:
-    """A call as read. Dates are instants; the wall clock, the partition and the length are filled in."""
+    """A typed call. Dates are given in UTC; the local times, the partition and the duration are computed."""
     found: Call = {
         "key": key, "callid": f"{key}@example", "queued": True, "answered": False, "assigned": False, "abandon": False,
         "queuedate": None, "talkdate": None, "hangupdate": None, "waitduration": 0, "sl": False, "shortcall": False,
@@ -67,7 +69,7 @@ def call(key: str, calldate: dt.datetime, **fields: Any) -> Call:
 
 
 def make_calls(seed: int, count: int = 400) -> list[Call]:
-    """Calls of every kind that the measures tell apart, some of them broken, some in chains, some still open."""
+    """Calls of every kind that the measures distinguish, some of them broken, some in chains, some still open."""
     chance = random.Random(seed)
     calls = []
     first = START.astimezone(dt.UTC)
@@ -78,7 +80,7 @@ def make_calls(seed: int, count: int = 400) -> list[Call]:
         if made["talkdate"] and made["hangupdate"] and chance.random() < 0.15:
             made["transferred"] = 1
             calls.append(_make_call(chance, f"k{number:04}b", made["hangupdate"]) | {"callid": made["callid"]})
-    # Callids that come again, within a day and after more than one.
+    # Callids that are used again, within a day and later.
     for one, other in ((3, 90), (5, 200), (8, 300)):
         calls[other]["callid"] = calls[one]["callid"]
     return calls
@@ -100,7 +102,7 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
         made |= {"queued": False, "inbound": kind != "outbound", "abandon": kind == "menu"}
         joined = begin
     else:
-        # A few queue before they start: clocks of two machines.
+        # A few are queued before they start, because two machines' clocks differ.
         joined = later(begin, 30) if chance.random() < 0.95 else begin - dt.timedelta(seconds=90)
         made["queuedate"] = joined
     wait = min(chance.randrange(4), 1) * chance.randrange(70)
@@ -129,7 +131,7 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
     if chance.random() < 0.03:
         made["hangupdate"] = None
     if chance.random() < 0.2:
-        # What could not be read, or cannot be true, is NULL once it is loaded; a clock that runs behind stays.
+        # Loading makes unreadable and impossible values NULL. A clock that is a little slow is kept.
         unknown = chance.choice(["waitduration", "hold", "holdduration", "transferred", "talkdate", "sl", "behind"])
         made |= {"talkdate": begin - dt.timedelta(seconds=60)} if unknown == "behind" else {unknown: None}
     return made
@@ -142,7 +144,7 @@ def load(
     fetched_at: dt.datetime,
     filters: str | None = None,
 ) -> None:
-    """What a run over the local hours `read` would load: of `calls`, those that started in these hours."""
+    """Loads the local hours `read` as a run would: the calls that started in these hours."""
     partitions = sorted(read)
     frame = _frame([made for made in calls if local_hour(made["calldate"]) in partitions])
     ends = [(hour + dt.timedelta(hours=1)).replace(tzinfo=ZONE).astimezone(dt.UTC) for hour in partitions]

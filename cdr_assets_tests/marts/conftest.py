@@ -1,4 +1,4 @@
-"""Warehouses that the marts' tests share: each build takes dbt seconds, so that tests look at the same ones."""
+"""Warehouses that the marts' tests share, because each build of the marts takes seconds."""
 
 import datetime as dt
 import random
@@ -26,7 +26,7 @@ class Marts:
         self.warnings: dict[str, NodeResult] = {}
 
     def build(self, *, full_refresh: bool = False) -> dict[str, NodeResult]:
-        """Builds as the pipeline does; what went wrong fails the test, and what was warned of is returned by name."""
+        """Builds the marts as the pipeline does. A failure fails the test; returns the warnings by the test's name."""
         results = {result.unique_id.split(".")[2]: result for result in build(self.settings, full_refresh=full_refresh)}
         broken = {name: r.message for name, r in results.items() if r.status not in ("success", "pass", "warn")}
         assert not broken, broken
@@ -35,12 +35,12 @@ class Marts:
         return {name: result for name, result in results.items() if result.status == "warn"}
 
     def publish(self) -> None:
-        """Brings the published copy up to date. A model that changed hours and did not note them fails the test."""
+        """Updates the published copy. Fails the test if a model changed hours and did not note them."""
         with self.warehouse.connect("test") as connection:
             publish(connection, self.settings.published_path, Callers.CLEAR, "key", log=pytest.fail)
 
     def published_differences(self) -> dict[str, int]:
-        """Rows that the published copy has and the warehouse has not, or the other way round, by table."""
+        """Rows by table that only the published copy or only the warehouse has."""
         with self.warehouse.connect("test") as connection:
             connection.execute(f"ATTACH '{self.settings.published_path}' AS published (READ_ONLY)")
             names = connection.execute(
@@ -65,7 +65,7 @@ class Marts:
         return self.frame(query).item()
 
     def tables(self) -> dict[str, pl.DataFrame]:
-        """Every table that dbt makes, its rows in order."""
+        """Every table that dbt builds, with sorted rows."""
         with self.warehouse.connect("test") as connection:
             names = connection.execute(
                 """SELECT schema_name || '.' || table_name FROM duckdb_tables()
@@ -76,7 +76,7 @@ class Marts:
 
 @pytest.fixture(scope="session")
 def real_month(tmp_path_factory: pytest.TempPathFactory) -> Marts:
-    """The real month, loaded and built whole; see real_calls.py."""
+    """The real month, loaded and built; see real_calls.py."""
     marts = Marts(tmp_path_factory.mktemp("real"), "Asia/Jerusalem")
     with marts.warehouse.connect("test") as connection:
         real_calls.load(connection)
@@ -85,7 +85,8 @@ def real_month(tmp_path_factory: pytest.TempPathFactory) -> Marts:
 
 
 def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
-    """The calls as the vendor lists them later: some gone, ended, renamed, in another queue, chain, hour or outcome."""
+    """The calls as the vendor lists them later: some vanished, ended, renamed, or with another queue, chain, hour or
+    outcome."""
     hour = dt.timedelta(hours=1)
     changes: list[Callable[[centre.Call], centre.Call]] = [
         lambda call: {"hangupdate": (call["hangupdate"] or call["calldate"]) + 3 * hour},
@@ -110,7 +111,7 @@ def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
 
 
 def live_through(marts: Marts, seed: int, pieces: int, changes: int) -> None:
-    """A centre's life: its hours loaded in random order, then some again, changed; the marts built after each load."""
+    """Loads a centre's hours in random order, then some again with changes, and builds the marts after each load."""
     chance = random.Random(seed)
     calls, hours = centre.make_calls(seed), centre.hours()
     chance.shuffle(hours)
@@ -120,7 +121,7 @@ def live_through(marts: Marts, seed: int, pieces: int, changes: int) -> None:
         fetched_at = dt.datetime(2026, 10, 26, tzinfo=dt.UTC) + dt.timedelta(days=step)
         read = hours[step::pieces]
         if step >= pieces:
-            # Days after their end, which makes them final; with the week after them, in which windows close.
+            # Fetched days after their end, so they are final; together with the week after them, which closes windows.
             read = [*chance.sample(hours, 8), *centre.week_after(), centre.LAST_HOUR]
             fetched_at += dt.timedelta(days=10)
         centre.load(marts.warehouse, calls, read, fetched_at)
@@ -130,7 +131,7 @@ def live_through(marts: Marts, seed: int, pieces: int, changes: int) -> None:
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Marts:
-    """A made-up centre, loaded in random order, read again after changes, and built after each step."""
+    """The generated centre, loaded in random order, loaded again after changes, and built after each step."""
     marts = Marts(tmp_path_factory.mktemp("generated"), centre.ZONE.key)
     live_through(marts, seed=7, pieces=2, changes=2)
     return marts
@@ -138,7 +139,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Marts:
 
 @pytest.fixture(scope="session")
 def dirty(tmp_path_factory: pytest.TempPathFactory) -> Marts:
-    """Calls in which any field may say anything, as runs of the real job have loaded and built them."""
+    """Calls in which any field may be wrong, loaded and built by runs of the real job."""
     folder = tmp_path_factory.mktemp("dirty")
     live_through_dirty_calls(folder, seed=0)
     return Marts(folder / "data", "Europe/Istanbul", "warehouse/warehouse.duckdb")

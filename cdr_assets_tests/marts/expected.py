@@ -1,7 +1,7 @@
-"""Every mart once more, in plain polars over `cdr.calls` and its children: what dbt builds must equal it.
+"""A second computation of every mart, in polars over `cdr.calls` and its children. What dbt builds must equal it.
 
-Written from the definitions, not from the models: instants are cut where these cut the wall clock, chains of calls are
-walked where these use windows.
+It follows the definitions, not the models, and works differently: it cuts UTC times where the models cut local times,
+and walks along chains of calls where the models use SQL windows. `test_independent` compares the two.
 """
 
 import datetime as dt
@@ -30,7 +30,7 @@ _COUNTS = {
 
 
 def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
-    """The calls with their sets, vanished ones too (columns that the other functions need)."""
+    """The calls, vanished ones too, with the sets they belong to: the columns that the other functions need."""
     whole = loads.filter(pl.col("error").is_null() & pl.col("filters").is_null())
     read = whole.group_by("partition_hour").agg(read_at=pl.col("fetched_at").max())
     calls = calls.join(read, on="partition_hour", how="left", maintain_order="left")
@@ -112,7 +112,7 @@ def dim_agents(facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def final_hours(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """Of every hour that was fetched: local_hour, is_final."""
+    """local_hour and is_final of every hour that was fetched."""
     still_open = set(facts.filter("is_open")["local_hour"])
     fetched = loads.filter(pl.col("error").is_null()).group_by("partition_hour").agg(pl.col("fetched_at").max())
     loaded = set(fetched["partition_hour"])
@@ -156,7 +156,7 @@ def queue_mart(facts: pl.DataFrame, period: str) -> pl.DataFrame:
     )  # fmt: skip
     served, lost, short = pl.col("answered_within_threshold"), pl.col("abandoned"), pl.col("short_abandoned")
     o, quick = pl.col("offered"), pl.col("abandoned_within_threshold")
-    # Nobody knows the level of calls that were answered, in time or late.
+    # If calls were answered but it is known of none whether in time, there is no service level.
     a = pl.when((pl.col("answered") == 0) | (pl.col("sl_known") > 0)).then("sl_known")
     return rows.with_columns(
         *_rates(),
@@ -213,7 +213,8 @@ def tag_daily(facts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 
 
 def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """Time in the system, waiting and talking, cut by the hour: kind, queue_key, agent_id, local_hour, start, end."""
+    """Spans in the system, waiting and talking, cut at full hours: kind, queue_key, agent_id, local_hour, start,
+    end."""
     rows = []
     for call in facts.filter("listed").iter_rows(named=True):
         talk, end = call["talkdate_utc"], call["hangupdate_utc"]
@@ -225,13 +226,14 @@ def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
         if call["talk_seconds"] is not None:
             spans.append(("talking", call["talkdate_utc"], call["hangupdate_utc"]))
         for kind, start, end in spans:
-            # Time without an end, or a day and an hour off, does not count.
+            # A span counts only if it has an end, ends within a day of the call's start, and starts at most an hour
+            # before the call's hour.
             if start is None or end is None or end > call["calldate_utc"] + DAY:
                 continue
             if start < call["calldate_utc"].replace(minute=0, second=0, microsecond=0) - HOUR:
                 continue
             cut = start
-            # Zones of whole hours: the wall clock's hours start when those of UTC do.
+            # The tests' zones differ from UTC by whole hours, so local hours start when UTC hours do.
             while cut < end:
                 hour_end = cut.replace(minute=0, second=0, microsecond=0) + HOUR
                 local = cut.astimezone(zone).replace(minute=0, second=0, microsecond=0, tzinfo=None)
@@ -267,7 +269,7 @@ def concurrency_hourly(pieces: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
 
 
 def loaded_hours(loads: pl.DataFrame, zone: ZoneInfo) -> list[dt.datetime]:
-    """The hours of UTC whose calls are all loaded, in order. Zones of whole hours: a repeated local hour is two."""
+    """The loaded hours in UTC, sorted. A repeated local hour is two of them."""
     whole = loads.filter(pl.col("error").is_null() & pl.col("filters").is_null())
     found = set()
     for local, fetched_at in whole.group_by("partition_hour").agg(pl.col("fetched_at").max()).iter_rows():
@@ -279,13 +281,13 @@ def loaded_hours(loads: pl.DataFrame, zone: ZoneInfo) -> list[dt.datetime]:
 
 
 def is_closed(start: dt.datetime, length: dt.timedelta, loaded: list[dt.datetime]) -> bool:
-    """Whether as many hours are loaded as the window from `start` touches."""
+    """Whether all hours that the window from `start` touches are loaded."""
     first, finish = start.replace(minute=0, second=0, microsecond=0), start + length
     return bisect_left(loaded, finish) - bisect_left(loaded, first) == math.ceil((finish - first) / HOUR)
 
 
 def fct_contacts(facts: pl.DataFrame, loaded: list[dt.datetime]) -> pl.DataFrame:
-    """One row per contact; `loaded` are the hours of UTC that are loaded."""
+    """One row per contact. `loaded` are the loaded hours in UTC."""
     legs_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for leg in facts.filter("listed").sort("calldate_utc", "call_key").iter_rows(named=True):
         legs_of[leg["callid"]].append(leg)
@@ -345,7 +347,7 @@ def _contact(callid: str, legs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(total: Callable[[list[Any]], Any], values: list[Any]) -> Any:
-    """The total of all values; None where one of them is not known."""
+    """The sum of all values; None if one of them is not known."""
     return None if any(value is None for value in values) else total(values)
 
 
@@ -393,7 +395,7 @@ def _text(name: str) -> pl.Expr:
 
 
 def _latest(facts: pl.DataFrame, key: str, name: str) -> pl.DataFrame:
-    """Of each member its latest name, by day and then by the start of the call."""
+    """The latest name of each member, by day and then by the call's start."""
     named = facts.filter(pl.col(name).is_not_null()).sort("local_date", "calldate", "call_key")
     latest = named.group_by(key).agg(pl.col(name).last())
     return facts.select(key).unique().join(latest, on=key, how="left").with_columns(pl.col(name).fill_null(pl.col(key)))

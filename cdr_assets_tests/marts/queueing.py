@@ -1,4 +1,4 @@
-"""Queueing theory: centres that it can calculate, simulated as calls of the sandbox, and what it says of them.
+"""Queueing theory: its formulas for a call centre, and a simulation of the same centre as a source for the sandbox.
 
 The centre is M/M/c+M: callers arrive at random, wait first come first served for one of c agents, talk for an
 exponential time, and hang up when an exponential patience is over. Without impatience it is M/M/c, of Erlang C.
@@ -20,7 +20,8 @@ DAY = 86_400
 
 @dataclass(frozen=True)
 class Queue:
-    """A queue with agents of its own. Rates are in a second, times in seconds; patience None is endless."""
+    """A queue with its own agents. Rates are per second, times in seconds. With patience None, callers never hang
+    up."""
 
     key: str
     arrival_rate: float
@@ -31,7 +32,7 @@ class Queue:
 
 @dataclass(frozen=True)
 class Theory:
-    """The steady state: shares of offered calls, seconds, and the share of the agents' time that they talk."""
+    """The steady state: shares of offered calls, seconds, and the share of their time that agents talk."""
 
     service_level_strict: float
     asa_seconds: float
@@ -40,11 +41,12 @@ class Theory:
 
 
 def theory(queue: Queue, threshold: float) -> Theory:
-    """By the density of the wait that an endlessly patient caller would be offered (Baccelli and Hebuterne, 1981):
+    """Computed from the density of the wait of a caller with endless patience (Baccelli and Hebuterne, 1981):
 
         v(x) = λ p(c-1) exp(λ ∫ G(u) du from 0 to x - c μ x),  G(u) the share of callers whose patience exceeds u
 
-    where p(c-1) makes it and the states without a wait add up to one. A caller is answered at x if the patience lasts.
+    where p(c-1) is such that the density and the states without a wait add up to one. A caller is answered at x if the
+    patience lasts that long.
     """
     served = queue.agents / queue.talk_mean
     offered_load = queue.arrival_rate * queue.talk_mean
@@ -59,12 +61,12 @@ def theory(queue: Queue, threshold: float) -> Theory:
         """v(x) / p(c-1)"""
         return queue.arrival_rate * math.exp(queue.arrival_rate * patience_until(x) - served * x)
 
-    # Fewer than c calls in the centre, each state by p(c-1); nobody waits then.
+    # The states with fewer than c calls, in which nobody waits, relative to p(c-1).
     no_wait = sum(
         math.perm(queue.agents - 1, queue.agents - 1 - n) / offered_load ** (queue.agents - 1 - n)
         for n in range(queue.agents)
     )
-    # By half an hour, the density is below 1e-20.
+    # After half an hour the density is below 1e-20.
     longest = 1800
     last_idle = 1 / (no_wait + _integral(density, longest))
 
@@ -82,7 +84,7 @@ def theory(queue: Queue, threshold: float) -> Theory:
 
 
 def _integral(of: Callable[[float], float], until: float, steps: int = 20_000) -> float:
-    """From 0, by Simpson's rule."""
+    """The integral from 0, by Simpson's rule."""
     width = until / steps
     odd = sum(of(i * width) for i in range(1, steps, 2))
     even = sum(of(i * width) for i in range(2, steps, 2))
@@ -90,15 +92,14 @@ def _integral(of: Callable[[float], float], until: float, steps: int = 20_000) -
 
 
 class QueueingCentre:
-    """A source of the sandbox: the queues' calls of `days` days from `start` on, a local midnight of a zone without
-    clock changes.
+    """A source for the sandbox: the queues' calls on `days` days from `start`, a local midnight in a zone without clock
+    changes.
 
-    One simulation runs through all days, as a real centre does, from some hours before the first, by when it has
-    forgotten that it began empty. Times are exact there, and whole seconds in the records, cut off as a clock does. The
-    wait is the difference of the two dates shown: since callers arrive at any fraction of a second alike, cutting off
-    makes it longer as often as shorter, and leaves its mean as it is. Whether a call was answered in time is decided
-    by the exact wait, as a switch does, which has it before it writes the record: by the whole seconds, half of the
-    calls of the second after the threshold would count as in time.
+    One simulation runs through all days. It starts some hours early, so that the empty centre at its start no longer
+    matters. Its times are exact; the records' times are cut to whole seconds, as a clock does. The wait in a record is
+    the difference of two cut times. Callers arrive at random fractions of a second, so cutting makes waits longer as
+    often as shorter and does not change their mean. The exact wait decides whether a call was answered in time, as in a
+    real switch. With whole seconds, half of the calls in the second after the threshold would count as in time.
     """
 
     WARM_UP = 6 * 3600
@@ -107,7 +108,7 @@ class QueueingCentre:
         self._queues = queues
         self._start = start
         self._threshold = threshold
-        # By queue and day: arrival, end of the wait, hang-up (NaN where it was not answered) and agent, flat.
+        # For each queue and day, one flat list: arrival, end of the wait, hang-up (NaN if not answered) and agent.
         self._played = [_play(queue, days, self.WARM_UP, random.Random(f"{seed} {queue.key}")) for queue in queues]
         self._made: dict[int, Sequence[Call]] = {}
         self._making = threading.Lock()
@@ -126,7 +127,7 @@ class QueueingCentre:
     def _calls(self, day: int) -> Sequence[Call]:
         with self._making:
             if day not in self._made:
-                # Hours are asked for in order: yesterday's calls are asked for once more at the most.
+                # Hours are fetched in order, so keep only yesterday's calls and today's.
                 for old in [made for made in self._made if made < day - 1]:
                     del self._made[old]
                 calls = (
@@ -162,9 +163,10 @@ class QueueingCentre:
 
 
 def _play(queue: Queue, days: int, warm_up: float, chance: random.Random) -> list[Sequence[float]]:
-    """The calls that arrive on each day. Whoever comes first is served first, so that they can be played one by one."""
-    played = [array("d") for _ in range(days)]  # a tenth of the memory of lists
-    # When each agent is free next; the one who is free for longest takes the call.
+    """The calls that arrive on each day. Callers are served in the order of arrival, so simulate one after the
+    other."""
+    played = [array("d") for _ in range(days)]  # takes a tenth of a list's memory
+    # When each agent is free next. The agent who has been free longest takes the call.
     agents = [(-warm_up, float(number)) for number in range(queue.agents)]
     heapify(agents)
     moment = -warm_up

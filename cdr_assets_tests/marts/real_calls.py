@@ -1,4 +1,4 @@
-"""The real month of calls that tests run on where it is to be had: a file that is no part of the project."""
+"""A real month of calls. Its file is not part of the project; tests that need it are skipped without it."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ _FIELDS = {
 
 
 def path() -> Path:
-    """The file; skips the test where there is none."""
+    """The path of the file. Skips the test if there is none."""
     named = os.environ.get("CDR_REAL_CALLS")
     found = Path(named) if named else PROJECT.parent / "shared" / "data" / "anonymous-bank-1999-01.jsonl.gz"
     if not found.exists():
@@ -30,7 +30,7 @@ def path() -> Path:
 
 
 def load(connection: duckdb.DuckDBPyConnection) -> None:
-    """Calls, histories, tags and loads of the month straight into `cdr`, every hour fetched long after its end."""
+    """Writes the month's calls, histories, tags and loads straight into `cdr`, as if fetched long after their hours."""
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in _FIELDS.items())
     instants = ", ".join(f"timezone('Asia/Jerusalem', {name}) AS {name}_utc" for name in CALL_DATES)
     connection.execute(

@@ -1,4 +1,5 @@
-"""dbt: the project parsed once, and never half; built in the memory of a run, or from disk."""
+"""Running dbt: the project is parsed once and never half, and large models are built with little memory or from
+disk."""
 
 import os
 import shutil
@@ -68,7 +69,8 @@ def test_dbt_writes_row_groups_as_the_loads_do() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, tuple[str, str]]]:
-    """Builds the given models, each by the ones before it, in place of ours; returns status and message of each."""
+    """Builds the given models instead of ours, each after the ones before it; returns the status and message of
+    each."""
     folder = tmp_path / "project"
     (folder / "models").mkdir(parents=True)
     shutil.copy(dbt.PROJECT_DIR / "profiles.yml", folder)
@@ -102,7 +104,7 @@ def test_a_model_that_cannot_do_with_its_memory_is_given_all(
     project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, default = dbt._memory_limits()
-    # A list has to be in memory.
+    # DuckDB can build a list only in memory.
     one_list = "select len(list(n)) as long from range(20_000_000) as _ (n)"
     monkeypatch.setattr(dbt, "_memory_limits", lambda: ("60MB", "60MB"))
     status, message = project(first=one_list)["first"]

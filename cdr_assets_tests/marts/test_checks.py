@@ -1,4 +1,4 @@
-"""No dbt test that can't fail: marts that are spoiled in every way fail all of them; sound ones fail none."""
+"""Every dbt test can fail: spoiled marts fail all of them, sound marts fail none."""
 
 import shutil
 from pathlib import Path
@@ -10,14 +10,14 @@ _ALL_DATA_TESTS = ("test_type:data",)
 
 
 def outcomes(marts: Marts) -> dict[str, str]:
-    """Every data test over everything (not only over what is stale), and how it ended."""
+    """Runs every data test over all rows, not only over stale hours; returns how each ended."""
     results = build(marts.settings, _ALL_DATA_TESTS, full_refresh=True)
     return {result.unique_id.split(".")[2]: result.status for result in results}
 
 
 def spoil(marts: Marts) -> None:
     spoiled = [
-        # Rows twice: keys.
+        # Duplicate rows break the tests of keys.
         *(
             f"INSERT INTO marts.{table} FROM marts.{table} LIMIT 1"
             for table in (
@@ -42,7 +42,7 @@ def spoil(marts: Marts) -> None:
 def test_every_check_of_spoiled_marts_fails(generated: Marts, tmp_path: Path) -> None:
     marts = Marts(tmp_path, generated.settings.alotech_timezone)
     shutil.copy(generated.settings.warehouse_path, marts.settings.warehouse_path)
-    # The made-up centre's clocks disagree, and its sl flags are edited at random: of which it is warned.
+    # The generated centre's clocks differ and its sl flags are edited at random, so these tests warn.
     assert {name: status for name, status in outcomes(marts).items() if status != "pass"} == {
         "fct_calls_identities": "warn",
         "thresholds_agree_with_flags": "warn",

@@ -1,4 +1,4 @@
-"""What is built hour by hour, in any order and after any change, is what a full rebuild gives."""
+"""Marts built hour by hour, in any order and after any change, equal a full rebuild."""
 
 import datetime as dt
 from pathlib import Path
@@ -104,7 +104,7 @@ def test_any_life_equals_a_full_rebuild(tmp_path: Path, seed: int) -> None:
 
 
 def test_a_call_without_an_end_is_open_for_a_day(tmp_path: Path) -> None:
-    """The hang-up may still come; a day later nobody waits for it, and the hour becomes final without it."""
+    """The hang-up may still come. After a day nobody waits for it, and the hour becomes final without it."""
     marts = Marts(tmp_path, centre.ZONE.key)
     start = centre.START
     made = centre.call("k", start, inbound=True, answered=True, queuedate=start, talkdate=start)

@@ -1,4 +1,4 @@
-"""A second computation of every mart, in polars, equals what dbt builds: on made-up, dirty and real calls."""
+"""Every mart that dbt builds equals the one of `expected`, on generated, dirty and real calls."""
 
 import datetime as dt
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ _KEYS = (
 
 
 class Expected:
-    """The polars side of one warehouse."""
+    """The marts of one warehouse, computed with polars."""
 
     def __init__(self, marts: Marts) -> None:
         self.zone = ZoneInfo(marts.settings.alotech_timezone)
@@ -48,7 +48,7 @@ def both(request: pytest.FixtureRequest) -> tuple[Marts, Expected]:
 
 
 def agree(marts: Marts, mart: str, frame: pl.DataFrame) -> None:
-    """The mart's columns of the frame, row by row. Counts are equal, rates to the last bits."""
+    """Compares the mart with the frame's columns, row by row. Counts must be equal, rates up to rounding."""
     assert frame.height > 0
     columns = ", ".join(frame.columns)
     built = marts.frame(f"SELECT {columns} FROM marts.{mart}")

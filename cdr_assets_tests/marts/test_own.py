@@ -1,4 +1,4 @@
-"""Own marts: models of the user's, built after ours, published, and never in our way."""
+"""Own marts: the user's models are built after ours and published, and their failures never stop ours."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ OFFERED = "select queue_name, sum(offered) as offered from {{ ref('queue_daily')
 
 
 def own_failures(run: object) -> str | None:
-    """What the check of the own marts tells of a run; None if it passed."""
+    """The description of the check `own_marts` in a run; None if it passed."""
     (check,) = (
         event.asset_check_evaluation_data
         for event in run.all_events  # type: ignore[attr-defined]
@@ -46,7 +46,7 @@ def test_tables_and_views_are_published_and_stay_with_every_hour(
         assert own_failures(run) is None
         assert pipeline.ask_published("SELECT offered FROM own.offered") == [(offered,)]
         assert pipeline.ask_published("SELECT offered FROM own.busy") == ([(2,)] if hour else [])
-    # A file that is removed takes its table with it.
+    # When a file is removed, so is its table.
     (folder / "busy.sql").unlink()
     assert pipeline.run(HOUR).success
     assert pipeline.ask_published("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'own'") == [("offered",)]
@@ -73,7 +73,7 @@ def test_nothing_in_the_users_files_stops_ours(
     assert run.success
     failures = own_failures(run)
     assert failures is None if told is None else failures is not None and told in failures
-    # Ours go on, and so does what could be built, or was built before.
+    # Our marts are published, and so are the own marts that could be built now or earlier.
     assert pipeline.ask_published("SELECT sum(offered) FROM marts.queue_daily") == [(2,)]
     assert pipeline.ask_published("SELECT count(*) FROM own.offered") == [(1,)]
 

@@ -1,4 +1,4 @@
-"""What the dbt project promises of itself: descriptions everywhere, rates with their parts, worked figures."""
+"""Rules of the dbt project: everything has a description, rates have their parts, and its unit tests pass."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.marts.build import _LATENESS, PROJECT_DIR, parse
 from cdr_assets_tests.marts.conftest import Marts
 
-# Every rate and mean of the marts: numerator and denominator, of columns that stand in the same mart.
+# Every rate and mean of the marts, with its numerator and denominator, which are columns of the same mart.
 RATES = {
     "service_level": ("answered_within_threshold", "sl_known + abandoned - short_abandoned"),
     "service_level_strict": ("answered_within_threshold", "sl_known + abandoned"),
@@ -40,7 +40,7 @@ RATES = {
 OCCUPANCY = {"agent_hourly": ("busy_seconds", "hour_seconds"), "agent_daily": ("all_talk_seconds", "span_seconds")}
 PERCENTILES = {"wait_seconds_p50": 0.5, "wait_seconds_p90": 0.9, "wait_seconds_p95": 0.95}
 
-# Whole numbers that do not add up and say so in their names, and those that are no measure.
+# Whole numbers that must not be summed, as their names say, and whole numbers that are no measure.
 NOT_ADDITIVE = {
     "wait_seconds_max", "peak", "threshold_seconds", "short_threshold_seconds", "hour_seconds", "seconds",
     "hour_of_day", "weekday",
@@ -54,7 +54,7 @@ def models() -> dict[str, dict[str, Any]]:
 
 
 def columns_of(marts: Marts) -> list[tuple[str, str, str]]:
-    """Mart, column and type of everything that is no fact: facts have a row a call or contact, and no rates."""
+    """Mart, column and type of every column outside the facts, which have a row per call or contact and no rates."""
     return marts.frame(
         """SELECT table_name, column_name, data_type FROM duckdb_columns()
            WHERE schema_name = 'marts' AND table_name NOT LIKE 'fct%' ORDER BY ALL"""
@@ -62,9 +62,9 @@ def columns_of(marts: Marts) -> list[tuple[str, str, str]]:
 
 
 def test_no_rate_without_its_parts(generated: Marts) -> None:
-    """Averages of averages can't be needed: each rate is its numerator by its denominator, both beside it.
+    """Each rate is a numerator divided by a denominator in the same mart, so nobody needs to average averages.
 
-    Whatever is not a whole number is a rate: one that is new fails here until its parts are named, and stand there.
+    Every column that is not a whole number counts as a rate. A new one fails here until its parts are listed above.
     """
     rates = [
         (mart, column)
@@ -79,10 +79,10 @@ def test_no_rate_without_its_parts(generated: Marts) -> None:
             continue
         numerator, denominator = OCCUPANCY[mart] if rate == "occupancy" else RATES[rate]
         if rate.startswith("service_level"):
-            # Abandoned calls alone say nothing where calls were answered, in time or not.
+            # Abandoned calls alone give no service level if calls were answered but it is not known whether in time.
             numerator = f"if(answered > 0 AND sl_known = 0, NULL, {numerator})"
         if rate == "occupancy":
-            # More than all of the time is none.
+            # A share of more than all of the time is NULL.
             numerator = f"if({numerator} <= {denominator}, {numerator}, NULL)"
         wrong, right = generated.frame(
             f"""SELECT count(*) FILTER ({rate} IS DISTINCT FROM ({numerator}) / nullif({denominator}, 0)), count({rate})
@@ -100,7 +100,7 @@ def test_no_percentile_without_the_counts_that_it_rolls_up_from(generated: Marts
         edges = [column for of, column, _ in columns if of == mart and re.fullmatch(r"answered_within_\d+s", column)]
         assert len(edges) == 13
         for edge in edges:
-            # Of n waits, the percentile lies between the two around the place q (n - 1).
+            # The percentile of n waits lies between the two waits around position q (n - 1).
             seconds = edge.removeprefix("answered_within_").removesuffix("s")
             place = f"{PERCENTILES[percentile]} * (wait_known_answered - 1)"
             wrong = f"""SELECT count(*) FROM marts.{mart} WHERE wait_known_answered > 0 AND CASE
@@ -110,7 +110,7 @@ def test_no_percentile_without_the_counts_that_it_rolls_up_from(generated: Marts
 
 
 def test_whole_numbers_add_up_or_say_that_they_do_not(generated: Marts) -> None:
-    """What `queue_daily` counts is what `queue_hourly` counts, summed; the same of the agents."""
+    """The counts of `queue_daily` are the sums of those of `queue_hourly`; likewise for agents."""
     columns = columns_of(generated)
     for kind, key in (("queue", "queue_key"), ("agent", "agent_id")):
         hourly, daily = (
@@ -119,7 +119,7 @@ def test_whole_numbers_add_up_or_say_that_they_do_not(generated: Marts) -> None:
         )
         parts = sorted((hourly & daily) - NOT_ADDITIVE)
         assert len(parts) > 20
-        # Of an agent's day, and of no hour: from the first talk to the last hang-up.
+        # Only an agent's day has a span, from the first talk to the last hang-up; an hour has none.
         assert daily - hourly <= {"all_talk_seconds", "all_talk_known", "span_seconds"}
         sums = ", ".join(f"coalesce(sum({part}), 0)::BIGINT AS {part}" for part in parts)
         query = f"SELECT local_date, {key}, {sums} FROM marts.{kind}_{{}} GROUP BY ALL ORDER BY ALL"
@@ -127,7 +127,8 @@ def test_whole_numbers_add_up_or_say_that_they_do_not(generated: Marts) -> None:
 
 
 def test_no_model_averages() -> None:
-    """A mean in a model would be one of rows that somebody may sum: models count and sum, and divide at the end."""
+    """Somebody may sum the rows of a model, which is wrong for means. Models count and sum, and divide only at the
+    end."""
     averaging = re.compile(r"\b(avg|mean|median)\s*\(", re.IGNORECASE)
     models = list((PROJECT_DIR / "models").rglob("*.sql")) + list((PROJECT_DIR / "macros").glob("*.sql"))
     assert len(models) > 20
@@ -165,7 +166,7 @@ def test_descriptions_are_comments_in_the_warehouse(generated: Marts, models: di
 
 
 def test_worked_figures(generated: Marts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """dbt's unit tests, over the columns of a real warehouse."""
+    """Runs dbt's unit tests with the columns of a real warehouse."""
     monkeypatch.setenv("CDR_WAREHOUSE", str(generated.settings.warehouse_path))
     for name, value in _LATENESS.items():
         monkeypatch.setenv(name, value)

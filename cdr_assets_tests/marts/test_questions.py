@@ -1,4 +1,4 @@
-"""The questions that managers ask, as docs/questions has them, on the published copy."""
+"""The queries in docs/questions, which managers ask, on the published copy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +65,8 @@ def test_longest_wait_and_peak_of_the_real_month(analyst_of_the_real_month: duck
 
 
 def test_the_week_has_all_of_its_hours(analyst_of_the_real_month: duckdb.DuckDBPyConnection) -> None:
-    """31 days: each weekday's hour 4 or 5 times, those without a call included; together all offered calls."""
+    """In 31 days each weekday's hour comes 4 or 5 times, also if it has no call; together they have all offered
+    calls."""
     rows = ask(analyst_of_the_real_month, "calls_by_weekday_and_hour")
     assert len(rows) == 7 * 24
     assert sum(int(str(row["hours"])) for row in rows) == 31 * 24

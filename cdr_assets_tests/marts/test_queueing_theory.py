@@ -1,14 +1,15 @@
-"""Queueing theory through the whole pipeline: what the marts measure of a simulated centre is what theory says of it.
+"""Queueing theory through the whole pipeline: the marts' measures of a simulated centre agree with the theory.
 
-Two centres, each of 12 agents, 4.2 calls a minute and talks of 2 minutes in the mean: one of endlessly patient callers
-(M/M/12, Erlang C), one whose callers wait a minute in the mean (M/M/12+M, Erlang A). The sandbox serves their calls,
-Dagster loads them, and the measures are sums over the marts, divided.
+There are two centres, each with 12 agents, 4.2 calls a minute and a mean talk of 2 minutes. In one, callers have
+endless patience (M/M/12, Erlang C); in the other, they wait a minute in the mean (M/M/12+M, Erlang A). The sandbox
+serves their calls, Dagster loads them, and each measure is a ratio of sums over the marts. The formulas are in
+`queueing`.
 
-The interval is one of batch means. Waits that follow each other are alike, so that calls are no independent sample, and
-an interval over calls would be far too narrow. The time is cut into batches instead, so long that what happens in one
-hardly depends on the one before: the centre forgets in about 6 minutes (its relaxation time, 1 / (c μ (1 - √load)²)),
-and a batch is a day, in the small version three hours. A measure is the sum of its numerators over the sum of its
-denominators, a ratio, whose error is estimated from the batches' residuals x - ratio y; the 99 % interval is Student's.
+The confidence interval comes from batch means. Waits that follow each other are similar, so calls are no independent
+sample, and an interval over calls would be far too narrow. So the time is cut into batches that hardly depend on each
+other: the centre's state is forgotten after about 6 minutes (its relaxation time, 1 / (c μ (1 - √load)²)), and a batch
+is a day, or three hours in the small version. A measure is the sum of numerators divided by the sum of denominators;
+its error is estimated from the batches' residuals x - ratio y, with Student's 99 % interval.
 """
 
 import datetime as dt
@@ -30,10 +31,10 @@ IMPATIENT = Queue("impatient", arrival_rate=4.2 / 60, agents=12, talk_mean=120, 
 
 START = dt.datetime(2025, 3, 1)
 
-# Student's t at 99.5 %, by the number of batches.
+# Student's t at 99.5 %, by number of batches.
 STUDENT = {8: 3.499, 200: 2.601}
 
-# Numerator and denominator in the marts. Occupancy is the talking of each hour, whichever call it is of, by 12 agents.
+# Numerator and denominator in the marts. Occupancy is all talk time in an hour, divided by the time of 12 agents.
 MEASURES = {
     "service_level_strict": ("answered_within_threshold", "answered + abandoned"),
     "asa_seconds": ("wait_seconds_answered", "answered"),
@@ -53,7 +54,7 @@ def test_the_theory_is_the_published_one() -> None:
 
 
 def test_the_theory_of_patient_callers_is_erlang_c() -> None:
-    """Erlang's own formula, by the recursion of Erlang B."""
+    """Compares with Erlang's own formula, computed by the recursion of Erlang B."""
     load, blocked = PATIENT.arrival_rate * PATIENT.talk_mean, 1.0
     for agents in range(1, PATIENT.agents + 1):
         blocked = load * blocked / (agents + load * blocked)
@@ -67,12 +68,12 @@ def test_the_theory_of_patient_callers_is_erlang_c() -> None:
 @dataclass(frozen=True)
 class Measured:
     value: float
-    # Half of the 99 % interval.
+    # Half the width of the 99 % interval.
     margin: float
 
 
 def measure(parts: pl.DataFrame, numerator: str, denominator: str) -> Measured:
-    """The ratio of sums over all batches, with its interval; one row a batch."""
+    """The ratio of sums over all batches, with its interval. There is one row per batch."""
     x, y = (parts.select(pl.sql_expr(part).cast(pl.Float64)).to_series() for part in (numerator, denominator))
     ratio = x.sum() / y.sum()
     residuals = x - ratio * y
@@ -81,7 +82,7 @@ def measure(parts: pl.DataFrame, numerator: str, denominator: str) -> Measured:
 
 
 def parts_of(pipeline: Pipeline, queue: Queue, batch_hours: int) -> pl.DataFrame:
-    """What the marts hold of a queue, summed over batches of hours."""
+    """A queue's measures in the marts, summed over batches of hours."""
     batch = f"date_diff('hour', TIMESTAMP '{START}', local_hour) // {batch_hours}"
     rows = pipeline.ask(
         f"""
@@ -107,14 +108,14 @@ def parts_of(pipeline: Pipeline, queue: Queue, batch_hours: int) -> pl.DataFrame
 
 
 def correlation_of_neighbours(parts: pl.DataFrame) -> float:
-    """Of each batch's service level with the next one's."""
+    """The correlation of each batch's service level with the next one's."""
     levels = parts["answered_within_threshold"] / (parts["answered"] + parts["abandoned"])
     apart = (levels - levels.mean()).to_list()
     return sum(one * other for one, other in pairwise(apart)) / sum(one * one for one in apart)
 
 
 def load(make_pipeline: Callable[..., Pipeline], days: int, days_per_run: int) -> Pipeline:
-    """The pipeline after it has loaded both centres, its days in runs of so many."""
+    """The pipeline after it has loaded both centres, with this many days in a run."""
     centre = QueueingCentre([PATIENT, IMPATIENT], START, days, THRESHOLD, seed=1)
     with Sandbox(centre, token=TOKEN) as sandbox:
         pipeline = make_pipeline(sandbox.base_url, cdr_start=f"{START:%Y-%m-%d}")
@@ -124,7 +125,7 @@ def load(make_pipeline: Callable[..., Pipeline], days: int, days_per_run: int) -
 
 
 def agree(pipeline: Pipeline, batches: int, batch_hours: int, widest: dict[str, float]) -> None:
-    """Each measure of each queue has the theory's value within its 99 % interval, and one that says something."""
+    """Each measure's 99 % interval contains the theory's value, and is narrow enough to say something."""
     for queue in (PATIENT, IMPATIENT):
         said: Theory = theory(queue, THRESHOLD)
         parts = parts_of(pipeline, queue, batch_hours).filter(pl.col("batch") < batches)
@@ -142,7 +143,7 @@ def test_a_day_of_two_centres(make_pipeline: Callable[..., Pipeline]) -> None:
     wide = {"service_level_strict": 0.15, "asa_seconds": 10, "abandonment_rate": 0.03, "occupancy": 0.1}
     agree(pipeline, batches=8, batch_hours=3, widest=wide)
     assert pipeline.ask("SELECT DISTINCT threshold_seconds FROM marts.dim_queues") == [(THRESHOLD,)]
-    # The agents' hours hold the same talking as the queues'.
+    # The agents' marts have the same talk time as the queues'.
     talking = "SELECT sum(busy_seconds) FROM marts"
     assert pipeline.ask(f"{talking}.agent_hourly") == pipeline.ask(
         f"{talking}.concurrency_hourly WHERE scope = '(all)' AND kind = 'talking'"
@@ -151,11 +152,11 @@ def test_a_day_of_two_centres(make_pipeline: Callable[..., Pipeline]) -> None:
 
 @pytest.mark.campaign
 def test_two_hundred_days_of_two_centres(make_pipeline: Callable[..., Pipeline]) -> None:
-    """2.4 million calls: enough to see whether waits are cut off to whole seconds fairly."""
+    """2.4 million calls are enough to see whether cutting waits to whole seconds changes their mean."""
     pipeline = load(make_pipeline, days=200, days_per_run=50)
     assert pipeline.ask("SELECT count(*) > 2400000 FROM marts.fct_calls") == [(True,)]
     narrow = {"service_level_strict": 0.004, "asa_seconds": 0.4, "abandonment_rate": 0.001, "occupancy": 0.004}
     agree(pipeline, batches=200, batch_hours=24, widest=narrow)
     for queue in (PATIENT, IMPATIENT):
-        # A day says nothing of the next: three standard errors of the correlation of as many independent ones.
+        # Days are independent: the correlation is within three standard errors of that of independent days.
         assert abs(correlation_of_neighbours(parts_of(pipeline, queue, 24))) < 3 / math.sqrt(200)

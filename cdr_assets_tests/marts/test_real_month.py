@@ -1,4 +1,4 @@
-"""The published figures of a real month of a bank's call centre, digit by digit, from the marts."""
+"""The marts give exactly the published figures of a real month of a bank's call centre."""
 
 from cdr_assets_tests.marts.conftest import Marts
 
@@ -62,7 +62,7 @@ def test_answered_calls_that_end_in_a_later_hour(real_month: Marts) -> None:
 
 
 def test_percentiles_roll_up_from_the_counts_of_waits(real_month: Marts) -> None:
-    """p90 of the month, 111 s, from hourly rows: off by less than the step from 90 to 120 s that it falls in."""
+    """The month's p90 is 111 s. From hourly rows it is right within its bin, from 90 to 120 s."""
     edges = [5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200]
     sums = ", ".join(f"sum(answered_within_{edge}s)::BIGINT" for edge in edges)
     counts = real_month.frame(f"SELECT {sums}, sum(answered)::BIGINT FROM marts.queue_hourly").row(0)
@@ -81,6 +81,6 @@ def test_every_hour_is_final(real_month: Marts) -> None:
 
 
 def test_what_is_warned_of(real_month: Marts) -> None:
-    """55 calls whose clocks disagree, by two minutes at the most; no word of the thresholds, which are 20 seconds."""
+    """55 calls have clocks that differ, by at most two minutes. The thresholds, 20 seconds, give no warning."""
     assert {name: result.failures for name, result in real_month.warnings.items()} == {"fct_calls_identities": 55}
     assert real_month.frame("SELECT DISTINCT threshold_seconds FROM intermediate.queue_days").rows() == [(20,)]

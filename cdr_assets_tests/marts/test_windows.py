@@ -1,4 +1,4 @@
-"""A window for repeated calls is closed when every hour in it is loaded: for any hours, loaded in any order."""
+"""A window for repeated calls is closed once every hour in it is loaded, for any hours loaded in any order."""
 
 import datetime as dt
 import random
@@ -15,12 +15,12 @@ from cdr_assets_tests.marts.test_incremental import agree
 HOUR = dt.timedelta(hours=1)
 WEEK = 168
 
-# Long after every hour of these tests.
+# A time long after every hour of these tests.
 FETCHED_AT = dt.datetime(2045, 1, 1, tzinfo=dt.UTC)
 
 
 def last_sunday(year: int, month: int) -> dt.datetime:
-    """In March and October, the night in which the clock is put forward or back."""
+    """The month's last Sunday. In March and October the clock changes early on that day."""
     last = dt.datetime(year, month, 31)
     return last - dt.timedelta(days=last.isoweekday() % 7)
 
@@ -36,12 +36,12 @@ class Stretch:
     contacts: tuple[float, ...]
 
 
-# A week and one hour three days after it, which closes no window.
+# A week, and one hour three days later that closes no window.
 AFTER_A_HOLE = Stretch(5, -WEEK, WEEK + 72, frozenset(range(WEEK, WEEK + 71)), (0.0, 0.5, WEEK - 24.0, WEEK - 0.5))
 
 
 def draw(chance: random.Random) -> Stretch:
-    """Hours that just reach a day or a week beyond their first contacts, or just do not, around a hole or two."""
+    """Hours that reach just a day or a week beyond their first contacts, or just less, with a hole or two."""
     length = chance.choice([24, WEEK]) + chance.randrange(-2, 40)
     contacts = [chance.randrange(40 * 3600) / 3600 for _ in range(4)] + [float(chance.randrange(40)) for _ in range(2)]
     return Stretch(
@@ -60,7 +60,7 @@ def contact(number: int, started_at: dt.datetime) -> centre.Call:
 
 
 def check(marts: Marts) -> None:
-    """The windows of every contact are as the hours that are loaded have it."""
+    """The windows of every contact are closed or open as the loaded hours require."""
     loaded = expected.loaded_hours(marts.frame("FROM cdr.loads"), centre.ZONE)
     contacts = marts.frame("SELECT started_at_utc, window_24h_closed, window_7d_closed FROM marts.fct_contacts")
     wrong = [
@@ -73,7 +73,7 @@ def check(marts: Marts) -> None:
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.campaign) for seed in range(2, 20))])
 def test_a_window_is_closed_if_all_its_hours_are_loaded_and_only_then(tmp_path: Path, seed: int) -> None:
-    # A build takes seconds: many stretches share one, each a year from the others.
+    # A build takes seconds, so many stretches share one, each in a different year.
     chance = random.Random(seed)
     marts = Marts(tmp_path, centre.ZONE.key)
     calls: list[centre.Call] = []
@@ -84,7 +84,7 @@ def test_a_window_is_closed_if_all_its_hours_are_loaded_and_only_then(tmp_path: 
         calls += [contact(10 * number + n, begin + at * HOUR) for n, at in enumerate(stretch.contacts)]
         hours |= {centre.local_hour(begin + n * HOUR) for n in range(stretch.length) if n not in stretch.holes}
     centre.load(marts.warehouse, calls, hours, FETCHED_AT)
-    # Hours of which some calls were asked for by their keys are not loaded.
+    # Hours of which only single calls were fetched by key are not loaded.
     by_key = {centre.local_hour(call["calldate"]) for call in calls} - hours
     centre.load(marts.warehouse, calls, by_key, FETCHED_AT, filters='{"callkey": "c"}')
     marts.build()
@@ -101,7 +101,7 @@ def test_windows_follow_as_hours_come_in_any_order(tmp_path: Path, seed: int) ->
     length = WEEK + 60
     calls = [contact(n, begin + chance.randrange(length * 60) * dt.timedelta(minutes=1)) for n in range(120)]
     hours = sorted({centre.local_hour(begin + n * HOUR) for n in range(length)})
-    # All but a few; then these few, an old one last: it closes the windows of a week at once.
+    # Load all hours but a few, then these few. The last one is old and closes the windows of a whole week.
     late = [hours[30], *chance.sample(hours[31:], 3)]
 
     def load(some: Iterable[dt.datetime], days: int) -> None:
@@ -115,7 +115,7 @@ def test_windows_follow_as_hours_come_in_any_order(tmp_path: Path, seed: int) ->
     load(late[1:], 1)
     load(late[:1], 2)
     assert marts.one("SELECT count(*) FILTER (window_7d_closed) FROM marts.fct_contacts") > before
-    # What was loaded is taken back: the windows are open again.
+    # Remove the loads: the windows are open again.
     with marts.warehouse.connect("test") as connection:
         connection.execute("DELETE FROM cdr.loads WHERE partition_hour = ?", [late[0]])
     marts.build()

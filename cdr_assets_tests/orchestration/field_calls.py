@@ -1,6 +1,7 @@
-"""Calls as the field has them: an ordinary answered call, and one thing that is wrong with it.
+"""Wrong call records as they occur in practice: an ordinary answered call with one thing wrong in each.
 
-Made after public reports of bugs in other systems' call records; names, numbers and addresses are invented.
+They follow public reports of bugs in other systems' call records. Names, numbers and addresses are invented. Random
+wrong records are in `cdr_assets_tests.dirty`.
 """
 
 import datetime as dt
@@ -12,7 +13,7 @@ Record = dict[str, Any]
 
 
 def ordinary(key: str, hour: int, minute: int = 10, **fields: Any) -> Record:
-    """Queued at once, answered after 30 s, half a minute of talk."""
+    """A call that is queued at once and answered after 30 s, with half a minute of talk."""
     start = DAY + dt.timedelta(hours=hour, minutes=minute)
 
     def date(seconds: int) -> str:
@@ -29,7 +30,7 @@ def ordinary(key: str, hour: int, minute: int = 10, **fields: Any) -> Record:
     } | fields  # fmt: skip
 
 
-#: Each in an hour of its own.
+#: Each call is in a different hour.
 FIELD_CALLS: list[Record] = [
     ordinary("lowest wait", 0, waitduration=-(2**31)),
     ordinary("clock set back", 1, hangupdate="2026-03-02 01:05:00", waitduration=-1, duration=-300),

@@ -1,4 +1,4 @@
-"""Our assets beside a user's: these are no part of our runs, and do not keep the location from loading."""
+"""Our definitions merged with a user's: the user's assets are not in our runs, and the code location loads."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record, settings_for
 
 
-# Dagster maps days to our hours in our zone alone.
+# Dagster maps days to our hours only in the same time zone.
 @asset(
     deps=[PUBLISHED_KEY],
     partitions_def=DailyPartitionsDefinition(start_date="2026-03-01", timezone="Europe/Istanbul"),
@@ -23,12 +23,12 @@ def forecast() -> None:
 
 @asset(partitions_def=DailyPartitionsDefinition(start_date="2026-03-01"))
 def weather() -> None:
-    """A daily one that has nothing to do with ours."""
+    """A user's daily asset that has nothing to do with ours."""
 
 
 @asset(key_prefix="marts")
 def mood() -> None:
-    """One without partitions, under a name like ours."""
+    """A user's asset without partitions, with a name like ours."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Each local day's page, made by Dagster from the published copy."""
+"""The daily report's asset and schedule. The page's contents are tested in `cdr_assets_tests.report`."""
 
 import datetime as dt
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ def test_each_day_has_its_page_and_its_figures(pipeline: Pipeline, calls: Listed
     calls.add(record("a"))
     calls.add(record("b", HOUR + dt.timedelta(minutes=10), answered=False, abandon=True, talkdate=None))
     assert pipeline.run(HOUR, 2).success
-    # The hours' run leaves the pages alone.
+    # A run over hours writes no report.
     assert not pipeline.settings.reports_dir.exists()
 
     job = build_defs(pipeline.settings).resolve_job_def("daily_report")
@@ -39,7 +39,7 @@ def test_each_day_has_its_page_and_its_figures(pipeline: Pipeline, calls: Listed
     assert figures["2026-03-02"]["offered"] == 2
     assert figures["2026-03-02"]["service_level"] == 0.5
     assert (figures["2026-03-01"]["offered"], figures["2026-03-01"]["hours loaded"]) == (0, 0)
-    # No call, no service level: a 0 would be a point in the asset's plot.
+    # Without calls there is no service level. A 0 would be a point in the asset's plot.
     assert "service_level" not in figures["2026-03-01"]
 
 
@@ -64,12 +64,12 @@ def test_every_morning_asks_for_the_days_that_may_have_changed(pipeline: Pipelin
     pipeline.settings.published_path.parent.mkdir(parents=True)
     pipeline.settings.published_path.touch()
     assert asked(morning).tags == range_of("2026-03-05", "2026-03-08")
-    # CDR_START is 2026-03-01: there are fewer days to ask for.
+    # CDR_START is 2026-03-01, so there are fewer days to report.
     assert asked(morning - dt.timedelta(days=6)).tags == range_of("2026-03-01", "2026-03-02")
 
 
 def test_a_run_over_days_is_no_run_over_hours(pipeline: Pipeline) -> None:
-    """The gap sensor looks at every run that is under way for the hours it is loading."""
+    """The gap sensor reads the hours of every running run, and must not take days for hours."""
     days, hours = daily_partitions(pipeline.settings), hourly_partitions(pipeline.settings)
     first = days.get_first_partition_key()
     assert hours_of_run(hours, DagsterRun("daily_report", tags=range_of(first, first))) == []

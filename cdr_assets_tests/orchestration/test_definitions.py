@@ -1,4 +1,4 @@
-"""What Dagster is told: it loads without network and secrets, and says what the public names promise."""
+"""The definitions load without network and secrets, and hold the public names with their descriptions."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def test_the_location_loads_and_has_the_public_names(tmp_path: Path) -> None:
     assert repository.has_job("hourly")
     assert repository.get_schedule_def("hourly").default_status is DefaultScheduleStatus.RUNNING
     assert repository.get_sensor_def("gaps").default_status is DefaultSensorStatus.RUNNING
-    # Nothing was written or asked: what dbt parsed lies elsewhere in the tests.
+    # Loading wrote nothing and made no request. The tests keep the parsed dbt project elsewhere.
     assert not (tmp_path / "data").exists()
 
 
@@ -55,11 +55,11 @@ def test_every_column_of_the_marts_tells_what_it_is_made_of(tmp_path: Path) -> N
         return {column.name: column.description for column in getattr(schema, "schema", schema).columns}
 
     for mart in MARTS:
-        # Counts of rows are made of no column, nor is the kind of concurrency.
+        # Columns that come from no column: counts of rows, and the kind of concurrency.
         without = {"calls", "legs", "open_calls", "kind"}
         assert {name for name, told in columns_of(mart).items() if " From " not in told} <= without, mart
     assert columns_of("queue_hourly")["asa_seconds"].endswith(" From marts.fct_calls: is_answered, wait_seconds.")
-    # Through a coalesce over all columns at once, and through an unnested struct.
+    # Lineage through a coalesce over all columns, and through an unnested struct.
     assert columns_of("agent_daily")["missed"].endswith(" From marts.fct_calls: is_missed.")
     assert columns_of("fct_contacts")["callerid"].endswith(" From marts.fct_calls: callerid.")
     assert columns_of("fct_csat_answers")["is_top_two"].endswith(" From cdr.csat_answers: scale, score.")
@@ -83,7 +83,7 @@ def described_columns() -> dict[str, list[str]]:
 
 
 def test_every_test_of_dbt_is_a_check(tmp_path: Path) -> None:
-    """Also one whose model is not among those that it reads, as that of silent changes of threshold."""
+    """Also a test that does not read its own model, like the one for silent changes of thresholds."""
     manifest = parse(Settings()).manifest
     tests = {node["name"]: node for node in manifest["nodes"].values() if node["resource_type"] == "test"}
     graph = build_defs(Settings(cdr_data_dir=tmp_path / "data")).resolve_asset_graph()
@@ -97,7 +97,7 @@ def test_every_test_of_dbt_is_a_check(tmp_path: Path) -> None:
 
 
 def test_the_location_loads_without_what_only_a_build_needs(tmp_path: Path) -> None:
-    """dbt and its kind take longer to import than all else."""
+    """Importing dbt takes longer than all other imports together, and only a build needs it."""
     code = "import sys, cdr_assets.definitions as d; d.build_defs(); print(*sys.modules)"
     environment = os.environ | {"CDR_DATA_DIR": str(share_parsed(tmp_path / "data"))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

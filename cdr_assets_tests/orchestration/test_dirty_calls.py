@@ -1,4 +1,4 @@
-"""Calls that say impossible things, from the API to the published copy: each figure is right or NULL."""
+"""Calls with impossible values, from the API to the published copy: each figure is right or NULL."""
 
 import datetime as dt
 import json
@@ -20,7 +20,7 @@ from cdr_assets_tests.orchestration.field_calls import DAY, FIELD_CALLS, ordinar
 
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, ExecuteInProcessResult]]:
-    """The field's calls, read days later in one run over their day."""
+    """The calls of `field_calls`, loaded days later in one run over their day."""
     calls = ListedCalls()
     for record in FIELD_CALLS:
         calls.add(record, None if record["calldate"].startswith("2026-") else record["talkdate"])
@@ -77,7 +77,7 @@ def test_what_cannot_be_true_is_unknown_and_kept(
     day: tuple[Pipeline, ExecuteInProcessResult], key: str, known: dict[str, Any], aside: dict[str, Any]
 ) -> None:
     pipeline, _ = day
-    # Of the warehouse: the copy masks what may be a phone number.
+    # Read from the warehouse, because the copy masks everything that may be a phone number.
     [row] = pipeline.ask(
         f"""SELECT {", ".join(known)}, extra, set_aside FROM marts.fct_calls
             JOIN cdr.calls AS calls ON call_key = calls.key WHERE call_key = '{key}'"""
@@ -104,7 +104,7 @@ def test_an_unknown_value_is_in_no_sum_and_in_no_mean(day: tuple[Pipeline, Execu
     assert pipeline.ask_published("SELECT min(threshold_seconds), max(threshold_seconds) FROM marts.queue_hourly") == [
         (12, 20)
     ]
-    # Ended a month later, as far as anybody knows: all hours are final, and none waits for a hang-up.
+    # One call's hang-up is a month later. All hours are final; none waits for it.
     assert pipeline.ask_published("SELECT DISTINCT is_final FROM marts.queue_hourly") == [(True,)]
 
 
@@ -169,7 +169,8 @@ def test_the_report_is_written(day: tuple[Pipeline, ExecuteInProcessResult]) -> 
 
 @pytest.fixture(scope="module")
 def silent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """A server that sends no sl on the first evening; on the second morning with half of the calls of another queue."""
+    """A server that sends no sl on the first evening, and on the second morning only for half of another queue's
+    calls."""
     calls = ListedCalls()
     for minute in range(20):
         made = ordinary(f"never{minute}", 22, minute, queuekey="never")
@@ -195,9 +196,9 @@ def test_a_service_level_is_of_calls_whose_sl_is_known_or_null(silent: Pipeline,
                 service_level_credit FROM marts.{mart} ORDER BY queue_key"""
     )
     assert levels == [
-        # Its flags say a threshold of 30 s, which the lost call waited.
+        # Its flags mean a threshold of 30 s. The abandoned call waited that long.
         ("half", 3 / 5, 3 / 5, 3 / 4, 3 / 4, 4 / 5),
-        # Nobody was answered, which is known without any flag.
+        # No call was answered, so no flag is needed.
         ("lost", 0, 0, 0, None, 0),
         ("never", None, None, None, None, None),
     ]
@@ -219,7 +220,7 @@ def test_a_report_has_no_service_level_that_nobody_knows(silent: Pipeline) -> No
     text = page.read_text(encoding="utf-8")
     assert '<span class="name">Service level</span><b>–</b>' in text
     assert "Whether 20 of 20 answered calls were answered in time is not known" in text
-    # Both days: the known calls of one, the lost ones of both.
+    # Over both days: the known calls of one day, the abandoned ones of both.
     page, figures = write_report(settings.published_path, settings.reports_dir, first, second + dt.timedelta(1))
     assert (figures.totals["sl_known"], figures.totals["service_level"]) == (4, 3 / (4 + 3))
     assert figures.week.select("hour_of_day", "service_level").rows() == [(22, None), (23, None), (0, None), (1, 3 / 5)]
@@ -230,7 +231,7 @@ def test_a_report_has_no_service_level_that_nobody_knows(silent: Pipeline) -> No
     ("question", "levels"),
     [
         ("worst_hours", {None, 3 / 5}),
-        # By the queues' names: both of the evening have the same.
+        # In the order of the queues' names. Both queues of the evening have the same figures.
         ("service_level_by_half_day", {None, 3 / 5}),
         ("service_levels_side_by_side", {None, 0, 3 / 5}),
     ],
@@ -248,7 +249,7 @@ def test_the_first_query_of_the_readme_knows_no_more_either(silent: Pipeline) ->
     assert levels == [("Destek", None), ("Yarım", 60)]
 
 
-# Shares, each part of what it is divided by.
+# Shares: each numerator is a part of its denominator.
 _SHARES = (
     "service_level", "service_level_strict", "service_level_2t", "service_level_answered", "service_level_credit",
     "abandonment_rate", "abandonment_rate_long", "voicemail_rate", "hold_rate", "transfer_rate", "missed_rate",
@@ -258,7 +259,8 @@ _LONGEST = 86_400
 
 
 def check_figures(pipeline: Pipeline) -> None:
-    """Every share is from 0 to 1 or NULL, every duration from 0 to a day or NULL, every mean its sum by its count."""
+    """Every share is NULL or from 0 to 1, every duration NULL or from 0 to a day, every mean its sum divided by its
+    count."""
     columns = pipeline.ask_published(
         """SELECT table_name, column_name FROM duckdb_columns()
            WHERE database_name = 'published' AND schema_name = 'marts'"""

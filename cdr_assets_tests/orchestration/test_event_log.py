@@ -1,4 +1,5 @@
-"""Our event log holds what Dagster's own holds, however many events are stored at once, and tells whoever watches."""
+"""Our event log stores the same as Dagster's own, however many events it stores at once, and watchers get the
+events."""
 
 import gc
 import os
@@ -55,7 +56,7 @@ def calls(context: AssetExecutionContext) -> MaterializeResult:  # type: ignore[
 
 @pytest.fixture
 def batch(tmp_path: Path) -> list[EventLogEntry]:
-    """What a real run of four hours had to store at once."""
+    """The events that a real run of four hours stored at once."""
     (tmp_path / "home").mkdir()
     with DagsterInstance.local_temp(str(tmp_path / "home")) as instance:
         result = materialize([calls], instance=instance, tags=RANGE)
@@ -68,7 +69,7 @@ def batch(tmp_path: Path) -> list[EventLogEntry]:
 
 
 def held(folder: Path) -> dict[tuple[str, str], list[tuple[object, ...]]]:
-    """All rows of all tables of all files, without the moments at which Dagster wrote them."""
+    """All rows of all tables in all files, without the times at which Dagster wrote them."""
     rows: dict[tuple[str, str], list[tuple[object, ...]]] = {}
     for file in sorted(folder.glob("*.db")):
         with sqlite3.connect(file) as connection:
@@ -103,11 +104,11 @@ def test_a_batch_is_stored_as_its_events_would_be(
 def test_nothing_of_the_caller_stays_in_memory(batch: list[EventLogEntry], tmp_path: Path) -> None:
     log = EventLog(str(tmp_path / "ours"))
     of_assets = [event for event in batch if event.dagster_event_type in ASSET_EVENTS]
-    # From the second time on, the asset's row is there.
+    # The second time, the asset's row exists already.
     log.store_event_batch(of_assets)
 
     class Frame:
-        """A batch of calls, say, that a step has in its hands when it reports its hours."""
+        """Stands for something that a step holds while it reports its hours, like a batch of calls."""
 
     def step() -> "weakref.ref[Frame]":
         frame = Frame()
@@ -121,7 +122,7 @@ def test_nothing_of_the_caller_stays_in_memory(batch: list[EventLogEntry], tmp_p
         gc.enable()
 
 
-# As the webserver does for a page of a run: a line for each event that it is told of.
+# Watches the run as the web server does, and writes a line for each event.
 WATCHER = """
 import sys, threading
 from dagster import DagsterInstance
@@ -152,7 +153,7 @@ def test_another_process_is_told_of_every_event_when_it_happens(
     (home / "without_our_event_log.yaml").write_text("telemetry: {enabled: false}", encoding="utf-8")
     run_id = str(uuid4())
     with DagsterInstance.from_config(str(home)) as instance:
-        # The run's file is there before anybody looks at its page.
+        # The run's file must exist before somebody watches it.
         instance.event_log_storage.get_logs_for_run(run_id)
         watcher = subprocess.Popen(
             [sys.executable, "-c", WATCHER, str(home), configuration, run_id], stdout=subprocess.PIPE, text=True
@@ -178,7 +179,7 @@ def test_another_process_is_told_of_every_event_when_it_happens(
                 for number in range(3):
                     context.log.info(f"event {number}")
                     wait_for(f"event {number}")
-                # A batch, as the hours of an asset.
+                # Stored as a batch, like the hours of an asset.
                 for number in range(3):
                     batch = DagsterEventBatchMetadata("hours", is_end=number == 2)
                     materialization = AssetMaterialization("calls", partition=f"{number}")

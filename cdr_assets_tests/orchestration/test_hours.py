@@ -1,4 +1,4 @@
-"""Hours from the API to the published copy, through real runs."""
+"""Real runs over hours, from the API to the published copy: which hours are loaded, reported or failed."""
 
 import datetime as dt
 import logging
@@ -21,7 +21,7 @@ NEXT = dt.timedelta(hours=1)
 
 
 def failure_of(result: ExecuteInProcessResult) -> str:
-    """The line on top of the failed step."""
+    """The line that the failed step shows first."""
     [event, *_] = [event for event in result.all_events if event.is_step_failure]
     data = event.step_failure_data.user_failure_data
     assert data is not None, event.step_failure_data.error
@@ -29,7 +29,7 @@ def failure_of(result: ExecuteInProcessResult) -> str:
 
 
 def files_with_the_token(folder: Path) -> list[Path]:
-    """Data folder, Dagster's storage and logs: any file that holds the token, as it is or percent-encoded."""
+    """All files in the data folder, Dagster's storage and logs that hold the token, plain or percent-encoded."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files
     return [
@@ -91,7 +91,8 @@ def test_the_vendors_numbers_are_pseudonyms_in_the_published_copy(pipeline: Pipe
 
 
 class _FailsAtFive(BaseHTTPRequestHandler):
-    """Serves empty hours, when `others_go_on` returns, but for the hour of the tests: a page that is not JSON."""
+    """Serves a page that is not JSON for the hour of the tests, and empty hours otherwise, once `others_go_on`
+    returns."""
 
     others_go_on: Callable[[], object] = staticmethod(lambda: None)
 
@@ -209,7 +210,7 @@ def test_a_server_that_cannot_be_used_fails_the_run_in_one_line(
     changed = type(pipeline.settings).model_validate(
         pipeline.settings.model_dump() | {"alotech_app_token": TOKEN} | change
     )
-    # The same warehouse, whatever the address: what is tested is the address, not the guard against mixing tenants.
+    # The warehouse accepts every address here: this tests the address, not the guard against mixing tenants.
     monkeypatch.setattr(type(changed), "source", pipeline.settings.source)
     pipeline.settings = changed
     result = pipeline.run(HOUR, 2)

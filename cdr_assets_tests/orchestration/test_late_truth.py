@@ -1,4 +1,5 @@
-"""What comes after an hour was first read: narrowed runs, single calls, look-backs, the sweep, open calls, drift."""
+"""Changes after an hour was first fetched: runs with filters, single calls, look-backs, the CSAT sweep, open calls, new
+fields."""
 
 import datetime as dt
 from collections.abc import Callable
@@ -28,13 +29,13 @@ def test_a_narrowed_run_merges_and_never_replaces_an_hour_by_less(pipeline: Pipe
     calls.edit("a", queue="Satış (yeni)")
     calls.add(record("c", HOUR + dt.timedelta(minutes=5), queuekey="Q2", queue="Destek (yeni)"))
     assert pipeline.run(HOUR, asked={"queue": "Q2"}).success
-    # All that was asked for, and nothing else.
+    # The run merged the calls of queue Q2, and changed nothing else.
     assert pipeline.ask(STORED) == [("a", "Satış", 1), ("b", "Destek (yeni)", 1), ("c", "Destek (yeni)", 1)]
     assert pipeline.ask("SELECT filters, loaded, new, changed FROM cdr.loads ORDER BY fetched_at") == [
         (None, 2, 2, 0),
         ('{"queue": "Q2"}', 2, 1, 1),
     ]
-    # The pages of the whole hour stay beside the narrowed ones: the hour can still be read again from them.
+    # The pages of the whole hour stay next to the filtered ones, so that the hour can be loaded again from them.
     assert pipeline.ask("SELECT filters, record_count FROM raw.cdr_pages ORDER BY ALL") == [
         ('{"queue": "Q2"}', 2),
         (None, 2),
@@ -75,7 +76,7 @@ def test_arrays_that_are_not_asked_for_are_not_known_and_take_nothing_away(
     before = pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT * FROM cdr.call_tags")
     assert pipeline.run(HOUR, asked=without).success
     assert (pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT * FROM cdr.call_tags")) == before
-    # The hour is whole without its arrays: all its calls are there.
+    # An hour fetched without its arrays is still whole: all its calls are there.
     assert materialized(pipeline) == {"2026-03-02-05:00"}
 
 
@@ -106,8 +107,8 @@ def test_a_call_that_is_not_there_changes_nothing(pipeline: Pipeline, calls: Lis
 @pytest.mark.parametrize(
     ("job", "config", "told"),
     [
-        ("refresh_call", {}, "a call is asked for by one of callkey, activecallkey and uniqueid"),
-        ("refresh_call", {"callkey": "a", "uniqueid": "b"}, "a call is asked for by one of callkey"),
+        ("refresh_call", {}, "name the call by exactly one of callkey, activecallkey and uniqueid"),
+        ("refresh_call", {"callkey": "a", "uniqueid": "b"}, "name the call by exactly one of callkey"),
         ("open_calls", {"since": "yesterday"}, "'yesterday' is not a date"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The real month, from the sandbox through Dagster to the published copy: the published figures, whatever the order."""
+"""The real month from the sandbox through Dagster to the published copy gives the published figures in any order."""
 
 import datetime as dt
 import os
@@ -33,7 +33,7 @@ PUBLISHED = (
     60.724, 4964204, 183.4517,
 )  # fmt: skip
 
-# When a call was loaded and an hour was last fetched: times of the load itself, which differ from load to load.
+# Times at which a call was loaded or an hour was fetched. They differ from load to load.
 _OF_THE_LOAD = {"calls": "EXCLUDE (fetched_at)", "dim_hours": "EXCLUDE (fetched_at)"}
 
 
@@ -76,12 +76,12 @@ def test_the_real_month_gives_its_published_figures_in_any_order(make_pipeline: 
         ) == [(12,)]
         rows = rows_of(pipeline)
         order = random.Random(1999)
-        # Again, in random order, and with overlaps: some hours twice.
+        # Load again, in random order and with overlaps, so that some hours come twice.
         for start, hours in order.sample(month, len(month)):
             before = min(order.randrange(9), (start - START) // dt.timedelta(hours=1))
             assert pipeline.run(start - before * dt.timedelta(hours=1), hours + before).success
         assert rows_of(pipeline) == rows
-        # From nothing, in another order.
+        # Load into an empty warehouse, in another order.
         pipeline.settings.warehouse_path.unlink()
         for start, hours in order.sample(month, len(month)):
             assert pipeline.run(start, hours).success

@@ -1,4 +1,4 @@
-"""Hours that an older version typed: typed again from their stored pages, once, by the first run that builds marts."""
+"""Hours loaded by an older version: the first run that builds marts types them again from their stored pages, once."""
 
 import datetime as dt
 import json
@@ -13,7 +13,7 @@ from cdr_assets_tests.orchestration.field_calls import DAY, ordinary
 
 HOUR = dt.timedelta(hours=1)
 
-# As version 4 typed them: what it could read stood in its column, and no slash was read.
+# As version 4 typed them: every readable value is in its column, but it could not read a slash.
 _AS_VERSION_4 = """
     UPDATE cdr.calls SET waitduration = -2147483648, extra = NULL WHERE key LIKE 'wait%';
     UPDATE cdr.calls SET hangupdate = '9999-12-31 23:59:59', hangupdate_utc = '9999-12-31 20:59:59+00', extra = NULL
@@ -37,7 +37,7 @@ _AS_VERSION_4 = """
 
 @pytest.fixture
 def old(pipeline: Pipeline, calls: ListedCalls) -> Pipeline:
-    """Two hours of a warehouse of version 4; the pages of the second are gone."""
+    """A warehouse of version 4 with two hours. The pages of the second are deleted."""
     for hour in (1, 2):
         calls.add(ordinary(f"good{hour}", hour, csat_answers=[{"answer": "905550000001"}]))
         calls.add(ordinary(f"wait{hour}", hour, 11, waitduration=-(2**31)))
@@ -45,7 +45,7 @@ def old(pipeline: Pipeline, calls: ListedCalls) -> Pipeline:
         calls.add(ordinary(f"clock{hour}", hour, 13, waitduration="00:00:30"))
         slashed = f"2026/03/02 0{hour}:14:00"
         calls.add(ordinary(f"slash{hour}", hour, 14, calldate=slashed), slashed.replace("/", "-"))
-    # A key that was one then.
+    # A key that version 4 accepted.
     calls.add(ordinary("None", 1))
     assert pipeline.run(DAY + HOUR, 2).success
     pipeline.ask(f"{_AS_VERSION_4}; DELETE FROM raw.cdr_pages WHERE partition_hour = TIMESTAMP '{DAY + 2 * HOUR}'")
@@ -66,7 +66,7 @@ def test_old_hours_are_typed_again_from_their_pages(old: Pipeline) -> None:
         "wait2": (None, DAY + dt.timedelta(hours=2, minutes=12), {"waitduration"}, {"waitduration"}),
         "end1": (30, None, {"hangupdate"}, {"hangupdate"}),
         "end2": (30, None, {"hangupdate"}, {"hangupdate"}),
-        # Its page is gone: a text that was not read then stays unread.
+        # Its page is deleted, so a text that version 4 could not read stays unread.
         "clock2": (None, DAY + dt.timedelta(hours=2, minutes=14), {"waitduration"}, set()),
     }
     assert old.ask("SELECT waitduration FROM cdr.calls WHERE key = 'clock1'") == [(30,)]
@@ -78,7 +78,7 @@ def test_old_hours_are_typed_again_from_their_pages(old: Pipeline) -> None:
     ]
     assert old.ask("SELECT key FROM cdr.calls WHERE vanished_at IS NOT NULL") == [("None",)]
 
-    # What each fetch brought then is still told, and the hours balance.
+    # The counts of each old fetch are kept, and the hours balance.
     loads = old.ask("SELECT partition_hour, new, changed, fetched_at FROM cdr.loads ORDER BY ALL")
     assert loads[:2] == before
     assert old.ask("SELECT loaded, rejected FROM cdr.loads ORDER BY partition_hour") == [(5, 1), (4, 1), (0, 0)]
@@ -89,7 +89,7 @@ def test_old_hours_are_typed_again_from_their_pages(old: Pipeline) -> None:
            ORDER BY ALL"""
     ) == [(1, 5, 4, 30.0, 4), (2, 4, 2, 30.0, 3)]
 
-    # Read again, the hour is as a new version reads it.
+    # Fetched again, the hour is as the new version loads it.
     assert old.run(DAY + 2 * HOUR).success
     assert old.ask("SELECT count(*) FROM cdr.hours_without_pages") == [(0,)]
     assert old.ask("SELECT waitduration FROM cdr.calls WHERE key = 'clock2'") == [(30,)]

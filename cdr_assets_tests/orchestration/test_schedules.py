@@ -1,4 +1,4 @@
-"""What the nightly look-back makes up for: hours that were last read before their look-backs were over."""
+"""The nightly look-back fetches hours again that were last fetched before their look-backs were over."""
 
 import datetime as dt
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def publish(settings: Settings, late: Mapping[dt.datetime, dt.timedelta | None]) -> None:
-    """A copy that says of local hours how long after their end they were last read; None: never."""
+    """Publishes a copy in which local hours were last fetched this long after their end; None means never."""
     settings.published_path.parent.mkdir(parents=True)
     with duckdb.connect(str(settings.published_path)) as connection:
         connection.execute("CREATE SCHEMA marts")
@@ -55,7 +55,7 @@ def test_an_hour_is_left_out_until_it_was_read_late_enough(settings: Settings) -
 
 
 def test_an_hour_that_was_never_read_is_left_out_between_others(settings: Settings) -> None:
-    """An outage of more than three days, which is as far as the gap sensor looks back."""
+    """After an outage of more than three days, because the gap sensor looks back only three days."""
     before, first, hole, last, after = (dt.datetime(2026, 3, 5, hour) for hour in (1, 2, 3, 4, 5))
     publish(settings, {before: None, first: FINAL_AFTER, hole: None, last: FINAL_AFTER, after: None})
     assert hours_left_out(settings.published_path) == {hole}
@@ -70,6 +70,6 @@ def test_the_night_asks_for_three_days_and_for_what_was_left_out(settings: Setti
         asked = list(schedule(build_schedule_context(instance, scheduled_execution_time=NIGHT)))
     [left, recent] = [answer.tags for answer in asked if isinstance(answer, RunRequest)]
     assert left == range_of("2026-03-05-01:00", "2026-03-05-01:00")
-    # Three days and two hours before the last settled hour, in which each hour is read a last time.
+    # Three days and two hours before the last settled hour: in this span each hour is fetched for the last time.
     hours = hours_between(hourly_partitions(settings), NIGHT - 75 * HOUR, NIGHT, NIGHT)
     assert recent == range_of(hours[0].key, hours[-1].key)

@@ -1,4 +1,4 @@
-"""The gap sensor: which hours are missing, and that each is asked for once an hour."""
+"""The gap sensor: which hours count as missing, and that each gets at most one run an hour."""
 
 import datetime as dt
 import json
@@ -25,7 +25,7 @@ from cdr_assets.orchestration.partitions import hourly_partitions, hours_between
 from cdr_assets.orchestration.sensors import due_hours, missing_hours
 from cdr_assets_tests.conftest import settings_for
 
-# 11:30 in Istanbul: the hours up to 10:00 have ended, settled, and were left to their schedule for a while.
+# 11:30 in Istanbul. The hours up to 10:00 have ended and settled, and the schedule has had time to load them.
 NOW = dt.datetime(2026, 3, 10, 8, 30, tzinfo=dt.UTC)
 HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
 
@@ -57,7 +57,7 @@ def missing(instance: DagsterInstance, settings: Settings, now: dt.datetime = NO
 
 
 def last_hours(settings: Settings, count: int) -> list[Hour]:
-    """The last hours that the schedule has had its time for."""
+    """The last hours that the schedule has had time to load."""
     return hours_between(hourly_partitions(settings), NOW - 4 * 24 * HOUR, NOW, NOW)[-count:]
 
 
@@ -69,7 +69,7 @@ def test_hours_of_three_days_are_missing_but_for_the_newest(instance: DagsterIns
     publish(instance, ["2025-06-01-00:00"])
     keys = missing(instance, settings)
     assert (keys[0], keys[-1], len(keys)) == ("2026-03-07-12:00", "2026-03-10-10:00", 71)
-    # Ten minutes to settle, and fifteen for the schedule.
+    # Ten minutes to settle, and fifteen minutes for the schedule.
     assert missing(instance, settings, NOW - 6 * MINUTE)[-1] == "2026-03-10-09:00"
     assert missing(instance, settings, NOW - 5 * MINUTE)[-1] == "2026-03-10-10:00"
 
@@ -86,7 +86,7 @@ def test_what_is_published_or_under_way_is_not_missing(instance: DagsterInstance
 
     run(DagsterRunStatus.STARTED, **range_of(hours[0], hours[1]))
     run(DagsterRunStatus.NOT_STARTED, **{"dagster/partition": hours[2]})
-    # A run that has ended without its hours leaves them missing.
+    # If a run has ended without publishing its hours, they are missing.
     run(DagsterRunStatus.FAILURE, **range_of(hours[3], hours[4]))
     run(DagsterRunStatus.SUCCESS, **{"dagster/partition": hours[5]})
     assert missing(instance, settings) == hours[3:]
@@ -96,7 +96,7 @@ def test_an_hour_is_asked_for_once_an_hour_whatever_its_group(settings: Settings
     a, b, c, d = last_hours(settings, 4)
     due, cursor = due_hours([a, b, c], None, NOW)
     assert due == [a, b, c]
-    # The run of the three has failed for b alone, and d is missing since: another group, with another run's key.
+    # The run of the three failed only for b, and now d is missing too: another group with another run key.
     due, cursor = due_hours([b], cursor, NOW + MINUTE)
     assert due == []
     due, cursor = due_hours([b, d], cursor, NOW + 2 * MINUTE)
@@ -107,7 +107,7 @@ def test_an_hour_is_asked_for_once_an_hour_whatever_its_group(settings: Settings
     assert due == [b]
     due, cursor = due_hours([b, d], cursor, NOW + 62 * MINUTE)
     assert due == [d]
-    # What was asked for long ago is not remembered for ever.
+    # The cursor forgets hours that were requested long ago.
     assert set(json.loads(cursor)) == {b.key, d.key}
 
 
@@ -132,7 +132,7 @@ def test_the_sensor_does_not_ask_for_an_hour_that_it_has_just_asked_for(
     answers, cursor = tick(cursor)
     first = asked(answers)
     assert len(first) > 70
-    # One of its hours was published: what is left is two groups, which no run key knows.
+    # One hour of the group was published. The rest is two groups, which no earlier run key names.
     publish(instance, [first[10]])
     answers, _ = tick(cursor)
     assert not set(asked(answers)) & set(first)

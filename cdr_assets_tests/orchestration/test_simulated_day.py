@@ -1,6 +1,6 @@
-"""A day of the API passes, and the schedules tick: calls run long, change, vanish, get answers and tags late.
+"""A simulated day with ticking schedules: calls run long, change, vanish, and get answers and tags late.
 
-At the end the warehouse says what the API says, and few requests were enough.
+At the end the warehouse equals the API, and few requests were needed.
 """
 
 import datetime as dt
@@ -27,7 +27,7 @@ ZONE = dt.timezone(3 * HOUR)
 
 
 class Api:
-    """A source whose calls are those of a moment; `now` is the tenant's wall clock."""
+    """A source that lists the calls as they are at `now`, a local time."""
 
     def __init__(self, hours: int, calls_per_hour: int) -> None:
         chance = random.Random(1)
@@ -52,7 +52,7 @@ class Api:
 
 
 def _life(key: str, begins: dt.datetime, chance: random.Random) -> list[tuple[dt.datetime, dict[str, Any]]]:
-    """What the API says of a call, and since when; {} where it says nothing any more."""
+    """The versions of a call, each with the time from which the API lists it; {} once it is not listed any more."""
     seconds = chance.choice([60, 300, 1200, 3 * 3600, 9 * 3600])
     ends = begins + dt.timedelta(seconds=seconds)
     talking = record(key, begins, hangupdate=None, duration=None, csat_answers=[], call_tags=[], call_history=[])
@@ -75,13 +75,13 @@ def _life(key: str, begins: dt.datetime, chance: random.Random) -> list[tuple[dt
             since = max(ends, life[-1][0]) + chance.random() * latest
             life.append((since.replace(microsecond=0), life[-1][1] | change))
     if chance.random() < 0.05:
-        # Within the look-backs: later than that, nothing would show that it is gone.
+        # Within the look-backs, because after them nothing would show that the call is gone.
         life = [state for state in life if state[0] <= ends + HOUR] + [(ends + HOUR, {})]
     return life
 
 
 def _told(api: Api) -> dict[str, tuple[Any, ...]]:
-    """What the API says of each call, in short."""
+    """The API's calls, each with a few fields."""
     return {
         call["key"]: (
             call["hangupdate"],
@@ -109,7 +109,10 @@ def _stored(pipeline: Pipeline) -> dict[str, tuple[Any, ...]]:
 
 
 def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
-    """Lets the schedules tick over some hours and the nights after them; returns the hours that others would read."""
+    """Lets the schedules tick over some hours and the nights after them.
+
+    Returns how many hours a pipeline would fetch that fetches all hours every time.
+    """
     reading_all = 0
 
     def tick(schedule: str, now: dt.datetime) -> None:
@@ -126,9 +129,9 @@ def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
     for night in range(1, nights + 1):
         tick("lookback_nightly", MIDNIGHT + dt.timedelta(days=night, hours=2, minutes=30))
         tick("csat_sweep", MIDNIGHT + dt.timedelta(days=night, hours=3, minutes=45))
-    # The last answers have come in by now, and the sweep finds them.
+    # All answers have come by now, and the sweep finds the last ones.
     tick("csat_sweep", MIDNIGHT + dt.timedelta(days=20, hours=3, minutes=45))
-    # Every hour, all hours so far, and the same for the twenty days after.
+    # Such a pipeline fetches all hours so far, in every hour of this day and of the twenty days after it.
     return reading_all + 20 * 24 * hours
 
 
@@ -151,7 +154,7 @@ def test_the_warehouse_follows_the_api(
         print(f"{requests} requests; reading all hours again every hour: {reading_all} at the least")
         assert requests < reading_all / 3
 
-        # An audit says the same, and writes nothing.
+        # An audit finds the same, and writes nothing.
         settings = settings_for(sandbox.base_url, pipeline.settings.cdr_data_dir)
         whole_day = hours_between(
             hourly_partitions(settings),

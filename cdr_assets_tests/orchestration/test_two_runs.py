@@ -1,4 +1,4 @@
-"""Two runs whose steps alternate: no change is forgotten, and the published copy is of one state at any time."""
+"""Two runs whose steps alternate: no change is lost, and the published copy is consistent at any time."""
 
 import datetime as dt
 import threading
@@ -23,7 +23,7 @@ from cdr_assets.warehouse import Warehouse, mark_stale
 from cdr_assets_tests.conftest import HOUR, Pipeline, record
 from cdr_assets_tests.orchestration.test_hours import NEXT, failure_of
 
-# Calls of the typed tables and of the marts, of one query: equal unless the copy mixes two states.
+# One query counts the calls in the typed tables and in the marts. They are equal unless the copy mixes two states.
 BOTH_SIDES = """
     SELECT (SELECT count(*) FROM cdr.calls WHERE vanished_at IS NULL), (SELECT count(*) FROM marts.fct_calls),
            (SELECT coalesce(sum(offered), 0)::BIGINT FROM marts.queue_hourly)
@@ -39,7 +39,7 @@ def test_hours_loaded_by_another_run_after_the_marts_are_not_forgotten(
 
     @contextmanager
     def held_by_the_slow(self: Warehouse, holder: str) -> Iterator[None]:
-        # Whoever else waits goes first.
+        # Let the other waiting run go first.
         if holder != "another run":
             time.sleep(0.3)
         with held(self, holder):
@@ -66,7 +66,8 @@ def test_hours_that_another_run_fetches_and_loads_meanwhile_are_good_for_both(
     pipeline: Pipeline, calls: ListedCalls
 ) -> None:
     calls.add(record("a"))
-    # After this run's fetch another one fetches the hour; after this run has loaded those pages, the other does too.
+    # After this run's fetch, another run fetches the same hour. After this run has loaded those pages, so does the
+    # other.
     meanwhile = {PAGES_KEY: [PAGES_KEY], CDR_KEYS[0]: CDR_KEYS}
 
     def watch(entry: EventLogEntry) -> None:
@@ -95,7 +96,7 @@ def test_older_pages_never_replace_what_another_run_has_loaded_since(
             calls.edit("a", call_tags=["newer"])
             other.append(threading.Thread(target=pipeline.run, args=(HOUR,), kwargs={"selection": up_to_the_calls}))
             other[0].start()
-            # If it can load now, it will; if it has to wait for this run, all the better.
+            # The other run loads now, unless it has to wait for this run, which is right too.
             other[0].join(timeout=5)
         return read_hours(pages, time_zone)
 
@@ -166,7 +167,7 @@ def test_calls_that_another_run_has_loaded_are_published_with_their_marts(
     calls.add(record("a"))
     assert pipeline.run(HOUR).success
     calls.add(record("b"))
-    # The other run has come as far as the calls.
+    # The other run has loaded its calls.
     assert pipeline.run(HOUR, selection=[PAGES_KEY, *CDR_KEYS]).success
     assert pipeline.run(HOUR, selection=[PUBLISHED_KEY]).success
     assert pipeline.ask_published(BOTH_SIDES) == [(2, 2, 2)]

@@ -1,1 +1,1 @@
-"""Several processes on one warehouse: runs that overlap, readers beside them, runs that are killed or have no room."""
+"""Several processes on one warehouse: overlapping runs, readers during runs, killed runs, full disks."""

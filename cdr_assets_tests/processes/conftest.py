@@ -1,4 +1,4 @@
-"""A folder that several processes share, the sandbox they fetch from, and readers of what they publish."""
+"""A data folder that several processes share, a sandbox to fetch from, and programs that read the published copy."""
 
 import datetime as dt
 import hashlib
@@ -34,7 +34,7 @@ def hours_of_calls(hours: int, calls_an_hour: int = 3, start: dt.datetime = HOUR
 
 
 def environment_for(settings: Settings, home: Path | None = None) -> dict[str, str]:
-    """The environment of a process that is to have these settings."""
+    """The environment for a process with these settings."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ALOTECH_", "CDR_"))}
     return kept | {
         "ALOTECH_BASE_URL": settings.base_url,
@@ -49,7 +49,7 @@ def environment_for(settings: Settings, home: Path | None = None) -> dict[str, s
 
 
 def start_backfill(settings: Settings, start: dt.datetime, hours: int) -> "subprocess.Popen[str]":
-    """`cdr backfill` over the hours, in a process of its own."""
+    """Starts `cdr backfill` over the hours in its own process."""
     return subprocess.Popen(
         [sys.executable, "-m", "cdr_assets.cli.commands", *_backfill(start, hours)],
         env=environment_for(settings),
@@ -63,16 +63,16 @@ def _backfill(start: dt.datetime, hours: int) -> list[str]:
     return ["backfill", *(f"{moment:%Y-%m-%d %H:%M}" for moment in (start, start + hours * ONE_HOUR))]
 
 
-# A server that has the imports behind it and forks: a command that is to be killed starts in no time.
+# A server process imports everything once and forks, so that a command that will be killed starts at once.
 _WARM = multiprocessing.get_context("forkserver")
 _WARM.set_forkserver_preload(["cdr_assets_tests.processes.warm"])
 
 
 @dataclass
 class Machine:
-    """A data folder, and `cdr backfill` on it as often as one likes. `told` is what the last one printed.
+    """A data folder on which `cdr backfill` runs any number of times. `told` is the output of the last run.
 
-    `output` is the file that it prints to, by default beside the data folder.
+    `output` is the file for the output, by default next to the data folder.
     """
 
     settings: Settings
@@ -87,7 +87,7 @@ class Machine:
         kill_after: float | None = None,
         file_size: int | None = None,
     ) -> int:
-        """Runs it, kills it if it takes longer than so many seconds, and returns the exit code, -9 if it was killed."""
+        """Runs it, kills it after this many seconds, and returns the exit code, which is -9 if it was killed."""
         from cdr_assets_tests.processes.warm import cdr
 
         output = self.output or self.settings.cdr_data_dir.with_name("told")
@@ -98,7 +98,7 @@ class Machine:
         process.start()
         process.join(kill_after)
         if process.is_alive() and process.pid is not None:
-            # The whole group, as a power cut would; it is none yet in its first moment.
+            # Kill the whole process group, as a power cut would. In its first moment the process has no group yet.
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.kill()
@@ -108,18 +108,19 @@ class Machine:
         return process.exitcode
 
     def problems(self) -> list[str]:
-        """The lines in which the last backfill told what went wrong."""
+        """The lines in which the last backfill reported problems."""
         assert "Traceback" not in self.told, self.told
         return [line.removeprefix("cdr: ") for line in self.told.splitlines() if line.startswith("cdr: ")]
 
     def half_hours(self) -> list[object]:
-        """Hours of the warehouse that do not balance: there is none unless a transaction was torn."""
+        """Hours in the warehouse whose counts do not balance. There are none, unless a transaction was written in
+        part."""
         with Warehouse(self.settings.warehouse_path).connect("test") as connection:
             wrong = [*find_wrong(connection, None), *(find_wrong_children(connection, name, None) for name in CHILDREN)]
         return [each for rows in wrong for each in rows]
 
     def digests(self) -> dict[str, str]:
-        """A hash of each published table, ordered, without the times and names of loads."""
+        """A hash of each published table's sorted rows, without the times and run IDs of loads."""
         rows = "SELECT COLUMNS(c -> c NOT IN ('loaded_at', 'fetched_at', 'run_id')) FROM {} ORDER BY ALL"
         with open_published(self.settings.published_path) as connection:
             tables = connection.execute(
@@ -135,7 +136,7 @@ class Machine:
 def start_multiprocess(
     settings: Settings, start: dt.datetime, hours: int, home: Path, *stages: str
 ) -> "subprocess.Popen[str]":
-    """A run with a process for each step, of all stages or the named ones, in an instance without dagster.yaml."""
+    """Starts a run with a process for each step, of all or the named steps, in an instance without dagster.yaml."""
     home.mkdir(exist_ok=True)
     return subprocess.Popen(
         [sys.executable, "-m", "cdr_assets_tests.processes.multiprocess", f"{start}", f"{hours}", *stages],
@@ -153,7 +154,7 @@ def await_success(process: "subprocess.Popen[str]") -> None:
 
 @dataclass
 class Read:
-    """What a reader met: queries answered, queries that failed, and queries that saw two states at once."""
+    """A reader's counts: queries answered, queries that failed, and queries that saw two states at once."""
 
     reads: int = 0
     failed: list[str] = field(default_factory=list)
@@ -162,9 +163,9 @@ class Read:
 
 @contextmanager
 def reading(published: Path) -> Iterator[Read]:
-    """A process that queries the copy in a loop while the block runs; the figures are there when it ends.
+    """Runs a process that queries the copy in a loop while the block runs. The counts are set when the block ends.
 
-    They stay at zero if nothing was published meanwhile.
+    They stay at zero if nothing was published in the meantime.
     """
     met = Read()
     with subprocess.Popen(
@@ -183,7 +184,7 @@ def reading(published: Path) -> Iterator[Read]:
 
 @contextmanager
 def changing(calls: ListedCalls, keys: list[str]) -> Iterator[None]:
-    """The vendor's calls get a new tag and hold time again and again while the block runs."""
+    """Gives the vendor's calls new tags and hold times in a loop while the block runs."""
     ended = threading.Event()
 
     def change() -> None:

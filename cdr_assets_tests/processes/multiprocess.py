@@ -1,4 +1,4 @@
-"""The hourly job with a process for each step, in an instance without dagster.yaml: what a user may have made of it.
+"""Runs the hourly job with a process for each step, in an instance without dagster.yaml, as a user may configure it.
 
 python -m cdr_assets_tests.processes.multiprocess START HOURS [STAGE ...]
 """
@@ -38,7 +38,7 @@ def main() -> None:
     hours = hours_between(hourly_partitions(settings), start, finish, dt.datetime.now(dt.UTC))
     stages = sys.argv[3:] or ("raw", "cdr", "staging", "intermediate", "marts", "published")
     keys = [key for key in hourly().asset_layer.executable_asset_keys if key.path[0] in stages]
-    # Whoever started this reads its output when it has ended: a full pipe would stop it for ever.
+    # The caller reads the output only at the end. A full pipe would block this process forever.
     quiet = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
     with DagsterInstance.get() as instance:
         done = execute_job(

@@ -1,6 +1,6 @@
-"""An analyst's program: queries the published copy again and again until its input ends, and tells what it met.
+"""An analyst's program: queries the published copy in a loop until its input ends, then prints its counts.
 
-One connection is opened anew for every query, another is kept open from the first to the last.
+It opens one connection again for every query, and keeps another one open all the time.
 """
 
 import json
@@ -12,8 +12,8 @@ import duckdb
 
 from cdr_assets.publishing.reading import open_published
 
-# What of a call's typed row, tags and history differs from the marts, and hours whose counts do. A copy is of one state
-# exactly if there is none.
+# Calls whose typed row, tags or history differ from the marts, and hours whose counts differ. If there are none, the
+# copy is consistent.
 MIXED = """
     WITH typed AS (
         SELECT key AS call_key, partition_hour, holdduration FROM cdr.calls WHERE vanished_at IS NULL
@@ -62,7 +62,7 @@ def main() -> None:
             except duckdb.Error as error:
                 failed.append(str(error))
             reads += 2
-            # Without a pause, readers would leave little of a small machine to what they read.
+            # Pause, because on a small machine the readers would slow down the runs.
             if ended.wait(0.05):
                 break
     print(json.dumps({"reads": reads, "failed": failed, "torn": torn}))

@@ -1,4 +1,4 @@
-"""`cdr dev` as a process: it ends whole, and a second one by mistake says that there is one."""
+"""`cdr dev` as a process: it ends with all its children, and a second one says that the port is in use."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from cdr_assets_tests.conftest import share_parsed
 
 @contextmanager
 def dev(data_dir: Path, port: int) -> Iterator["subprocess.Popen[str]"]:
-    """`cdr dev` against its own sandbox, in a process group of its own, which is gone after the block in any case."""
+    """Runs `cdr dev` with its own sandbox in a new process group, and kills the group after the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", "cdr_assets.cli.commands", "dev", "--port", str(port)],
         env=os.environ | {"CDR_DATA_DIR": str(share_parsed(data_dir)), "PYTHONUNBUFFERED": "1"},
@@ -51,7 +51,7 @@ def free_port() -> int:
 
 
 def ends_whole(process: "subprocess.Popen[str]") -> bool:
-    """Whether nothing of the group lives a minute after its first process was told to end."""
+    """Terminates the group's first process; returns whether the whole group ends within a minute."""
     process.send_signal(signal.SIGTERM)
     deadline = time.monotonic() + 60
     while group_lives(process) and time.monotonic() < deadline:
@@ -96,6 +96,6 @@ def test_a_second_dev_says_that_the_port_is_taken(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert out == (
         f"cdr: port {port} cannot be used (Address already in use); if `make dev` runs already, open "
-        f"http://127.0.0.1:{port}, else end the program that has it\n"
+        f"http://127.0.0.1:{port}, otherwise end the program that uses the port\n"
     )
     assert not any(tmp_path.iterdir())

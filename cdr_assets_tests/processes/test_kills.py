@@ -1,6 +1,6 @@
-"""Backfills killed at random moments, the whole process group at once, as by a power cut.
+"""Backfills whose whole process group is killed at random moments, as in a power cut.
 
-The next run needs nobody's hand, readers notice nothing, and what the killed runs leave equals an undisturbed run's.
+The next run needs no repair, readers notice nothing, and in the end the warehouse equals that of undisturbed runs.
 """
 
 import random
@@ -19,7 +19,7 @@ from cdr_assets_tests.processes.conftest import Machine, hours_of_calls, reading
 
 _HOURS = 3
 
-# All that may lie in the data folder when no run is under way, Dagster's own files aside.
+# All files that may be in the data folder when no run is running, besides Dagster's own.
 _FILES = {
     "warehouse/warehouse.duckdb", "warehouse/warehouse.duckdb.lock", "published/callcentre.duckdb",
     "published/.callcentre.before",
@@ -28,7 +28,7 @@ _FILES = {
 
 
 def holder(settings: Settings) -> str:
-    """What the run that was killed held the warehouse for, if it did."""
+    """The step for which the killed run held the warehouse's lock, if it held it."""
     path = settings.warehouse_path.with_name("warehouse.duckdb.holder")
     return path.read_text().split('"')[3].split(", ")[-1] if path.exists() else "nothing"
 
@@ -53,7 +53,7 @@ def kill_runs(kills: int, seed: int, folder: Path) -> None:
             while held.total() < kills:
                 runs += 1
                 change(calls, choose.sample(keys, 3), runs)
-                # One of ten is left alone: what is killed all the time would never come to its end.
+                # Let one run of ten end: if every run is killed, the backfill never finishes.
                 code = machine.backfill(
                     HOUR, _HOURS, kill_after=None if runs % 10 == 0 else choose.uniform(0, duration)
                 )
@@ -71,7 +71,7 @@ def kill_runs(kills: int, seed: int, folder: Path) -> None:
         assert (met.failed, met.torn) == ([], [])
         assert files(machine.settings) <= _FILES
         undisturbed = Machine(settings_for(sandbox.base_url, folder / "undisturbed" / "data"))
-        # The same pseudonyms.
+        # Use the same key, so that the pseudonyms are the same.
         undisturbed.settings.cdr_data_dir.mkdir(parents=True)
         shutil.copy(machine.settings.cdr_data_dir / "secret_key", undisturbed.settings.cdr_data_dir)
         assert undisturbed.backfill(HOUR, _HOURS) == 0

@@ -1,4 +1,4 @@
-"""Full disks and folders that cannot be written: told in one line, nothing lost, mended by mending the cause."""
+"""Full disks and read-only folders: the run fails with one line, nothing is lost, and the next run works once fixed."""
 
 import random
 import string
@@ -37,7 +37,7 @@ def test_a_full_disk_is_told_and_the_next_run_succeeds_when_there_is_room(tmp_pa
         machine = Machine(settings_for(sandbox.base_url, tmp_path / "data"))
         assert machine.backfill(HOUR, 1) == 0, machine.told
         before = machine.digests()
-        # The large hour is larger, none of Dagster's own files is.
+        # The limit is smaller than the large hour, but larger than Dagster's files.
         assert machine.backfill(HOUR, 2, file_size=5_000_000) == 1
         [problem] = machine.problems()
         assert "File too large; what was loaded before is still there, mend this and run again" in problem
@@ -49,7 +49,7 @@ def test_a_full_disk_is_told_and_the_next_run_succeeds_when_there_is_room(tmp_pa
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Neither the folder nor its files can be written."""
+    """Makes the folder and its files read-only while the block runs."""
     modes = {path: path.stat().st_mode for path in (folder, *folder.iterdir())}
     for path, mode in modes.items():
         path.chmod(mode & 0o555)
@@ -87,7 +87,7 @@ def test_a_folder_that_cannot_be_written_is_told_and_the_next_run_succeeds(tmp_p
 
 @contextmanager
 def disk(path: Path, megabytes: int) -> Iterator[None]:
-    """A disk of this size at the path."""
+    """Mounts a disk of this size at the path."""
     path.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "none", path], check=False, capture_output=True

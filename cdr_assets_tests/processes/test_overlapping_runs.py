@@ -1,4 +1,5 @@
-"""Runs of several processes at once, of both executors, with readers beside them: none fails, none sees half."""
+"""Several runs at the same time, with both executors, while readers query: no run fails, no reader sees half a
+change."""
 
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from cdr_assets_tests.processes.conftest import (
     start_multiprocess,
 )
 
-# Imported before, so that they meet where the databases are made.
+# They have imported everything already, so that they create the databases at the same time.
 _OPENS_DAGSTER = """
 import dagster, dagster._core.storage.event_log.sqlite, dagster._core.storage.runs.sqlite
 from cdr_assets.domain.settings import read_settings
@@ -45,7 +46,7 @@ def test_runs_of_both_executors_overlap_with_a_reader(make_pipeline: Callable[..
             assert pipeline.run(HOUR + ONE_HOUR, 3).success
             for process in processes:
                 await_success(process)
-        # What the run of two stages loaded last.
+        # The last load of the run of two steps.
         assert pipeline.run(HOUR + 3 * ONE_HOUR).success
     assert pipeline.ask_published("SELECT count(*), count(DISTINCT key) FROM cdr.calls") == [(12, 12)]
     assert pipeline.ask("SELECT count(*) FROM cdr.stale_hours") == [(0,)]
@@ -92,7 +93,7 @@ def test_six_overlapping_backfills_of_72_hours_with_readers(
             reading(settings.published_path) as other,
             changing(calls, edited),
         ):
-            # Each takes four hours of the next one's too.
+            # Each run shares four hours with the next.
             processes = [start_backfill(settings, HOUR + 12 * n * ONE_HOUR, min(16, 72 - 12 * n)) for n in range(6)]
             # A process for each step, in an instance without dagster.yaml.
             processes.append(start_multiprocess(settings, HOUR, 24, tmp_path / "home of dagster"))

@@ -1,4 +1,4 @@
-"""A run that has to wait for another says so where its operator looks: in the run's log, and in the terminal."""
+"""A run that waits for another says so in its log and in the terminal."""
 
 import datetime as dt
 import subprocess
@@ -29,7 +29,7 @@ with Warehouse(Path(sys.argv[1])).connect("run of the test"):
 
 @pytest.fixture
 def holder(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[str]]:
-    """Another process, which holds the warehouse until its input is closed."""
+    """Another process that holds the warehouse's lock until its input is closed."""
     monkeypatch.setattr(place, "_SAY_EVERY_SECONDS", 0.05)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(pipeline.settings.warehouse_path)],

@@ -1,4 +1,4 @@
-"""The `cdr` command as a function, for processes that are forked from one in which all of it has been imported."""
+"""The `cdr` command as a function, for processes forked from one that has imported everything."""
 
 import ctypes
 import os
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# What a run imports on its way.
+# Modules that a run imports later.
 import dbt.adapters.duckdb.connections
 import dbt.cli.main  # noqa: F401
 import duckdb  # noqa: F401
@@ -21,9 +21,9 @@ from cdr_assets.cli.commands import main
 
 
 def cdr(args: Sequence[str], environment: Mapping[str, str], output: Path, file_size: int | None) -> None:
-    """Runs the command in a process group of its own, what it prints going to `output`; ends the process.
+    """Runs the command in a new process group, with its output in the file `output`, and ends the process.
 
-    `file_size` is how large a file it may write: a larger one fails as on a full disk.
+    `file_size` is the size of the largest file it may write: a larger one fails as on a full disk.
     """
     os.setsid()
     told = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -40,6 +40,6 @@ def cdr(args: Sequence[str], environment: Mapping[str, str], output: Path, file_
 
 
 def _drop_capabilities() -> None:
-    """Has root obey the modes of files and folders, as others do."""
+    """Makes the modes of files and folders count for root too."""
     version_3_of_this_process = (ctypes.c_uint32 * 2)(0x20080522, 0)
     assert ctypes.CDLL(None).capset(version_3_of_this_process, (ctypes.c_uint32 * 6)()) == 0

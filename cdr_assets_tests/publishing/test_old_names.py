@@ -1,4 +1,4 @@
-"""Files of older versions, both called cdr.duckdb, get the names of today: once, and only at the defaults."""
+"""Older versions named both files cdr.duckdb. They are renamed once, and only at the default paths."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_both_files_are_taken_over_once(settings: Settings) -> None:
     with open_published(settings.published_path.with_name("cdr.duckdb")) as reader:
         take_over_old_names(settings)
-        # Whoever reads the old copy keeps it.
+        # An open connection to the old copy still works.
         assert reader.execute("FROM named").fetchall() == [("old",)]
     with Warehouse(settings.warehouse_path).connect("test") as connection:
         assert connection.execute("FROM named").fetchall() == [("old",)]
@@ -38,7 +38,7 @@ def test_both_files_are_taken_over_once(settings: Settings) -> None:
     assert {path.name for path in settings.published_path.parent.iterdir()} == {
         "callcentre.duckdb", ".callcentre.before",
     }  # fmt: skip
-    # A file that comes back under the old name is not ours to move over the new one.
+    # A file that later appears under the old name must not replace the new one.
     settings.published_path.with_name("cdr.duckdb").write_bytes(b"somebody's")
     take_over_old_names(settings)
     assert settings.published_path.stat().st_size > 100

@@ -1,4 +1,4 @@
-"""The published copy: put in place whole, whatever lies beside it, and the key of its pseudonyms."""
+"""Publishing: the copy is replaced in one step, updated in turns with the one before, and its pseudonyms have a key."""
 
 import datetime as dt
 import errno
@@ -38,14 +38,14 @@ _LIMIT = "SELECT current_setting('memory_limit')"
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """A copy with one row, so that one can tell copies apart."""
+    """A published copy with one row that identifies it."""
     path = tmp_path / "published" / "cdr.duckdb"
     republish(path, "first")
     return path
 
 
 def opened(published: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
-    """The warehouse that the copy is of."""
+    """The warehouse that is published."""
     return Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test")
 
 
@@ -71,7 +71,7 @@ def test_a_reader_keeps_what_it_opened_and_the_next_sees_the_newest(published: P
 
 @pytest.fixture
 def leases(tmp_path: Path) -> None:
-    """For tests of what only a system with leases can do."""
+    """Skips the test on a system without file leases."""
     fcntl = pytest.importorskip("fcntl")
     path = tmp_path / "leased"
     path.touch()
@@ -101,7 +101,7 @@ def test_a_copy_that_is_in_use_is_not_written_to(published: Path, how: str) -> N
         if how == "another name":
             kept.hardlink_to(published)
         elif how == "bytes alone":
-            # As a backup reads: half of it now, half of it later.
+            # Read half of the file now and half later, as a backup does.
             backup = stack.enter_context(published.open("rb", buffering=0))
             whole = published.read_bytes()
             kept.write_bytes(backup.read(len(whole) // 2))
@@ -132,7 +132,7 @@ def test_a_copy_that_is_in_use_is_not_written_to(published: Path, how: str) -> N
 def test_what_the_copies_took_in_by_turns_is_in_both(
     published: Path, monkeypatch: pytest.MonkeyPatch, deadly: tuple[int, ...]
 ) -> None:
-    """Also where a run dies after the copy is in place, and before that is noted."""
+    """Also if a run dies after it has replaced the copy and before it has noted that."""
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -183,13 +183,13 @@ def test_what_did_not_change_is_not_written_again(published: Path) -> None:
         add_call(connection, "a", HOUR)
         add_call(connection, "b", later)
     assert keys() == ["a", "b"]
-    # The copy before this one lacks both hours: it takes them in with the next publishing.
+    # The copy before this one lacks both hours. The next publishing adds them.
     assert keys() == ["a", "b"]
     with opened(published) as connection:
         connection.execute("UPDATE cdr.calls SET key = key || '2'")
         connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [later])
     assert keys() == ["a", "b2"]
-    # Made otherwise, replaced by another file, or with another number of rows: everything is written.
+    # Everything is written again if the copy was made differently, was replaced, or has another number of rows.
     assert keys(Callers.CLEAR) == ["a2", "b2"]
     with opened(published) as connection:
         connection.execute("UPDATE cdr.calls SET key = 'c' WHERE key = 'a2'")
@@ -269,7 +269,7 @@ def test_columns_are_compressed_as_suits_what_they_hold(published: Path) -> None
         )
         publish(connection, published, Callers.PSEUDONYM, "key")
     with open_published(published) as copy, opened(published) as warehouse:
-        # Compressed before they were stored.
+        # The pages' bodies are compressed already when they are stored.
         assert compressions(warehouse, "raw.cdr_pages", "body") == {"Uncompressed"}
         for connection in copy, warehouse:
             assert compressions(connection, "cdr.calls", "recordingurl") == {"ZSTD"}
@@ -327,11 +327,11 @@ def test_the_next_copy_is_made_where_no_blocks_can_be_shared(
     def refuse(*_: object) -> int:
         raise OSError(errno.EOPNOTSUPP, reason)
 
-    # The file is read, which keeps it from being brought forward.
+    # The file is being read, so it cannot be updated.
     with published.open("rb"), opened(published) as connection:
         add_call(connection, "a", HOUR)
         publish(connection, published, Callers.PSEUDONYM, "key")
-        # Not noted: only a copy that began as the file in place does without.
+        # This change is not noted for publishing. Only a copy that begins as the file in place would lack it.
         connection.execute("UPDATE cdr.calls SET key = 'b'")
         if reason == "not on this system":
             monkeypatch.delattr(os, "copy_file_range", raising=False)
@@ -367,7 +367,7 @@ def test_what_a_program_wrote_into_the_copy_never_reaches_the_next_one(published
 
 
 def test_nobody_may_write_into_the_copy(published: Path) -> None:
-    # One program that opened it for writing, as many do unasked, would lock all others out.
+    # Many programs open files for writing by default, and one that does would lock all others out.
     assert published.stat().st_mode & 0o777 == 0o444
 
 

@@ -1,3 +1,3 @@
-"""The marts of the tests of `marts`, which the report is drawn from."""
+"""Imports the marts of `cdr_assets_tests.marts` as fixtures, for reports to read."""
 
 from cdr_assets_tests.marts.conftest import *  # noqa: F403

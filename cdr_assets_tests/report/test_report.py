@@ -1,4 +1,4 @@
-"""The report: its figures are the marts', and its page needs nothing but a browser."""
+"""The report: its figures equal the marts', and its page needs only a browser."""
 
 import dataclasses
 import datetime as dt
@@ -18,7 +18,7 @@ from cdr_assets.report import Figures, read_figures, render, write_report
 from cdr_assets_tests.marts.conftest import Marts
 from cdr_assets_tests.marts.test_questions import published
 
-# The generated centre's days; the second has an hour that the clock shows twice.
+# The generated centre's days. On the second, the clock repeats an hour.
 FIRST, SECOND = dt.date(2026, 10, 24), dt.date(2026, 10, 25)
 AFTER = dt.date(2026, 10, 26)
 
@@ -57,7 +57,7 @@ def test_a_day_of_the_report_is_a_day_of_the_marts(
     assert shown.height > 3
     assert len(set(shown.columns) & set(stored.columns)) > 20
     columns = [column for column in shown.columns if column in stored.columns]
-    # Those whom no call was offered to are left out.
+    # Agents without a call are left out.
     kept = stored.filter(pl.col(name).is_in(shown[name].implode()))
     assert_frame_equal(shown.select(columns).sort(name), kept.select(columns).sort(name), check_dtypes=False)
 
@@ -77,7 +77,7 @@ def test_rates_of_two_days_are_sums_divided(analyst: duckdb.DuckDBPyConnection, 
     waits = calls.filter("is_answered")["wait_seconds"].drop_nulls()
     assert 0 < len(waits) < answered
     assert totals["asa_seconds"] == waits.sum() / len(waits)
-    # The mean of hours is another number, which is why it is not taken.
+    # The mean of the hours' levels is a different number, and wrong.
     assert abs(totals["service_level"] - figures.week["service_level"].mean()) > 0.001  # type: ignore[operator]
 
 
@@ -93,7 +93,7 @@ def test_every_part_of_the_page_tells_of_the_same_calls(figures: Figures) -> Non
 
 
 def test_hours_that_are_not_there_are_told(figures: Figures) -> None:
-    """The centre opens at 8 on the first day: eight hours of it were never loaded. One hour of the second lasts two."""
+    """The centre opens at 8 on the first day, so eight hours were never loaded. The second day repeats an hour."""
     assert (figures.loads["expected"], figures.loads["loaded"]) == (48, 40)
     assert figures.missing[0] == (dt.datetime(2026, 10, 24), dt.datetime(2026, 10, 24, 7))
     hours = figures.steps.select(pl.sum("final", "open", "missing")).row(0)
@@ -130,7 +130,7 @@ def test_the_real_month_has_its_published_figures(real_month: Marts, tmp_path: P
 
 
 class Outside(HTMLParser):
-    """What a page would have to fetch, or run."""
+    """Collects everything that a page would fetch or run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ def test_odd_ranges_have_pages_too(analyst: duckdb.DuckDBPyConnection, figures: 
     assert nothing.totals["offered"] == 0
     assert nothing.totals["service_level"] is None
     assert "None of the 720 hours is loaded" in page_of(nothing)
-    # A day alone has no week to compare its hours by.
+    # A single day has no plot by weekday.
     assert "by weekday and hour" not in page_of(read_figures(analyst, FIRST, SECOND))
     year = read_figures(analyst, AFTER - 365 * day, AFTER)
     assert (year.step, year.totals) == ("week", figures.totals)
@@ -183,7 +183,7 @@ def test_odd_ranges_have_pages_too(analyst: duckdb.DuckDBPyConnection, figures: 
 
 
 def test_a_phone_shows_the_page_without_scrolling_sideways(copy: Path, tmp_path: Path) -> None:
-    """In a browser that has no network."""
+    """Uses a browser without a network."""
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
@@ -205,7 +205,7 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(copy: Path, tmp_path:
 def test_pages_are_named_after_their_days(copy: Path, tmp_path: Path) -> None:
     assert write_report(copy, tmp_path, FIRST, SECOND)[0].name == "2026-10-24.html"
     assert write_report(copy, tmp_path, FIRST, AFTER)[0].name == "2026-10-24_2026-10-25.html"
-    # The newest hour loaded is months later, and the four weeks up to it are the rest.
+    # The newest loaded hour is months later, so the four weeks before it hold no call.
     assert write_report(copy, tmp_path)[0].name == "2027-03-01_2027-03-28.html"
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html"] * 3
 

@@ -1,4 +1,4 @@
-"""Asking a sandbox over a real socket."""
+"""Fixtures that send requests to a sandbox over a real socket."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,7 +15,7 @@ Ask = Callable[..., Any]
 
 @pytest.fixture
 def ask() -> Iterator[Ask]:
-    """`ask(sandbox, **parameters)`: the JSON that a `reportsCDRLogs` request with the token is answered with."""
+    """`ask(sandbox, **parameters)` sends a `reportsCDRLogs` request with the token and returns the answer's JSON."""
     with requests.Session() as session:
         session.trust_env = False
 
@@ -31,7 +31,7 @@ def ask() -> Iterator[Ask]:
 
 @pytest.fixture
 def chain(ask: Ask) -> Ask:
-    """`chain(sandbox, **parameters)`: every page, by its cursors, as lists of records."""
+    """`chain(sandbox, **parameters)` follows the cursors and returns every page as a list of records."""
 
     def chain(sandbox: Sandbox, **parameters: str) -> list[list[dict[str, Any]]]:
         page = ask(sandbox, **parameters)

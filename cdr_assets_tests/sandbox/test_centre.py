@@ -1,4 +1,4 @@
-"""The generated centre: deterministic, plausible, and true to what the vendor's fields mean."""
+"""The generated centre: deterministic, plausible, and consistent with the meaning of the vendor's fields."""
 
 import datetime as dt
 from collections import Counter, defaultdict
@@ -20,7 +20,7 @@ SUNDAY = dt.date(2026, 3, 8)
 ISTANBUL = ZoneInfo("Europe/Istanbul")
 FINISHED = dt.datetime(2026, 6, 1, tzinfo=ISTANBUL)
 ARRAYS = dict.fromkeys(("include_call_history", "include_csat", "include_call_tags"), "true")
-# The fields of the vendor's page, and the one whose name it leaves out.
+# The fields in the vendor's documentation, and the one whose name it leaves out.
 VENDORS_FIELDS = {
     *("key", "callid", "queued", "answered", "assigned", "abandon", "queuedate", "calldate", "talkdate", "hangupdate"),
     *("waitduration", "duration", "sl", "shortcall", "callerid", "called_num", "queue", "inbound", "agent", "agentid"),
@@ -131,7 +131,7 @@ def test_agents_have_one_call_at_a_time(week: list[Record]) -> None:
 
 
 def test_nobody_works_two_days_in_a_row(week: list[Record]) -> None:
-    # Days are made without knowing of each other: who still talks at midnight must not be on duty after it.
+    # Each day is simulated alone, so an agent who still talks at midnight must not be on duty after it.
     on_duty = defaultdict(set)
     for r in week:
         on_duty[moment(r["calldate"]).date()].add(r["agentid"])
@@ -143,7 +143,8 @@ def test_queues_keep_their_hours(week: list[Record]) -> None:
     hours = {queue.key: queue.hours for queue in QUEUES}
     for r in week:
         if r["queued"]:
-            # Who called before the queue closed comes to it, through the menu, up to half a minute after.
+            # A caller from before the closing time may come through the menu and be queued up to half a minute after
+            # it.
             called = moment(r["calldate"])
             opens, closes = hours[r["queuekey"]][called.weekday()]
             assert opens <= called.hour < closes
@@ -287,7 +288,7 @@ def test_a_call_grows_into_its_final_form(chain: Ask, week: list[Record]) -> Non
                 else:
                     changed = {n for n in r if r[n] != end[n]} - {"recordingurl"}
                     assert changed <= {"csat_answers", "call_tags"}
-                    # Agents tag a call when it is over, and take their time.
+                    # Agents tag a call some time after it has ended.
                     untagged = bool(end["call_tags"]) and seconds(end["hangupdate"], now) < 90
                     assert r["call_tags"] == ([] if untagged else end["call_tags"])
                     stages["untagged"] += untagged
@@ -306,12 +307,12 @@ def test_days_on_which_the_clock_changes(day: dt.date, skipped: set[str], hours:
     assert {f"{hour:02}" for hour in range(24)} - counts.keys() == skipped
     assert {r["calldate"][:10] for r in records} == {str(day)}
     if hours == 25:
-        # The repeated hour has the calls of two: more than those around it, though the night is falling quiet.
+        # The repeated hour has the calls of two hours: more than its neighbours, although the night gets quieter.
         assert counts["02"] > 1.4 * counts["03"]
     keys = [r["key"] for r in records]
     assert len(set(keys)) == len(keys)
     for r in records:
-        # A call over the change has its true length, which the wall clock does not show.
+        # A call over the clock change has its true duration, which its local times do not show.
         if r["calldate"][11:13] > "04":
             assert r["duration"] == seconds(r["calldate"], r["hangupdate"])
 

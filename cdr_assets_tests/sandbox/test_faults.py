@@ -1,4 +1,4 @@
-"""Every fault, over a real socket: what it does, where and how often, and that a patient client gets by."""
+"""Every fault over a real socket: what it does, where and how often, and that a patient client gets all calls."""
 
 import datetime as dt
 import email.utils
@@ -31,7 +31,7 @@ Record = dict[str, Any]
 
 
 def call(n: int, second: int | None = None) -> Record:
-    """The n-th call; 50 s apart unless said otherwise."""
+    """The n-th call. Calls are 50 s apart by default."""
     start = TEN + dt.timedelta(seconds=50 * n if second is None else second)
     end = start + dt.timedelta(seconds=95)
     return {
@@ -56,7 +56,7 @@ ONE_PAGE = CALLS[:5]
 
 
 def get(sandbox: Sandbox, timeout: float = 10, **parameters: str) -> requests.Response:
-    """One request on a connection of its own. A test that waits for no answer gives a short timeout."""
+    """Sends one request on a new connection. A test that expects no answer sets a short timeout."""
     asked = {"function": "reportsCDRLogs", "app_token": TOKEN} | HOUR | ARRAYS | parameters
     return requests.get(sandbox.base_url, params=asked, timeout=timeout)
 
@@ -123,8 +123,8 @@ def test_connections_that_fail(name: str) -> None:
 
 
 def raw_answer(sandbox: Sandbox) -> bytes:
-    """All bytes of an answer until the connection ends; raises ConnectionResetError at a reset, TimeoutError where
-    nothing more comes."""
+    """All bytes of an answer until the connection ends. Raises ConnectionResetError at a reset, TimeoutError if nothing
+    more comes."""
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=0.3) as connection:
         target = f"/api/?function=reportsCDRLogs&app_token={TOKEN}&" + "&".join(
             f"{name}={value.replace(' ', '+')}" for name, value in HOUR.items()
@@ -297,7 +297,7 @@ def test_cursors_that_live_for_two_pages() -> None:
 
 
 def chain_of(sandbox: Sandbox, limit: int = 40) -> list[Any]:
-    """The records of a chain that every page answers well, to its end."""
+    """The records of a whole chain in which every page is answered well."""
     return [record for page in pages_of(sandbox, limit) for record in page]
 
 
@@ -380,7 +380,7 @@ def test_calls_that_come_twice(name: str) -> None:
     times = Counter(keys(records))
     assert times.keys() == set(keys(CALLS[:10]))
     assert max(times.values()) > 1
-    # On one page and on two.
+    # With one page and with two.
     assert any(len(set(keys(page))) < len(page) for page in pages)
     assert any(set(keys(page)) & set(keys(following)) for page, following in pairwise(pages))
     assert {record["key"]: record for record in records} == {record["key"]: record for record in CALLS[:10]}
@@ -457,7 +457,7 @@ def values(records: list[Record], name: str) -> Iterator[Any]:
 
 
 def changed_by(fault: Fault) -> list[Record]:
-    """What is served of CALLS, which is what the fault says of itself and the same at every serving."""
+    """The records served for CALLS. Checks that they equal the fault's `record()` and are the same in every answer."""
     with served(fault, calls=CALLS) as sandbox:
         first, second = chain_of(sandbox), chain_of(sandbox)
     expected = [fault.record(record) for record in CALLS]  # type: ignore[attr-defined]
@@ -564,7 +564,7 @@ HARMLESS = sorted(
 
 
 def patient(session: requests.Session, sandbox: Sandbox) -> dict[str, Record]:
-    """The hour's calls by key, by a client that tries again, begins again and passes over what it cannot use."""
+    """The hour's calls by key, for a client that retries, begins chains again and skips records that it cannot use."""
     for _ in range(20):
         calls: dict[str, Record] = {}
         cursor = ""

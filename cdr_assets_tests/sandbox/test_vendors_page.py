@@ -1,4 +1,4 @@
-"""The sandbox against the vendor's page of `reportsCDRLogs`, sentence by sentence."""
+"""The sandbox does what the vendor's documentation of `reportsCDRLogs` says, sentence by sentence."""
 
 import datetime as dt
 import gzip

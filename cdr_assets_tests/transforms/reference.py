@@ -1,6 +1,6 @@
-"""A slow reader of records, one by one in plain Python, written from the rules and not from the code they test.
+"""A slow reader of records in plain Python, one record at a time, written from the rules and not from the tested code.
 
-It stands beside `read_pages` in the property tests: whatever is sent, both must say the same.
+The property tests compare it with `read_pages`: for any input, both must give the same result.
 """
 
 import datetime as dt
@@ -19,10 +19,11 @@ BOOLEANS = ["queued", "answered", "assigned", "abandon", "sl", "shortcall", "inb
 INTEGERS = ["waitduration", "duration", "hold", "holdduration", "transferred"]
 DATES = ["queuedate", "calldate", "talkdate", "hangupdate"]
 ARRAYS = ["call_history", "csat_answers", "call_tags"]
-# So that an absent array shows both of its meanings: none, and not known.
+# An absent array may mean none or not known. This makes it show both.
 ASKED_FOR = ["call_history", "call_tags"]
 
-# For each child table: column, kind, the names it is read from, whether a plain item is its value.
+# For each child table: its columns, with their kind, the names they are read from, and whether a plain item is the
+# value.
 ITEM_COLUMNS: dict[str, list[tuple[str, str, list[str], bool]]] = {
     "call_history": [
         ("event", "text", ["event", "type", "action", "name"], True),
@@ -43,17 +44,17 @@ ITEM_COLUMNS: dict[str, list[tuple[str, str, list[str], bool]]] = {
 
 BLANKS = " \t\r\n\f\v"
 
-# What stands for nothing in a field of a record, and is no name.
+# Values that mean nothing in a record's field, and that are no names.
 NOTHING = ["none", "None", "NONE", "null", "Null", "NULL", "undefined", " null ", " None "]
 
-# When the pages of the tests were fetched.
+# The time at which the tests' pages were fetched.
 FETCHED_AT = dt.datetime(2026, 11, 20, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
 
 
 @dataclass
 class Read:
-    """What one record becomes: a call with its items, or a reason."""
+    """The result for one record: a call with its items, or the reason why it is rejected."""
 
     call: dict[str, Any] = field(default_factory=dict)
     items: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -88,12 +89,12 @@ def decimal_of(value: Any) -> Decimal | None:
         word = re.sub(r"^([+-]?[0-9]*),([0-9]+)$", r"\1.\2", word)
     if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", word):
         return None
-    # Through a double, which is all that a JSON number promises.
+    # Convert through a double, because a JSON number has no more precision.
     return Decimal(float(word)) if abs(float(word)) < math.inf else None
 
 
 def seconds_of(value: Any) -> Any:
-    """A clock as its seconds, anything else as it is."""
+    """A time like 00:00:30 in seconds, anything else unchanged."""
     text = value if isinstance(value, str) else ""
     clock = re.fullmatch(r"\s*([0-9]{1,3}):([0-5][0-9]):([0-5][0-9])([.,][0-9]+)?\s*", text)
     if not clock:
@@ -103,7 +104,7 @@ def seconds_of(value: Any) -> Any:
 
 
 def integer_of(value: Any) -> tuple[int | None, bool]:
-    """The number, and whether it tells all that was sent."""
+    """The number, and whether it is all that was sent."""
     word = (text_of(value) or "").strip().lower()
     number = {"true": Decimal(1), "false": Decimal(0)}.get(word, decimal_of(value))
     if number is None or abs(number) > 10**12:
@@ -115,7 +116,7 @@ def integer_of(value: Any) -> tuple[int | None, bool]:
 
 
 def date_of(value: Any, zone: ZoneInfo) -> tuple[dt.datetime | None, dt.datetime | None]:
-    """The wall clock, and the instant if one was sent."""
+    """The local time, and the UTC time if one was sent."""
     text = (text_of(value) or "").strip()
     if re.fullmatch(r"[0-9]{10}([0-9]{3})?(\.[0-9]+)?", text):
         microseconds = int((text[10:].replace(".", "") + "000000")[:6])
@@ -158,7 +159,7 @@ def both_instants(wall: dt.datetime, zone: ZoneInfo) -> list[dt.datetime]:
         instants = [wall.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC) for fold in (0, 1)]
     except OverflowError:
         return []
-    # In a skipped hour the two come in the wrong order, and the first is the one that the rule asks for.
+    # In a skipped hour the two are in the wrong order. The rule asks for the first.
     return instants if instants[0] < instants[1] else instants[:1]
 
 
@@ -168,7 +169,7 @@ def instants_of(
     duration: int | None,
     zone: ZoneInfo,
 ) -> dict[str, dt.datetime | None]:
-    """The choices that the clock leaves for each date, tried one after another in the order of the rule."""
+    """The UTC times of a call's dates. In a repeated hour, tries the possible ones in the order of the rule."""
     choices: dict[str, list[dt.datetime]] = {}
     for date in DATES:
         if (instant := exact[date]) is not None:

@@ -1,4 +1,4 @@
-"""Frames in chunks: what DuckDB makes of them comes back in their order, to be put beside them."""
+"""Frames in chunks: DuckDB's results come back in the order of the rows."""
 
 import duckdb
 import polars as pl
@@ -7,7 +7,7 @@ from cdr_assets.transforms.chunks import in_chunks
 
 
 def test_chunks_come_back_in_order_from_many_threads() -> None:
-    # Rows of very different cost, so that a thread that takes a later chunk is done before one with an earlier.
+    # Some rows cost much more than others, so that a later chunk is done before an earlier one.
     frame = pl.DataFrame({"row": range(100_000)}).with_columns(
         text=pl.when(pl.col("row") // 500 % 7 == 0).then(pl.lit("[1,2,3]" * 300)).otherwise(pl.lit("[]"))
     )

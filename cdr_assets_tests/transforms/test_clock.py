@@ -1,4 +1,5 @@
-"""Wall clock and instant, on the days on which they part: against `zoneinfo`, and the rule of the repeated hour."""
+"""Local times and their UTC times on days with clock changes: compared with `zoneinfo`, and the rule for repeated
+hours."""
 
 import datetime as dt
 from typing import Any
@@ -27,7 +28,7 @@ DAYS = [
 
 
 def calls(*rows: dict[str, Any]) -> pl.DataFrame:
-    """Calls by their dates, which are times of 25 October 2026, and the instants sent with them."""
+    """Calls with these dates, times on 25 October 2026, and with the UTC times that were sent."""
     frame: dict[str, pl.Series] = {"duration": pl.Series([row.get("duration") for row in rows], dtype=pl.Int32)}
     for date in CALL_DATES:
         times = [row.get(date) for row in rows]
@@ -39,7 +40,7 @@ def calls(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 def berlin(**row: Any) -> dict[str, str]:
-    """The instants of one call, as the times of day in UTC."""
+    """The UTC times of one call, as times of day."""
     found = instants(calls(row), "Europe/Berlin").row(0, named=True)
     return {date: f"{found[f'{date}_utc']:%H:%M}" for date in CALL_DATES if found[f"{date}_utc"] is not None}
 

@@ -1,4 +1,4 @@
-"""Unknown fields are named with their type and first hour, and never with a value."""
+"""Unknown fields are reported with their type and first hour, but never with a value."""
 
 import datetime as dt
 
@@ -58,7 +58,7 @@ def test_the_first_hour_is_that_of_the_earliest_call() -> None:
 
 
 def test_names_beyond_all_measure_are_told_as_more() -> None:
-    # A field of most calls is told before what a single one has; a known one is not counted.
+    # A field in most calls comes before a field in one call. Known fields are not counted.
     made_up = {f"made_up_{n:05}": n for n in range(20_000)}
     usual = [call(key=str(n), call_tags=[{"tag": "a", "zone": n}], zone=n) for n in range(3)]
     tables = read(*usual, call(**made_up, call_tags=[made_up]))

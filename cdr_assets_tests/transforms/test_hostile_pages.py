@@ -1,4 +1,4 @@
-"""Pages that no well-behaved server sends: read as far as they are JSON, named where they are not."""
+"""Pages that no good server sends: they are read if they are JSON, and named in the error if they are not."""
 
 import json
 from typing import Any
@@ -12,13 +12,13 @@ from cdr_assets_tests.transforms.test_read_pages import HOUR, ZONE, call, only, 
 
 
 def read_body(body: str | None) -> Tables:
-    """The page under test, and a good one behind it."""
+    """Reads the page under test, followed by a good page."""
     good = json.dumps({"CallList": [call(key="other")]})
     return read_pages(with_bodies(pages([], []), [body, good]), ZONE)
 
 
 def first(fields: str) -> dict[str, Any]:
-    """The call that a record with these fields becomes."""
+    """The call made from a record with these fields."""
     body = '{"CallList":[{"key":"k","calldate":"2026-03-02 05:10:00",' + fields + "}]}"
     return read_body(body).calls.filter(key="k").row(0, named=True)
 
@@ -47,7 +47,7 @@ def test_what_is_no_page_is_named_in_one_line(body: str | None, reason: str) -> 
 @pytest.mark.parametrize(
     ("body", "counted", "read"),
     [
-        # Of the same name the client counts the last, and the first is read.
+        # If a name comes twice, the client counts the last and reading takes the first.
         ('{"CallList":[],"CallList":[{"key":"k","calldate":"2026-03-02 05:10:00"}]}', 1, 0),
         ('{"CallList":[{"key":"k","calldate":"2026-03-02 05:10:00"}],"\\u0043allList":[]}', 0, 1),
         ('{"calls":[{"key":"k"}]}', 1, 0),

@@ -1,4 +1,4 @@
-"""Texts as long as pages go beside the way that all others go: what comes out must not tell."""
+"""Very long texts are processed separately from all others. The result must be the same."""
 
 import json
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ from cdr_assets.domain.schema import CHILDREN, VENDOR_COLUMNS
 from cdr_assets.transforms import Tables, bodies, long_texts, read_pages
 from cdr_assets_tests.transforms.test_read_pages import ZONE, call, only, pages, read, with_bodies
 
-# No word that is read as more than a text is as long: the longest is `undefined`.
+# The longest word with a special meaning is `undefined`; long texts must be longer.
 _LONG = 10
 
 
 @contextmanager
 def long_from(size: int) -> Iterator[None]:
-    """Texts of more bytes than that are long."""
+    """Makes texts count as long from this many bytes on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bodies, "LARGE", size)
         patch.setattr(long_texts, "LONG", size)
         yield
 
 
-# Each begins, ends or is spelled in a way in which one step or another could take it for more than a text.
+# Some step could take each of these for more than a text, because of its start, its end or its spelling.
 _TEXTS = st.one_of(
     st.text(max_size=24),
     st.sampled_from(
@@ -53,7 +53,7 @@ _RECORDS = st.fixed_dictionaries(
 
 
 def contents(tables: Tables) -> dict[str, Any]:
-    """All that is in the tables but the hashes themselves: only which of them are the same."""
+    """The contents of all tables. Hashes are replaced: only which ones are equal counts."""
     hashes = tables.calls["content_hash"].str.split(".").explode().to_list()
     frames = {name: frame.drop("content_hash", strict=False).to_dicts() for name, frame in vars(tables).items()}
     return frames | {"hashes": [hashes.index(part) for part in hashes]}
@@ -81,7 +81,7 @@ def test_a_long_text_is_the_same_content_however_it_is_spelled(spelled: str) -> 
 
 
 def test_long_texts_are_taken_out_where_they_are_texts_alone() -> None:
-    """Else the tests above would compare one way with itself."""
+    """Otherwise the tests above would compare the same processing with itself."""
     sent = ["a text that is", "[a text that is]", "12345678901"]
     taken: dict[bytes, memoryview] = {}
     with long_from(_LONG):

@@ -1,6 +1,6 @@
-"""What a page takes at its most on its way to the analysts: a small multiple of the page, whatever is in it.
+"""Peak memory from a page to the published copy is a small multiple of the page's size, whatever the page contains.
 
-In a process of its own, since the most that a process has ever had is all that the system tells of it.
+Each measurement has its own process, because the system reports only the peak of a whole process.
 """
 
 import os
@@ -51,12 +51,12 @@ SCRIPT = """
     print(page["body_size"][0], peak() - before)
 """
 
-# Memory that was let go counts as gone, and not when it suits the allocator.
+# Return freed memory to the system at once, so that it does not count.
 AT_ONCE = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}
 
 
 def took(fields: str, folder: Path) -> tuple[int, int]:
-    """Bytes of a page with a call of these fields, and of the memory that it took from page to published copy."""
+    """The size in bytes of a page with a call of these fields, and the peak memory from page to published copy."""
     process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(SCRIPT), fields, str(folder)],
         capture_output=True,
@@ -69,7 +69,7 @@ def took(fields: str, folder: Path) -> tuple[int, int]:
     return int(size), int(peak)
 
 
-# Of the shorter ones, a third is what any page takes. What an item says is a column beside it: that takes the most.
+# For the shorter texts, any page needs a third of this. Items need the most, because their texts are in two columns.
 @pytest.mark.parametrize(
     ("length", "most"), [(12_000_000, 11), pytest.param(60_000_000, 10, marks=pytest.mark.campaign)]
 )

@@ -1,4 +1,4 @@
-"""Pages to typed tables: every spelling, every array, rejected records, and the real month."""
+"""From pages to typed tables: every spelling, every array, rejected records, and the real month."""
 
 import datetime as dt
 import gzip
@@ -23,7 +23,7 @@ ZONE = "Europe/Istanbul"
 
 
 def with_bodies(pages: pl.DataFrame, bodies: Iterable[str | None]) -> pl.DataFrame:
-    """The pages with these bodies, as the warehouse keeps them and as the client counts their records."""
+    """Pages with these bodies, stored as in the warehouse and with their records counted as by the client."""
     bodies = list(bodies)
     sent = [None if body is None else body.encode() for body in bodies]
     compressed = [None if body is None else compress(body) for body in sent]
@@ -170,7 +170,7 @@ def test_an_array_that_was_not_asked_for_is_told_apart_from_none() -> None:
     assert (row["call_tags_count"], row["csat_answers_count"], row["call_history_count"]) == (1, 0, 0)
     unasked = only(read_pages(pages([sent], arrays="call_tags"), ZONE))
     assert (unasked["call_tags_count"], unasked["csat_answers_count"], unasked["call_history_count"]) == (1, 0, None)
-    # The part of the hash that is not known is told, the others are the same.
+    # The hash shows which part is not known. The other parts are the same.
     assert unasked["content_hash"].split(".") == [
         *row["content_hash"].split(".")[:1],
         "-",

@@ -1,4 +1,4 @@
-"""Whatever is sent, `read_pages` says what a slow, independent reader says of each record."""
+"""For any input, `read_pages` gives the same result as the slow, independent reader in `reference`."""
 
 import datetime as dt
 import json
@@ -25,7 +25,7 @@ from cdr_assets_tests.transforms.reference import (
 )
 from cdr_assets_tests.transforms.test_read_pages import with_bodies
 
-# An hour of each zone in which the clocks are put back, or forward, or left alone.
+# For each zone: hours in which the clocks go back, go forward, or do not change.
 HOURS = [
     ("Europe/Istanbul", dt.datetime(2015, 11, 8, 3)),
     ("Europe/Istanbul", dt.datetime(2015, 3, 29, 3)),
@@ -37,7 +37,7 @@ HOURS = [
     ("Asia/Jerusalem", dt.datetime(1999, 4, 2, 2)),
 ]
 
-# Control characters that Python takes for blanks and Unicode does not are left out: they are no one's spelling.
+# Without control characters that only Python, not Unicode, takes for blanks: nobody sends them.
 _texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x1c\x1d\x1e\x1f"), max_size=8)
 _numbers = st.integers(-(10**30), 10**30) | st.integers(-9, 9999).map(lambda quarters: quarters / 4)
 _blanks = st.sampled_from(["", " ", "\t\n", "[", '["a"]', *NOTHING])
@@ -126,7 +126,7 @@ def _record(draw: st.DrawFn, hour: dt.datetime) -> Any:
         )
     )
     if draw(st.integers(0, 9)):
-        # Most records must become calls for the rest of them to be looked at.
+        # Most records must become calls, because only then are their other fields compared.
         minutes = st.integers(-10, 70).map(lambda n: str(hour + dt.timedelta(minutes=n)))
         record |= {"key": draw(st.sampled_from(["a", "b", "c", " a ", 7, "7"])), "calldate": draw(minutes)}
         if draw(st.booleans()):
@@ -226,7 +226,7 @@ def test_every_record_is_read_as_the_reference_reads_it(
         _check_hour(tables, start, pages, read_hour(pages, *window, zone))
     if not is_windowed:
         for calldate, hour in tables.calls.select("calldate", "partition_hour").rows():
-            # The wall clock of a skipped hour comes out an hour later on the way to UTC and back.
+            # A local time in a skipped hour becomes one hour later when it is converted to UTC and back.
             there = calldate.replace(tzinfo=ZoneInfo(zone)).astimezone(dt.UTC).astimezone(ZoneInfo(zone))
             is_skipped = there.replace(tzinfo=None) != calldate
             assert hour == calldate.replace(minute=0, second=0, microsecond=0) - is_skipped * dt.timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""`cdr dev` against a sandbox: the webserver, the daemon and what they launch, all in processes of their own."""
+"""Runs `cdr dev` against a sandbox: the web server, the daemon and their runs, each in its own process."""
 
 import datetime as dt
 import os
@@ -38,9 +38,9 @@ _AUTOMATION = """{
 
 
 class RefusesAnHour(RefusedDate):
-    """Refuses the window in which the hour begins, until it is mended; every answer takes `seconds`.
+    """Refuses requests for the window in which the hour begins, until it is mended. Every answer takes `seconds`.
 
-    While `holds_all`, nothing is answered; while `holds_others`, nothing but the refused hour.
+    While `holds_all` is set, no request is answered; while `holds_others` is set, only those for the refused hour are.
     """
 
     def __init__(self, hour: dt.datetime) -> None:
@@ -64,13 +64,13 @@ class RefusesAnHour(RefusedDate):
 
 @dataclass
 class Dev:
-    """A running `cdr dev`. `hours` are its partitions of which all have ended; the sandbox refuses `refused`."""
+    """A running `cdr dev`. `hours` are its partitions, which have all ended. The sandbox refuses the hour `refused`."""
 
     address: str
     settings: Settings
     hours: list[dt.datetime]
     refused: RefusesAnHour
-    # Schedules and sensors with the state that they had at the start; the tests have stopped them since.
+    # The states that schedules and sensors had at the start. The fixture stops them afterwards.
     automation: dict[str, str]
 
     @property
@@ -87,7 +87,7 @@ class Dev:
         _wait(is_done, what)
 
     def published(self) -> dict[dt.datetime, int]:
-        """Calls of each hour in the published copy."""
+        """The number of calls of each hour in the published copy."""
         with duckdb.connect() as connection:
             connection.execute(f"ATTACH '{self.settings.published_path}' AS published (READ_ONLY)")
             return dict(
@@ -100,7 +100,7 @@ class Dev:
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
     folder = tmp_path_factory.mktemp("dev")
-    # Relative to now, since the UI shows the last 90 days; wall clock of Europe/Istanbul, which has no clock changes.
+    # Relative to now, because the UI shows the last 90 days; local time of Europe/Istanbul, which has no clock changes.
     ended = dt.datetime.now(dt.UTC).astimezone(Settings().zone).replace(minute=0, second=0, microsecond=0, tzinfo=None)
     hours = [ended - dt.timedelta(hours=n) for n in range(_HOURS, 0, -1)]
     calls = ListedCalls()
@@ -112,7 +112,7 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
         settings = settings_for(sandbox.base_url, folder / "data", cdr_start=hours[0])
         with _running(settings, folder / "log") as address:
             dev = Dev(address, settings, hours, refused, automation={})
-            # What asks for hours by itself would ask for those of the tests too.
+            # Stop schedules and sensors, because they would run the tests' hours too.
             dev.automation = _stop_automation(dev)
             yield dev
 
@@ -155,7 +155,7 @@ def _running(settings: Settings, log: Path) -> Iterator[str]:
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends the process and all that it started, the runs under way too."""
+    """Ends the process and everything it started, running runs too."""
 
     def is_gone() -> bool:
         process.poll()
@@ -178,7 +178,7 @@ def _end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def _stop_automation(dev: Dev) -> dict[str, str]:
-    """Stops schedules and sensors; returns the state that each had."""
+    """Stops all schedules and sensors; returns the state that each had."""
     [entry] = dev.ask(_AUTOMATION)["workspaceOrError"]["locationEntries"]
     [repository] = entry["locationOrLoadError"]["repositories"]
     states = {}

@@ -1,4 +1,4 @@
-"""Backfills through the webserver and the daemon: by GraphQL, and by hand in a real browser."""
+"""Backfills through the web server and the daemon: with GraphQL, and with clicks in a real browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from cdr_assets_tests.ui.conftest import CALLS_AN_HOUR, Dev
 pytestmark = pytest.mark.campaign
 
 _CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# No screen, no graphics card, and nothing asked of the network.
+# No screen, no graphics card and no requests of the browser's own to the network.
 _CHROMIUM_ARGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
@@ -39,7 +39,7 @@ _KEYS = "{ assetNodes { assetKey { path } } }"
 
 
 def ended_backfill(dev: Dev, index: int = 0) -> str:
-    """Waits until a backfill has ended, by default the newest, and returns how."""
+    """Waits until a backfill has ended, by default the newest, and returns its status."""
     ended = ("COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED")
 
     def status() -> str:
@@ -87,13 +87,13 @@ def test_failed_hours_are_launched_again_by_graphql(dev: Dev) -> None:
     assert ended_backfill(dev) == "COMPLETED_SUCCESS"
     dev.refused.refuse(dev.hours[2])
     assert dev.published()[dev.hours[7]] == CALLS_AN_HOUR
-    # The good hours were left alone.
+    # The good hours were not run again.
     launched = dev.ask(_PARTITIONS_OF, id=again["backfillId"])["partitionBackfillOrError"]["partitionNames"]
     assert launched == [dev.keys[7]]
 
 
 def test_a_cancelled_backfill_ends_soon_and_leaves_nothing_behind(dev: Dev) -> None:
-    # The daemon takes up to half a minute to see that a backfill is to be cancelled.
+    # The daemon takes up to half a minute to notice a cancelled backfill.
     dev.refused.seconds = 50
     cancelled = launch(dev, dev.keys[8:10])
     dev.wait_for(lambda: dev.ask(_RUNS_UNDER_WAY)["runsOrError"]["results"] != [], "the run to start")
@@ -102,7 +102,7 @@ def test_a_cancelled_backfill_ends_soon_and_leaves_nothing_behind(dev: Dev) -> N
     assert ended_backfill(dev) == "CANCELED"
     dev.wait_for(lambda: dev.ask(_RUNS_UNDER_WAY)["runsOrError"]["results"] == [], "the run to end")
     assert not set(dev.hours[8:10]) & set(dev.published())
-    # Neither the lock nor a pool's slot is still taken.
+    # The lock and the pool's slots are free again.
     dev.refused.seconds = 0
     launch(dev, dev.keys[8:10])
     assert ended_backfill(dev) == "COMPLETED_SUCCESS"
@@ -123,7 +123,7 @@ def page() -> Iterator[Any]:
 
 
 def open_dialog(page: Any, dev: Dev) -> Any:
-    """The dialog that launches the job's hours, as the README says: Jobs, hourly, "Materialize all…"."""
+    """Opens the dialog that launches the job's hours, as in README.md: Jobs, hourly, "Materialize all…"."""
     page.goto(f"{dev.address}/locations/cdr_assets/jobs/hourly")
     page.get_by_role("button", name="Materialize all").click()
     dialog = page.get_by_role("dialog")
@@ -144,7 +144,7 @@ def test_a_backfill_in_the_browser_and_its_failed_hour_again(page: Any, dev: Dev
     page.get_by_text("Created backfill").wait_for()
     assert ended_backfill(dev) == "COMPLETED_FAILED"
 
-    # The failed hour costs only itself, and the UI shows it.
+    # Only the failed hour is missing, and the UI shows it.
     good = [hour for hour in dev.hours[:6] if hour != dev.hours[2]]
     published = dev.published()
     assert {hour: published.get(hour) for hour in dev.hours[:6]} == {
@@ -179,7 +179,7 @@ def test_the_page_of_a_run_under_way_shows_what_happens(page: Any, dev: Dev, tmp
         page.get_by_text("STEP_START", exact=True).first.wait_for()
         failed = page.get_by_text(f"{refused:%Y-%m-%d %H:%M} failed:")
         assert not failed.count()
-        # Now an hour fails, while the others are still to come.
+        # Now one hour fails while the others are still waiting.
         dev.refused.holds_all = False
         failed.first.wait_for()
         page.screenshot(path=tmp_path / "run.png")

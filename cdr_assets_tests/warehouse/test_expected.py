@@ -1,4 +1,4 @@
-"""The calls that an hour should bring: the median of the same weekday and hour, of loaded hours alone."""
+"""The number of calls to expect in an hour: the median of loaded hours with the same weekday and hour."""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
@@ -21,7 +21,7 @@ def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def load(connection: duckdb.DuckDBPyConnection, calls: Mapping[dt.datetime, int]) -> None:
-    """Hours that were read whole, with so many calls."""
+    """Adds loads of whole hours, each with this many calls."""
     for hour, count in calls.items():
         connection.execute("INSERT INTO cdr.loads (partition_hour) VALUES (?)", [hour])
         connection.execute(
@@ -32,7 +32,7 @@ def load(connection: duckdb.DuckDBPyConnection, calls: Mapping[dt.datetime, int]
 
 def test_is_the_median_of_the_same_weekday_and_hour(connection: duckdb.DuckDBPyConnection) -> None:
     load(connection, {HOUR - n * WEEK: count for n, count in enumerate((7, 30, 0, 31, 29, 90))})
-    # Other hours and other days are other.
+    # Other hours and other weekdays do not count.
     load(connection, {HOUR - WEEK - dt.timedelta(hours=1): 1000, HOUR - dt.timedelta(days=1): 1000})
     assert expected_calls(connection, [HOUR]) == {HOUR: 30.0}
 
@@ -64,6 +64,6 @@ def test_only_the_last_eight_loaded_hours_count(connection: duckdb.DuckDBPyConne
 def test_calls_that_vanished_did_not_come(connection: duckdb.DuckDBPyConnection) -> None:
     load(connection, {HOUR - WEEK: 3})
     connection.execute("UPDATE cdr.calls SET vanished_at = now() WHERE key LIKE '% 0'")
-    # Read again, an hour counts once.
+    # An hour that is loaded again counts once.
     load(connection, {HOUR - WEEK: 0, HOUR - 2 * WEEK: 4})
     assert expected_calls(connection, [HOUR]) == {HOUR: 3.0}

@@ -1,4 +1,4 @@
-"""Replacing hours: what is new, changed, vanished and moved, and which marts that makes stale."""
+"""Replacing hours: which calls are new, changed, vanished or moved, and which hours of the marts become stale."""
 
 import datetime as dt
 from pathlib import Path
@@ -34,7 +34,7 @@ def call(key: str, hour: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:
 def read(
     *calls: dict[str, Any], hours: tuple[dt.datetime, ...] = (HOUR,), minute: int = 0, filters: str | None = None
 ) -> Load:
-    """What a fetch of `hours` brought: the calls, each with one tag unless it says that tags were not asked for."""
+    """A load of `hours` with these calls. Each has one tag, unless tags were not fetched."""
     frame = pl.DataFrame(list(calls), schema=_CALL_COLUMNS)
     tags = frame.filter(pl.col("call_tags_count").is_not_null()).select(
         "key", "partition_hour", position=pl.lit(0), tag=pl.lit("a"), item=pl.lit('"a"')
@@ -145,7 +145,7 @@ def test_a_call_that_moved_after_its_old_hour_had_been_read_again_counts_in_neit
     assert load(warehouse, read(call("b"), minute=1))["vanished"] == 1
     load(warehouse, read(call("a", NEXT_HOUR), hours=(NEXT_HOUR,), minute=2))
     assert ask(warehouse, "SELECT key, vanished_at IS NULL FROM cdr.calls ORDER BY key") == [("a", True), ("b", True)]
-    # The newest load of the old hour brought one call, and the hour holds it.
+    # The newest load of the old hour counts one call, and the hour holds one.
     assert ask(warehouse, "SELECT loaded, moved FROM cdr.loads ORDER BY fetched_at") == [(2, 0), (1, 0), (1, 0)]
 
 
@@ -205,7 +205,7 @@ def test_every_hour_that_a_call_overlaps_is_touched_in_its_old_and_its_new_conte
 
 
 def merge(*calls: dict[str, Any], minute: int = 0) -> Load:
-    """What a fetch that was narrowed to one queue brought."""
+    """Merges the calls of a fetch with a filter for one queue."""
     return read(
         *calls, hours=tuple({call["partition_hour"] for call in calls}), minute=minute, filters='{"queue": "Q"}'
     )
@@ -250,14 +250,14 @@ def test_an_array_that_was_not_asked_for_stays_as_it_is_stored(warehouse: Wareho
 
 def test_of_two_fetches_the_later_wins_whichever_is_loaded_last(warehouse: Warehouse) -> None:
     load(warehouse, read(call("a", content_hash="new"), call("b"), call("c"), minute=5))
-    # The whole hour as it was before: an old content, a call that has vanished since, and one that is not there yet.
+    # The whole hour in an older state: one call with its old content, one that has vanished since, and one missing.
     assert load(warehouse, read(call("a", content_hash="old"), call("gone"), minute=1)) == {
         "new": 0,
         "changed": 0,
         "vanished": 0,
         "moved": 0,
     }
-    # A single call as it was before, and one as it is now.
+    # One call in an older state, and one in its present state.
     load(warehouse, merge(call("b", content_hash="old"), minute=2))
     load(warehouse, merge(call("c", content_hash="newest"), minute=7))
     load(warehouse, read(call("a", content_hash="new"), call("b"), call("c"), minute=6))

@@ -1,4 +1,4 @@
-"""A warehouse of an older version: opened, brought forward, and as good as one made today."""
+"""A warehouse of an older version is upgraded when it is opened, and then equals a new one."""
 
 import datetime as dt
 from pathlib import Path
@@ -48,7 +48,7 @@ def test_a_warehouse_of_version_1_goes_on(old: Path) -> None:
             }
             assert set(columns) == declared
 
-        # The stored pages are read as if they had been fetched today, and the call is written once in its new form.
+        # The stored pages are read as if fetched today, and the call is written once in its new form.
         pages = read_pages_of(connection, [HOUR])
         read = read_pages(pages, "Europe/Istanbul")
         assert read.calls.select("key", "queue", "duration").rows() == [("k1", "Satış", 60)]

@@ -1,4 +1,5 @@
-"""One writer at a time, from several real processes; what other programs, killed holders and wrong files do."""
+"""The warehouse's lock, with several real processes: one writer at a time; other programs, killed holders, wrong
+files."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""The warehouse file under months of look-backs: what is replaced makes room for what comes."""
+"""The warehouse file does not grow under months of look-backs: replaced rows make room for new ones."""
 
 import datetime as dt
 import random
@@ -22,7 +22,7 @@ def pages(hours: range, run: int, fetched_at: dt.datetime = NOW) -> pl.DataFrame
         "window_finish": [start + dt.timedelta(hours=1) for start in starts],
         "fetched_at": [fetched_at + dt.timedelta(minutes=run)] * len(starts),
         "run_id": [f"{run}"] * len(starts),
-        # Of the size of a page of 100 calls, compressed.
+        # The compressed size of a page with 100 calls.
         "body": [chance.randbytes(16_000) for _ in starts],
     }
     return pl.DataFrame(
@@ -37,7 +37,7 @@ def test_the_file_does_not_grow_by_reading_hours_again(tmp_path: Path) -> None:
     sizes = []
     for run in range(2 * len(days)):
         with warehouse.connect("test") as connection:
-            # Three days again each night; the second half of the nights bring no new day.
+            # Every night loads three days again. In the second half of the nights there is no new day.
             newest = min(run, days[-1])
             hours = range(24 * max(0, newest - 2), 24 * (newest + 1))
             replace_pages(connection, pages(hours, run))

@@ -1,1 +1,4 @@
-"""The assets, a module each: which steps of `ingest` they call, and what they report to Dagster."""
+"""The assets, one module per step of a run. A module calls `ingest` and reports the result to Dagster.
+
+How pages are fetched, calls loaded and marts built is in `ingest`; the checks are in `orchestration.checks`.
+"""

@@ -1,4 +1,7 @@
-"""`cdr/calls` and its children: the stored pages, typed and exploded, each hour replaced in one transaction."""
+"""The assets `cdr/calls` and its three child tables: reads the stored pages and replaces each hour in one transaction.
+
+How pages become typed rows is in `ingest.loading` and `transforms`; the SQL is in `warehouse`.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -71,9 +74,12 @@ def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsD
 def _replace(
     context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, hours: Sequence[Hour]
 ) -> dict[Hour, str]:
-    """Replaces the hours by their stored pages, and returns why some could not be."""
+    """Replaces the calls of the hours with those of their stored pages.
+
+    Returns each failed hour with its reason; raises Failure if all hours failed.
+    """
     with warehouse.connect(holder(context)) as connection:
-        # Pages of an earlier run are no answer where this run's fetch of the hour failed.
+        # If this run could not fetch an hour, do not load the pages of an earlier run in its place.
         fetched, failed = split(context, connection, hours)
         records = count_records(connection, [hour.start for hour in fetched])
         good = [hour for hour in fetched if hour.start in records]
@@ -81,13 +87,14 @@ def _replace(
         failed |= _note_failed(context, connection, {hour: no_pages for hour in fetched if hour not in good})
     if not good:
         raise failure(failed)
-    # The last hours first: a call whose date was corrected leaves a later hour before an earlier one takes it.
+    # Load the latest hours first: a call whose date was corrected must leave its old hour before an earlier hour
+    # adds it.
     for batch, load, unread in read_batches(warehouse, holder(context), time_zone, good[::-1], records):
         with warehouse.connect(holder(context)) as connection:
             failed |= _note_failed(context, connection, unread)
             loads = load_hours(connection, load, context.run.run_id)
         _report(context, batch, load, loads)
-        # Let go of the batch before the next one is waited for.
+        # Free this batch before waiting for the next one.
         del load
     if len(failed) == len(hours):
         raise failure(failed)
@@ -97,7 +104,7 @@ def _replace(
 def _note_failed(
     context: AssetExecutionContext, connection: duckdb.DuckDBPyConnection, failed: dict[Hour, str]
 ) -> dict[Hour, str]:
-    """Tells of hours that could not be loaded, in the run's log and in cdr.loads; returns them."""
+    """Writes the failed hours and their reasons to the run's log and to cdr.loads; returns `failed`."""
     for hour, reason in failed.items():
         context.log.error(f"{hour} failed: {reason}")
     errors = {hour.start: reason for hour, reason in failed.items()}

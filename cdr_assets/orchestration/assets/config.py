@@ -1,4 +1,7 @@
-"""The configuration of `raw/cdr_pages`: the vendor's optional parameters, as a run over hours may set them."""
+"""The configuration of `raw/cdr_pages`: the vendor's optional parameters that a run over hours may set.
+
+The configuration of the other jobs is in `orchestration.ops`, the settings of the environment in `domain.settings`.
+"""
 
 import json
 from collections.abc import Mapping
@@ -19,39 +22,40 @@ class Sorting(Enum):
 
 
 class PagesConfig(Config):
-    """The vendor's optional parameters; by default whole hours with everything.
+    """The vendor's optional parameters. By default a run fetches whole hours with all arrays.
 
-    The first five leave calls out: those that come are merged by key, for they are not all of their hours.
+    The first five are filters: the fetched calls are not all calls of their hours, so they are merged by key and do not
+    replace the hour.
     """
 
     agent: str | None = Field(None, description="Only calls of the agent with this unique ID.")
     agent_username: str | None = Field(None, description="Only calls of the agent with this user name (e-mail).")
     queue: str | None = Field(None, description="Only calls of the queue with this unique ID.")
-    csat_only: bool = Field(False, description="Only calls with answers of the satisfaction survey.")
+    csat_only: bool = Field(False, description="Only calls with an answer to the satisfaction survey.")
     untransferred: bool = Field(False, description="Only calls that were not transferred.")
-    sorting: Sorting = Field(Sorting.asc, description="Order of the calls; busy hours are read faster with asc.")
-    include_call_history: bool = Field(True, description="With call history; without, what is stored of it stays.")
-    include_csat: bool = Field(True, description="With survey answers; without, what is stored of them stays.")
-    include_call_tags: bool = Field(True, description="With call tags; without, what is stored of them stays.")
+    sorting: Sorting = Field(Sorting.asc, description="Order of the calls; asc fetches busy hours faster.")
+    include_call_history: bool = Field(True, description="Fetch call history; if false, stored history stays.")
+    include_csat: bool = Field(True, description="Fetch survey answers; if false, stored answers stay.")
+    include_call_tags: bool = Field(True, description="Fetch call tags; if false, stored tags stay.")
 
     def filters(self) -> Filters:
-        """Raises SettingsError for a filter that is blank."""
+        """The filters of the request. Raises SettingsError if one is blank."""
         try:
             return Filters(**{name: getattr(self, name) for name in Filters.__dataclass_fields__})
         except ValueError as error:
             raise SettingsError(str(error)) from None
 
     def narrowed_by(self) -> str | None:
-        """What leaves calls out, as the columns `filters` tell it; None for whole hours."""
+        """The filters that leave calls out, as JSON for the columns `filters`; None for whole hours."""
         return as_json(self.filters().narrowing())
 
 
 def as_json(narrowed_by: Mapping[str, object]) -> str | None:
-    """As the columns `filters` of raw.cdr_pages and cdr.loads tell what narrowed a fetch; None if nothing did."""
+    """The filters of a fetch as JSON for the columns `filters` of raw.cdr_pages and cdr.loads; None without filters."""
     return json.dumps(dict(narrowed_by), ensure_ascii=False, sort_keys=True) if narrowed_by else None
 
 
 def pages_config(run: DagsterRun) -> PagesConfig:
-    """What the run asks for."""
+    """The configuration that the run was started with."""
     config: Mapping[str, Any] = run.run_config
     return PagesConfig(**config.get("ops", {}).get(PAGES_OP, {}).get("config", {}))

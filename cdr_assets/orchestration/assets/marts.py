@@ -1,4 +1,7 @@
-"""`marts/*`: the dbt models as assets, their dbt tests as asset checks, built in one step."""
+"""The assets `marts/*`: each dbt model is an asset, each dbt test an asset check, and one step builds them all.
+
+Running dbt is in `cdr_assets.marts`; choosing the hours to build again is in `ingest.building`.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,13 +47,13 @@ if TYPE_CHECKING:
 
 
 def models_in(manifest: Mapping[str, Any], lineage: "Lineage") -> dict[str, AssetSpec]:
-    """The models and seeds of a parsed project as assets, by their dbt ids."""
+    """An asset for each model and seed in dbt's manifest, by dbt id."""
     return {
         unique_id: AssetSpec(
             _key(node),
             deps=_read_by(node, manifest),
             description=node["description"],
-            # The few tables between marts would draw arrows back and forth as a group of their own.
+            # One group for all: as a group of their own, the intermediate tables would get arrows to and from the marts.
             group_name="marts",
             kinds={"dbt", "duckdb"},
             code_version=node["checksum"]["checksum"],
@@ -60,18 +63,18 @@ def models_in(manifest: Mapping[str, Any], lineage: "Lineage") -> dict[str, Asse
             },
         )
         for unique_id, node in manifest["nodes"].items()
-        if node["resource_type"] in ("model", "seed") and not _is_step(node)
+        if node["resource_type"] in ("model", "seed") and not _is_ephemeral(node)
     }
 
 
 def tests_in(manifest: Mapping[str, Any], models: Mapping[str, AssetSpec]) -> dict[str, AssetCheckSpec]:
-    """The tests of a parsed project as checks of the model that they are about, by their dbt ids."""
+    """An asset check for each test in dbt's manifest, by dbt id, on the model that it tests."""
     keys = {manifest["nodes"][unique_id]["name"]: model.key for unique_id, model in models.items()}
     checks = {}
     for unique_id, node in manifest["nodes"].items():
         if node["resource_type"] == "test":
             about = node.get("attached_node")
-            # A test in a file of its own names its model, as dagster-dbt would have it.
+            # A test in its own SQL file names its model in meta.dagster.ref, the way dagster-dbt reads it.
             key = models[about].key if about else keys[node["config"]["meta"]["dagster"]["ref"]["name"]]
             others = _read_by(node, manifest) - {key}
             is_error = node["config"]["severity"].lower() == "error"
@@ -80,28 +83,28 @@ def tests_in(manifest: Mapping[str, Any], models: Mapping[str, AssetSpec]) -> di
 
 
 def _read_by(node: Mapping[str, Any], manifest: Mapping[str, Any]) -> set[AssetKey]:
-    """What a model or a test reads, through steps that are no tables; a seed reads nothing."""
+    """The assets that a model or a test reads, also through ephemeral models; none for a seed."""
     keys = set()
     for unique_id in node["depends_on"].get("nodes", ()):
         upstream = manifest["nodes"].get(unique_id) or manifest["sources"][unique_id]
-        keys |= _read_by(upstream, manifest) if _is_step(upstream) else {_key(upstream)}
+        keys |= _read_by(upstream, manifest) if _is_ephemeral(upstream) else {_key(upstream)}
     return keys
 
 
-def _is_step(node: Mapping[str, Any]) -> bool:
-    """Whether a model is no table, but part of the SQL of the models that read it: it is no asset either."""
+def _is_ephemeral(node: Mapping[str, Any]) -> bool:
+    """Whether a model is part of the SQL of the models that read it, and therefore neither a table nor an asset."""
     return bool(node["config"].get("materialized") == "ephemeral")
 
 
 def _key(node: Mapping[str, Any]) -> AssetKey:
-    """By schema and name; the bookkeeping tables that models read are part of `cdr/calls`."""
+    """The asset key, schema and name. The bookkeeping tables that models read count as `cdr/calls`."""
     if node["resource_type"] == "source" and node["name"] in ("loads", "stale_hours", "unpublished_hours"):
         return AssetKey(CALLS.asset_key)
     return AssetKey([node["schema"], node["name"]])
 
 
 def _columns(node: Mapping[str, Any], lineage: "Lineage") -> TableSchema:
-    # Dagster draws lineage of columns in its paid edition alone; told with the column, everybody can read it.
+    # Only Dagster's paid edition draws column lineage, so we write it into the column's description.
     made_of = lineage.get(f"{node['schema']}.{node['name']}", {})
     return TableSchema(
         [
@@ -112,7 +115,7 @@ def _columns(node: Mapping[str, Any], lineage: "Lineage") -> TableSchema:
 
 
 def _told(origins: Iterable[Sequence[str]]) -> str:
-    """` From marts.fct_calls: is_answered, wait_seconds.`, or nothing."""
+    """For instance ` From marts.fct_calls: is_answered, wait_seconds.`; an empty text without origins."""
     columns_of: dict[str, list[str]] = {}
     for table, column in origins:
         columns_of.setdefault(table, []).append(column)
@@ -145,12 +148,12 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
         with warehouse.connect(holder(context)) as connection:
             good, failed = split(context, connection, hours)
             if not is_in_run(context, "cdr"):
-                # Asked for by hand: built anew, whether or not the calls have changed.
+                # An operator started the marts by hand: build these hours again, even if no call has changed.
                 mark_stale(connection, [hour.start for hour in hours])
         select = () if whole else [unique_id.split(".")[-1] for unique_id in chosen]
         with warehouse.held(holder(context)):
             results = build_stale_marts(warehouse, settings, select)
-        # dbt's order is that of the models' dependencies, which Dagster asks for.
+        # dbt returns results in the order of the models' dependencies. Dagster needs that order too.
         for result in results:
             if result.unique_id in chosen:
                 key = chosen[result.unique_id]

@@ -1,4 +1,7 @@
-"""`published/cdr`: the analysts' copy, the last step of every run."""
+"""The asset `published/cdr`: publishes the analysts' copy, the last step of a run over hours.
+
+Writing the copy is in `cdr_assets.publishing`.
+"""
 
 from collections.abc import Iterator
 
@@ -42,8 +45,8 @@ def build_published(
         key=PUBLISHED_KEY,
         deps=[*CDR_KEYS, *marts],
         description=(
-            "The analysts' copy of the schemas cdr and marts: no raw pages, phone numbers as CDR_CALLERS says, "
-            "replaced whole and at once after the checks."
+            "The analysts' copy of the schemas cdr and marts: without raw pages, and with phone numbers as set in "
+            "CDR_CALLERS. Each run replaces the file in one step once the checks have passed."
         ),
         partitions_def=partitions,
         backfill_policy=BACKFILL_POLICY,
@@ -51,7 +54,10 @@ def build_published(
             AssetCheckSpec(
                 OWN_MARTS_CHECK,
                 asset=PUBLISHED_KEY,
-                description="The models in CDR_OWN_MARTS were built, and their tests pass. They never stop our marts.",
+                description=(
+                    "The models in CDR_OWN_MARTS were built and their tests passed. If not, the other marts are "
+                    "published all the same."
+                ),
             )
         ],
         group_name="published",

@@ -1,4 +1,7 @@
-"""`raw/cdr_pages`: the vendor's pages of each hour, as they came."""
+"""The asset `raw/cdr_pages`: fetches the vendor's pages of each hour and stores them unchanged.
+
+The HTTP client is in `cdr_assets.alotech`; fetching and storing several hours at once is in `ingest.fetching`.
+"""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,8 @@
-"""`published/daily_report`: a page for each local day, beside the chain of hours and never in its way."""
+"""The asset `published/daily_report`: an HTML page for each local day, in a job of its own.
+
+It is no part of the runs over hours, so a failing report never stops them. The page itself is made in
+`cdr_assets.report`.
+"""
 
 import datetime as dt
 from collections.abc import Iterator
@@ -22,8 +26,8 @@ def build_daily_report(partitions: DailyPartitionsDefinition, settings: Settings
         key=DAILY_REPORT_KEY,
         deps=[PUBLISHED_KEY],
         description=(
-            "One HTML page for each local day, <data>/reports/YYYY-MM-DD.html: volume, service level, waits, queues, "
-            "agents, satisfaction, and how complete the day is."
+            "One HTML page for each local day, <data>/reports/YYYY-MM-DD.html: call volume, service level, waits, "
+            "queues, agents, satisfaction, and which hours are loaded."
         ),
         partitions_def=partitions,
         backfill_policy=BACKFILL_POLICY,
@@ -32,7 +36,7 @@ def build_daily_report(partitions: DailyPartitionsDefinition, settings: Settings
     )
     @in_operators_words
     def daily_report(context: AssetExecutionContext) -> Iterator[MaterializeResult[None]]:
-        # Plots take a second to import, which the hourly runs should not pay.
+        # Import here: the plots take a second to import, and the hourly runs do not need them.
         from cdr_assets.report import write_report
 
         for key in context.partition_keys:
@@ -46,7 +50,7 @@ def build_daily_report(partitions: DailyPartitionsDefinition, settings: Settings
                     "hours loaded": figures.loads["loaded"],
                     "hours final": figures.loads["final"],
                 }
-                # Nothing to divide by is no service level, and no point in the asset's plot.
+                # Without offered calls there is no service level: leave it out, so that Dagster plots no point.
                 | {name: figures.totals[name] for name in ("service_level",) if figures.totals[name] is not None},
                 partition_key=key,
             )

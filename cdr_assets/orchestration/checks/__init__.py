@@ -1,4 +1,8 @@
-"""The checks that stand over the tables: row counts, keys and columns (blocking), freshness. The marts' are dbt's."""
+"""The asset checks of the tables: row counts, keys and columns (these block), warnings, freshness and the audit.
+
+The queries behind them are in `ingest.balance` and `ingest.audit`. The checks of the marts are dbt tests, see
+`orchestration.assets.marts`.
+"""
 
 from cdr_assets.orchestration.checks.audit import build_audit_check
 from cdr_assets.orchestration.checks.freshness import build_freshness_checks

@@ -1,4 +1,7 @@
-"""The scheduled audit: a sample of old hours, read again from the API and compared with the warehouse."""
+"""The audit as an asset check: fetches a sample of old hours again and compares them with the warehouse.
+
+The comparison itself is in `ingest.audit`, which `cdr audit` calls too.
+"""
 
 import datetime as dt
 import random
@@ -31,7 +34,7 @@ from cdr_assets.warehouse import Warehouse
 
 _CALLS_KEY = AssetKey(CALLS.asset_key)
 
-# A day's worth of requests spread over what may still be asked for: a fault of the loading shows within days.
+# 24 hours cost as many requests as one day. Sampled from 90 days, they show a loading error within days.
 _HOURS = 24
 _SAMPLED_FROM = dt.timedelta(days=90)
 
@@ -44,8 +47,8 @@ def build_audit_check(partitions: HourlyPartitionsDefinition) -> AssetChecksDefi
                 "warehouse_equals_api",
                 asset=_CALLS_KEY,
                 description=(
-                    f"{_HOURS} hours of the last {_SAMPLED_FROM.days} days, chosen by chance and read again from the "
-                    "API, hold the same calls, field by field. Run by the job audit."
+                    f"{_HOURS} random hours of the last {_SAMPLED_FROM.days} days, fetched again from the API, hold "
+                    "the same calls as the warehouse, field by field. The job audit runs this check."
                 ),
             )
         ],
@@ -55,7 +58,7 @@ def build_audit_check(partitions: HourlyPartitionsDefinition) -> AssetChecksDefi
     ) -> Iterator[Output[None] | AssetCheckEvaluation]:
         now = dt.datetime.now(dt.UTC)
         hours = hours_between(partitions, now - _SAMPLED_FROM, now - LOOK_BACK_OVER, now)
-        # By the run, so that a run that is done again looks at the same hours.
+        # The run's ID is the seed, so that a repeated step compares the same hours.
         sample = sorted(
             random.Random(context.run.run_id).sample(hours, min(_HOURS, len(hours))), key=lambda hour: hour.ends_at
         )
@@ -72,7 +75,7 @@ def build_audit_check(partitions: HourlyPartitionsDefinition) -> AssetChecksDefi
         )
         lost = f"; {rejected_told(found.rejected)}" if found.rejected.height else ""
         if found.elsewhere:
-            lost += f"; {found.elsewhere} records came that are of other hours than were asked for"
+            lost += f"; the API returned {found.elsewhere} records of hours that were not asked for"
         result = AssetCheckResult(
             asset_key=_CALLS_KEY,
             check_name="warehouse_equals_api",

@@ -1,4 +1,4 @@
-"""How a check's result reaches Dagster."""
+"""Turns a check's result into the events that Dagster stores. What a check compares is in the other modules here."""
 
 from collections.abc import Iterator
 
@@ -15,10 +15,10 @@ from dagster import (
 def evaluated(
     definition: AssetsDefinition | AssetChecksDefinition, result: AssetCheckResult
 ) -> Iterator[Output[None] | AssetCheckEvaluation]:
-    """The result as an evaluation of the check, and the end of the check's output.
+    """The check's output and its evaluation, for a step to yield in place of the result.
 
-    Dagster would do the same with the result itself, but looks up all partitions since CDR_START to do so: seconds for
-    each check of a long history.
+    Dagster would make both from the result, but it then lists all partitions since CDR_START, which takes seconds for
+    each check when the history is long.
     """
     key = _key(result)
     yield Output(None, output_name=definition.get_output_name_for_asset_check_key(key))
@@ -26,7 +26,7 @@ def evaluated(
 
 
 def evaluation(result: AssetCheckResult, *, blocking: bool) -> AssetCheckEvaluation:
-    """The result as an evaluation, from whichever step."""
+    """The result as an evaluation that any step may yield."""
     key = _key(result)
     return AssetCheckEvaluation(
         asset_key=key.asset_key,

@@ -1,7 +1,8 @@
-"""Freshness: is the newest hour that should be there there, and do calls still come.
+"""The freshness checks: is the newest expected hour in the published copy, and do calls still come?
 
-Judged by the partition that is expected now, since a backfill of an old hour would pass for fresh where only the time
-of the last materialization counts. Read from the published copy, which is what analysts see, and needs no lock.
+They look for the hour that is expected now. The time of the last materialization is no help, because a backfill of an
+old hour would look fresh. They read the published copy, because analysts use it and reading it needs no lock. Whether
+rows are right is checked in `row_counts`.
 """
 
 import datetime as dt
@@ -26,7 +27,7 @@ from cdr_assets.orchestration.partitions import hours_between
 from cdr_assets.publishing.reading import read_newest
 from cdr_assets.warehouse.expected import WORTH_NOTICING
 
-# A run needs its time too: an hour is late once it could have been fetched and published, and was not.
+# A run takes time: an hour is late only when there was time to fetch and publish it.
 _GRACE = dt.timedelta(minutes=30)
 
 
@@ -43,8 +44,8 @@ def build_freshness_checks(partitions: HourlyPartitionsDefinition, settings: Set
                 "calls_still_come",
                 asset=PUBLISHED_KEY,
                 description=(
-                    f"The hours read since the last call should have brought fewer than {WORTH_NOTICING}: of each the "
-                    "median of the same weekday and hour."
+                    f"Fewer than {WORTH_NOTICING} calls were to be expected in the hours read since the last call, "
+                    "going by the median of the same weekday and hour."
                 ),
             ),
         ],
@@ -59,7 +60,7 @@ def build_freshness_checks(partitions: HourlyPartitionsDefinition, settings: Set
 def freshness_of_failing_run(
     partitions: HourlyPartitionsDefinition, settings: Settings
 ) -> Iterator[AssetCheckEvaluation]:
-    """The checks' evaluations, for a step that is about to fail: Dagster skips the checks' own step then."""
+    """The evaluations of both checks, for a step that is about to fail. Dagster skips the checks' own step after it."""
     for result in judge_freshness(partitions, settings, dt.datetime.now(dt.UTC)):
         yield evaluation(result, blocking=False)
 
@@ -67,7 +68,7 @@ def freshness_of_failing_run(
 def judge_freshness(
     partitions: HourlyPartitionsDefinition, settings: Settings, now: dt.datetime
 ) -> Iterator[AssetCheckResult]:
-    """What both checks find at `now`."""
+    """The results of both checks at `now`, an aware time."""
     expected = expected_hour(partitions, now, settings.cdr_settle_minutes)
     newest = read_newest(settings.published_path, expected)
     yield AssetCheckResult(
@@ -90,7 +91,7 @@ def judge_freshness(
         description=None
         if calls_come
         else f"no call since the hour {newest.with_calls}; the {newest.silent} h read since then should have brought "
-        f"{newest.missing:.0f}, by the same weekday and hour: ask the centre, then AloTech"
+        f"{newest.missing:.0f}, going by the same weekday and hour: ask the centre, then AloTech"
         if newest.with_calls
         else "there is no call at all",
         metadata={"newest hour with a call": str(newest.with_calls), "missing": newest.missing},
@@ -98,7 +99,7 @@ def judge_freshness(
 
 
 def expected_hour(partitions: HourlyPartitionsDefinition, now: dt.datetime, settle_minutes: int) -> dt.datetime | None:
-    """The newest local hour that should have been published at `now`; None before the first hour."""
+    """The newest local hour that should be published by `now`, an aware time; None before the first hour."""
     settled = now - dt.timedelta(minutes=settle_minutes) - _GRACE
     hours = hours_between(partitions, settled - 3 * HOUR, settled, settled)
     return hours[-1].start if hours else None

@@ -1,6 +1,8 @@
-"""Row counts that balance for every hour, keys that are unique, tables as they are declared: these block, since
-publishing on would show analysts a number that is wrong. The others warn of what was lost, cannot be true, did not
-come, or is new.
+"""The checks of the tables in cdr, made after each load.
+
+Row counts, unique keys and declared columns block: if one fails, nothing is published, because analysts would see a
+wrong number. The others only warn: of rejected records, impossible values, missing calls and new fields. The queries
+are in `ingest.balance`.
 """
 
 import datetime as dt
@@ -28,7 +30,7 @@ from cdr_assets.warehouse import Warehouse
 
 _CALLS_KEY = AssetKey(CALLS.asset_key)
 
-# How long a new field is news: a warning that never ended would be looked at no more.
+# Warn of a new field for this long only: nobody reads a warning that never ends.
 _NEWS = dt.timedelta(days=7)
 
 
@@ -40,54 +42,56 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
                 "row_counts_balance",
                 asset=_CALLS_KEY,
                 blocking=True,
-                description="served = loaded + repeated + outside_window + rejected; the hour holds what was loaded.",
+                description=(
+                    "Per hour: served = loaded + repeated + outside_window + rejected, and cdr.calls has `loaded` rows."
+                ),
             ),
             AssetCheckSpec("keys_are_unique", asset=_CALLS_KEY, blocking=True, description="One row per call."),
             AssetCheckSpec(
                 "columns_as_declared",
                 asset=_CALLS_KEY,
                 blocking=True,
-                description="Every table of the schemas raw and cdr has the columns and types it is declared with.",
+                description="Every table of the schemas raw and cdr has the declared columns and types.",
             ),
             AssetCheckSpec(
                 "values_are_plausible",
                 asset=_CALLS_KEY,
                 description=(
-                    "Every value that was sent can be read, and be true: dates about their call's, durations of a day "
-                    "at the most. Others are NULL, kept in extra and named in set_aside, and count in no measure."
+                    "Every value can be read and is possible: dates are near the call's date, durations are at most a "
+                    "day. A value that is not becomes NULL; it is kept in extra, named in set_aside and in no measure."
                 ),
             ),
             AssetCheckSpec(
                 "flags_are_known",
                 asset=_CALLS_KEY,
-                description="Every flag by which the marts sort calls was sent with calls of the hour.",
+                description="The vendor sent every flag that the marts need, for some calls of each hour.",
             ),
             AssetCheckSpec(
                 "fields_are_known",
                 asset=_CALLS_KEY,
-                description="In the last week, the vendor sent nothing for the first time that no column is read from.",
+                description="In the last week, the vendor sent no new field that no column is read from.",
             ),
             AssetCheckSpec(
                 "records_become_calls",
                 asset=_CALLS_KEY,
-                description="No record of the run's hours is without a key or a date that can be read.",
+                description="Every record of the run's hours has a key and a readable date.",
             ),
             AssetCheckSpec(
                 "records_are_of_their_hours",
                 asset=_CALLS_KEY,
-                description="Every record that came is of the hour that was asked for, or of the second before.",
+                description="Every fetched record belongs to the hour that was asked for, or to the second before it.",
             ),
             AssetCheckSpec(
                 "calls_came",
                 asset=_CALLS_KEY,
-                description="The run brought a call, where its hours did in the weeks before or none has ever come.",
+                description="The run brought calls. It may bring none only if its hours had none in earlier weeks.",
             ),
             *(
                 AssetCheckSpec(
                     "rows_equal_items",
                     asset=table.asset_key,
                     blocking=True,
-                    description="As many rows as the calls' arrays have items.",
+                    description="The table has as many rows as the calls' arrays have items.",
                 )
                 for table in CHILDREN.values()
             ),
@@ -96,7 +100,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
     def row_counts(
         context: AssetCheckExecutionContext, warehouse: ResourceParam[Warehouse]
     ) -> Iterator[Output[None] | AssetCheckEvaluation]:
-        # A check that is executed by itself is for all hours.
+        # A check that is run without partitions looks at all hours.
         hours = [hour.start for hour in hours_of_run(partitions, context.run)] or None
         with warehouse.connect(f"run {context.run.run_id[:8]}, row counts") as connection:
             calls, unique, columns = balance.find_wrong(connection, hours)
@@ -115,7 +119,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
         ]
         for name, table in CHILDREN.items():
             key = AssetKey(table.asset_key)
-            results.append(_result(key, "rows_equal_items", children[name], "hours have other rows than items"))
+            results.append(_result(key, "rows_equal_items", children[name], "hours have more or fewer rows than items"))
         results += [
             _warning(
                 "values_are_plausible",
@@ -149,7 +153,7 @@ def _result(key: AssetKey, name: str, wrong: list[dict[str, object]], what: str)
 
 
 def _warning(name: str, told: str | None, metadata: dict[str, int] | None = None) -> AssetCheckResult:
-    """Passed where there is nothing to tell."""
+    """A warning with the text `told`; passed if there is none."""
     return AssetCheckResult(
         asset_key=_CALLS_KEY,
         check_name=name,

@@ -1,5 +1,6 @@
-"""The faults that a sandbox can be given, each by its name. `FAULTS` says what each does and what a client should make
-of it; every fault is a class of its own in the module of its kind.
+"""The faults that a sandbox can show, by name. `FAULTS` says what each does and what a client should do about it.
+
+Each fault is a class in the module of its kind. `FAULTS` holds the docstrings of these classes.
 
     Sandbox(source, fault=["429-seconds", "reset@last"])
     Sandbox(source, fault=fault_of("stall", at="middle", times=2))
@@ -73,13 +74,15 @@ _KINDS: dict[str, type[Fault]] = {
 
 FAULTS: dict[str, str] = {name: " ".join((kind.__doc__ or "").split()) for name, kind in _KINDS.items()}
 
-# Those that a client gets over by asking again: by default they hit each request once.
+# Faults that are gone when the client repeats the request: by default they hit each request once.
 PASSING = frozenset(name for name, kind in _KINDS.items() if kind.passes)
 
 
 def fault_of(name: str, **options: Any) -> Fault:
-    """A new fault by its name, or `NAME@PLACE` with the place first, middle or last; options as of the fault's class
-    (`at`, `times`, `share`, `seed`). Raises ValueError for an unknown name or place."""
+    """Makes a fault from its name, or from `NAME@PLACE` with the place first, middle or last.
+
+    The options are those of `Fault`. Raises ValueError for an unknown name or place.
+    """
     kind, at, place = name.partition("@")
     if kind not in _KINDS:
         raise ValueError(f"no fault is named {kind!r}; there are: {', '.join(_KINDS)}")

@@ -1,4 +1,7 @@
-"""What a fault is: where in a chain of pages it hits, how often, and the places at which it can change an answer."""
+"""The base class of faults: which requests a fault hits, how often, and at which steps it can change an answer.
+
+The faults themselves are in the other modules here; `serving` calls them.
+"""
 
 import math
 import threading
@@ -16,13 +19,13 @@ from cdr_assets.sandbox.calls import SIGNATURE, Call, Source
 
 Place = Literal["any", "first", "middle", "last"]
 
-# Distinct requests whose hits are remembered; a client that comes back to one after that many others is hit again.
+# For how many distinct requests a fault remembers its hits. After that many others, it hits an old request again.
 _REMEMBERED = 100_000
 
 
 @dataclass
 class Listing:
-    """A page. `calls` are those of the well-behaved page, `records` what is to be served."""
+    """A page. `calls` are those of the page without faults, `records` are the records to serve."""
 
     calls: list[Call]
     records: list[Any]
@@ -42,39 +45,40 @@ class Listing:
 
 @dataclass
 class Exchange:
-    """A request for a page and its answer, as far as they have come. `page` is set before `Fault.change`, `answer`
+    """A request for a page, and its answer once there is one. `page` is set before `Fault.change` is called, `answer`
     before `Fault.deliver`. Faults may change everything."""
 
     parameters: dict[str, str]
     token: str
     accepts_gzip: bool
-    # What a fault finds out in `asked` for its own `change`.
+    # Each fault's notes, made in `asked` and used in `change`.
     notes: dict["Fault", Any] = field(default_factory=dict)
     page: Listing = field(init=False)
     answer: Answer = field(init=False)
 
     def __post_init__(self) -> None:
-        # Before any fault has unwrapped the cursor.
+        # Computed here, before any fault unwraps the cursor.
         self.identity = f"{digest(self.parameters)} {self.parameters.get('cursor', '')}"
 
 
 class Fault:
-    """One way for the API to misbehave. Subclasses override what they change; their docstring says what they do and
-    what a client should make of it.
+    """One way in which the API can misbehave. A subclass overrides the methods it needs; its docstring says what it
+    does
+    and what a client should do about it.
 
-    `at` is the place in the chain that is hit: the first page, those in the middle, the last, or any. `times` is how
-    often each distinct request is hit before it is answered well (`math.inf`: always); by default once where the fault
-    `passes`, else always. `share` is the share of the requests that are hit at all, chosen by `seed` and the request
-    alone. `time_zone` is the tenant's. A fault belongs to one sandbox.
+    `at` says which pages of a chain are hit: the first, those in the middle, the last, or any. `times` is how often
+    each distinct request is hit before it gets a good answer (`math.inf`: it never does); the default is once if the
+    fault `passes`, otherwise always. `share` is the share of requests that can be hit; it depends only on `seed` and
+    the request. `time_zone` is the tenant's. A fault belongs to one sandbox.
     """
 
     passes: ClassVar[bool] = False
-    # Of several such faults only one hits a request at a time, so that a client meets each of them.
+    # If several such faults could hit a request, only the first does, so that a client that tries again meets each.
     replaces_answer: ClassVar[bool] = False
-    # Nothing else can be done to a body after it.
+    # Runs after the other faults, because they cannot change a compressed body.
     compresses: ClassVar[bool] = False
     usual_share: ClassVar[float] = 1.0
-    # Records that the fault adds to a page; the page holds as many fewer others.
+    # How many records the fault adds to a page. The page then holds that many fewer of its own.
     room: ClassVar[int] = 0
 
     def __init__(
@@ -94,20 +98,20 @@ class Fault:
         self._counting = threading.Lock()
 
     def source(self, source: Source) -> Source:
-        """The calls that are served instead of the source's."""
+        """Returns the source to serve in place of the given one."""
         return source
 
     def asked(self, exchange: Exchange) -> None:
-        """Before the page is made."""
+        """Called before the page is made: may change the parameters."""
 
     def change(self, exchange: Exchange) -> None:
-        """The page's records and cursor. May raise RefusedError."""
+        """Changes the page's records and cursor. May raise RefusedError."""
 
     def deliver(self, exchange: Exchange) -> None:
-        """The answer's status, headers, body and way to the socket."""
+        """Changes the answer's status, headers, body, and how it is written to the socket."""
 
     def is_at(self, exchange: Exchange) -> bool:
-        """Whether the page is at the place that is hit."""
+        """Whether the page's place in the chain is hit."""
         match self.at:
             case "any":
                 return True
@@ -119,11 +123,11 @@ class Fault:
                 return not exchange.page.first and not exchange.page.last
 
     def is_meant(self, exchange: Exchange) -> bool:
-        """Whether the request is one of those that are hit at all."""
+        """Whether the request is among those that can be hit."""
         return self.is_at(exchange) and self.chance(exchange.identity) < self.share
 
     def hits(self, exchange: Exchange) -> bool:
-        """Whether the request is to be hit this time; counts it."""
+        """Whether the request is hit this time. Counts the hit."""
         if not self.is_meant(exchange):
             return False
         with self._counting:
@@ -135,5 +139,5 @@ class Fault:
         return True
 
     def chance(self, what: str) -> float:
-        """A number in [0, 1) that depends on the seed, the kind of fault and the text alone."""
+        """A number in [0, 1) that depends only on the seed, the fault's class and the text."""
         return zlib.crc32(f"{self.seed} {type(self).__name__} {what}".encode()) / 2**32

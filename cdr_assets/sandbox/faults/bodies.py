@@ -1,4 +1,7 @@
-"""Faults of a body as a whole: its size, its compression, its character set."""
+"""Faults of a whole body: its size, its compression, its character set. Faults of single records are in `records`.
+
+The docstrings of the classes are in docs/faults.md.
+"""
 
 import gzip
 
@@ -8,7 +11,7 @@ _BIG = 5_000_000
 
 
 class Gzip(Fault):
-    """Compresses the body where the client accepts it. The client should read it as it is meant."""
+    """Compresses the body if the client accepts that. The client should decompress it."""
 
     compresses = True
 
@@ -19,7 +22,7 @@ class Gzip(Fault):
 
 
 class BigPage(Fault):
-    """Blows each page up to 5 MB, with blanks between the records. The client should read it as any other."""
+    """Makes each page 5 MB large, with blanks between the records. The client should read it like any other."""
 
     def deliver(self, exchange: Exchange) -> None:
         between = b',{"key":'
@@ -44,14 +47,14 @@ class CharsetLatin1(Fault):
 
 
 class ByteOrderMark(Fault):
-    """Puts a byte order mark before the JSON. The client should read over it."""
+    """Puts a byte order mark before the JSON. The client should skip it."""
 
     def deliver(self, exchange: Exchange) -> None:
         exchange.answer.body = b"\xef\xbb\xbf" + exchange.answer.body
 
 
 def _in_windows_1254(letter: str) -> str:
-    """The letter, or its JSON escape where the character set does not have it."""
+    """The letter, or its JSON escape if windows-1254 does not have it."""
     try:
         letter.encode("cp1254")
     except UnicodeEncodeError:

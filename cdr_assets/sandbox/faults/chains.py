@@ -1,4 +1,7 @@
-"""Faults of a chain of pages: cursors that lead nowhere, empty pages, ties, records twice or in the wrong place."""
+"""Faults of a chain of pages: cursors that lead nowhere, empty pages, ties, records that come twice or are misplaced.
+
+Refused cursors are in `refusals`. The docstrings of the classes are in docs/faults.md.
+"""
 
 import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,8 +16,9 @@ _TIE = dt.timedelta(minutes=15)
 
 
 class SameCursor(Fault):
-    """Answers every page after the first with the cursor that it was asked with. The client should fail the hour
-    rather than go round in a circle."""
+    """Answers every page after the first with the same cursor as in the request. The client should fail the hour and
+    not
+    ask for the same page forever."""
 
     def asked(self, exchange: Exchange) -> None:
         exchange.notes[self] = exchange.parameters.get("cursor")
@@ -25,12 +29,12 @@ class SameCursor(Fault):
 
 
 class _Marked(Fault):
-    """Tells its own cursors from others by a mark before them: `<mark><count>.<cursor>`."""
+    """Marks its own cursors, to know them again: `<mark><count>.<cursor>`."""
 
     mark = ""
 
     def asked(self, exchange: Exchange) -> None:
-        """Notes the count, 0 for a cursor without the mark, and the cursor without it."""
+        """Notes the count (0 if the cursor has no mark) and the cursor without its mark."""
         cursor = exchange.parameters.get("cursor", "")
         count, dot, rest = cursor.removeprefix(self.mark).partition(".")
         if cursor.startswith(self.mark) and dot and count.isdecimal():
@@ -40,7 +44,7 @@ class _Marked(Fault):
             exchange.notes[self] = 0, cursor
 
     def hits(self, exchange: Exchange) -> bool:
-        # What was begun goes on, wherever in the chain the page behind the mark lies.
+        # Once a chain has been hit, hit its later pages too, wherever in the chain they are.
         return exchange.notes[self][0] > 0 or super().hits(exchange)
 
     def marked(self, count: int, cursor: str) -> str:
@@ -48,8 +52,8 @@ class _Marked(Fault):
 
 
 class EndlessChain(_Marked):
-    """Begins anew after the last page, with ever new cursors. The client should notice that nothing new comes, or that
-    there is no end, and fail the hour."""
+    """Begins again after the last page, with new cursors each time. The client should notice that no new call comes, or
+    that there is no end, and fail the hour."""
 
     mark = "round-"
 
@@ -88,8 +92,9 @@ class EmptyPage(_Marked):
 
 
 class LastCursor(Fault):
-    """Sends a cursor with the last page too; the page that it leads to is empty and has none. The client should take
-    that for the end."""
+    """Sends a cursor with the last page too; it leads to an empty page without a cursor. The client should take that
+    for
+    the end."""
 
     def change(self, exchange: Exchange) -> None:
         page = exchange.page
@@ -98,8 +103,8 @@ class LastCursor(Fault):
 
 
 class Ties(Fault):
-    """Lets all calls of a quarter of an hour begin at its first second (and lengthens them), so that ties lie across
-    the borders of pages. The client should load each call once."""
+    """Makes all calls of a quarter of an hour begin in its first second (and last longer), so that calls with the same
+    calldate are on several pages. The client should load each call once."""
 
     def source(self, source: Source) -> Source:
         return _Tied(source)
@@ -107,7 +112,7 @@ class Ties(Fault):
 
 @dataclass
 class _Tied:
-    """A source whose calls begin at quarters of an hour."""
+    """A source whose calls begin at full quarters of an hour."""
 
     of: Source
 
@@ -147,7 +152,8 @@ class _Tied:
 
 
 class RepeatedKey(Fault):
-    """Sends calls twice, unchanged: the first of a page at its end again, the last of a page on the next again. The
+    """Sends calls twice, unchanged: the first call of a page again at its end, the last call again on the next page.
+    The
     client should load each call once and count the repeats."""
 
     room = 1
@@ -155,7 +161,7 @@ class RepeatedKey(Fault):
     def change(self, exchange: Exchange) -> None:
         page = exchange.page
         repeated = [n for n, record in enumerate(page.records) if isinstance(record, dict)]
-        # Going back by one call must still get the chain on by one.
+        # The next page repeats one call. Only do this if a page has two or more, or the chain would never end.
         if len(page.calls) > 1 and page.cursor == cursor_after(exchange.parameters, page.calls[-1].position):
             page.cursor = cursor_after(exchange.parameters, page.calls[-2].position)
             if repeated and repeated[-1] == len(page.records) - 1:
@@ -165,13 +171,13 @@ class RepeatedKey(Fault):
             page.records[repeated[0]] = self.first_version(page.records[repeated[0]])
 
     def first_version(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record as it comes the first time; the second time it is the true one."""
+        """The record to send the first time. The second time it is sent unchanged."""
         return record
 
 
 class RepeatedKeyChanged(RepeatedKey):
     """Sends calls twice, as with `repeated-key`, the first time as they were before they ended. The client should load
-    each call once, as it came last."""
+    each call once, in the version that came last."""
 
     def first_version(self, record: dict[str, Any]) -> dict[str, Any]:
         earlier = record | {"hangupdate": None, "duration": None}

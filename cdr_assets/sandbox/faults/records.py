@@ -1,7 +1,7 @@
-"""Faults of single records: spellings, nulls, members missing or new, arrays and records of the wrong kind.
+"""Faults of single records: spellings, nulls, missing and new members, arrays and records of the wrong type.
 
-Those that change records hit a share of them, chosen by the record's key, the same at every serving. What becomes of
-a record is `record()`, so that a test can tell what was served.
+A fault that changes records hits a share of them. The record's key decides, so that every answer hits the same ones. A
+test can call `record()` to learn what was served. The docstrings of the classes are in docs/faults.md.
 """
 
 import datetime as dt
@@ -21,7 +21,7 @@ _KEPT = ("key", "calldate")
 
 
 class RecordFault(Fault):
-    """Changes a share of the records; `share` is theirs."""
+    """Changes some records; `share` is the share of records, not of requests."""
 
     usual_share = 0.5
 
@@ -42,7 +42,7 @@ class RecordFault(Fault):
 
 
 class _Spelling(RecordFault):
-    """Spells some values in another way, in the record and in the items of its arrays."""
+    """Spells some values differently, in the record and in the items of its arrays."""
 
     names: tuple[str, ...] = ()
 
@@ -168,7 +168,7 @@ class OddItems(RecordFault):
 
 
 class _Added(Fault):
-    """Adds records that cannot be loaded at random places of each page, the same at every serving."""
+    """Adds records that cannot be loaded to each page, at random places that are the same in every answer."""
 
     def change(self, exchange: Exchange) -> None:
         chance = random.Random(f"{self.seed} {exchange.identity}")

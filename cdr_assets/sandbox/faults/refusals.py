@@ -1,4 +1,7 @@
-"""Faults that answer HTTP 200 with `success: false` and a message."""
+"""Faults that answer HTTP 200 with `success: false` and a message. Faults with other statuses are in `transport`.
+
+The docstrings of the classes are in docs/faults.md.
+"""
 
 import math
 from urllib.parse import quote
@@ -43,15 +46,16 @@ class PassingError(_Refusal):
 
 class EchoedToken(_Refusal):
     """Always answers `success: false` with a message that holds the token. The client should fail the hour with the
-    message, the token cut out of it."""
+    message, but without the token."""
 
     def text(self, exchange: Exchange) -> str:
         return f"Request failed: /api/?app_token={quote(exchange.token)} (token {exchange.token})"
 
 
 class ExpiredCursor(Fault):
-    """Refuses the cursors of the first chain over a window (the first `times` chains) as expired; those of a chain
-    begun anew are good. The client should begin the chain again or fail the hour, never keep the pages it has."""
+    """Refuses the cursors of the first chain over a window (the first `times` chains) as expired, but not those of
+    later
+    chains. The client should begin the chain again or fail the hour, and never keep only the pages it has."""
 
     passes = True
 
@@ -60,7 +64,7 @@ class ExpiredCursor(Fault):
         if cursor:
             chain, dot, rest = cursor.partition(".")
             numbered = dot and chain.isdecimal()
-            # A cursor that another fault made belongs to no chain and cannot expire.
+            # A cursor that another fault made has no number. It never expires.
             exchange.notes[self] = int(chain) if numbered else math.inf
             exchange.parameters["cursor"] = rest if numbered else cursor
         else:
@@ -69,7 +73,7 @@ class ExpiredCursor(Fault):
                 exchange.notes[self] = self._hits[digest(exchange.parameters)]
 
     def hits(self, exchange: Exchange) -> bool:  # noqa: ARG002
-        return True  # each chain has to be told from the others, those that are not refused too
+        return True  # every chain's cursors need its number, also if they are not refused
 
     def change(self, exchange: Exchange) -> None:
         chain = exchange.notes[self]
@@ -87,12 +91,12 @@ class ShortLivedCursors(Fault):
         cursor = exchange.parameters.get("cursor", "")
         page, comma, rest = cursor.partition(",")
         numbered = comma and page.isdecimal()
-        # A cursor that another fault made is of no age.
+        # A cursor that another fault made has no number. It never expires.
         exchange.notes[self] = int(page) if numbered else 0
         exchange.parameters["cursor"] = rest if numbered else cursor
 
     def hits(self, exchange: Exchange) -> bool:  # noqa: ARG002
-        return True  # each page has to tell the next its number, those that are not refused too
+        return True  # every page's cursor needs its number, also if it is not refused
 
     def change(self, exchange: Exchange) -> None:
         page = exchange.notes[self]

@@ -1,4 +1,7 @@
-"""A page served with faults: the well-behaved page is made first, then each fault changes what it is there for."""
+"""Serves a page with faults: makes the page without faults first, then lets each fault change it.
+
+The faults are in the other modules here, the page without faults is made in `api`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +14,7 @@ from cdr_assets.sandbox.faults.base import Exchange, Fault, Listing
 
 def serve(faults: Sequence[Fault], source: Source, exchange: Exchange, rules: Rules, signature: bytes) -> Answer:
     """The answer to a `reportsCDRLogs` request with a good token. Raises RefusedError."""
-    # A cursor is unwrapped in the reverse order of the wrapping.
+    # Unwrap the cursor in the reverse order, because the last fault wrapped it last.
     for fault in reversed(faults):
         fault.asked(exchange)
     room = sum(fault.room for fault in faults)

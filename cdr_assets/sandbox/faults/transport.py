@@ -1,4 +1,7 @@
-"""Faults of the wire: statuses, silence, broken connections, bodies cut off."""
+"""Faults of the HTTP connection: statuses, silence, broken connections, bodies that are cut off.
+
+The docstrings of the classes are in docs/faults.md. Faults of whole bodies are in `bodies`.
+"""
 
 import contextlib
 import os
@@ -9,7 +12,7 @@ from email.utils import formatdate
 
 from cdr_assets.sandbox.faults.base import Exchange, Fault
 
-# How long a silent connection is held, in seconds, if the client does not leave before.
+# How many seconds a silent connection stays open if the client does not close it earlier.
 _PATIENCE = 600
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
 
@@ -29,7 +32,7 @@ class _Status(Fault):
         if self.retry_after == "seconds":
             exchange.answer.headers["Retry-After"] = "1"
         elif self.retry_after == "date":
-            # The date has whole seconds only: two from now is at least one from now.
+            # The date has whole seconds only, so two seconds from now may mean only one.
             exchange.answer.headers["Retry-After"] = formatdate(time.time() + 2, usegmt=True)
         elif self.retry_after == "tomorrow":
             exchange.answer.headers["Retry-After"] = "86400"
@@ -96,7 +99,7 @@ class BadGateway(_Status):
 
 
 class _Delivery(Fault):
-    """The right answer on a way that does not carry it."""
+    """Sends the right answer, but in a way that loses or delays it."""
 
     passes = True
     replaces_answer = True
@@ -208,6 +211,6 @@ def _until_the_client_leaves(connection: socket.socket) -> bool:
 
 def _reset(connection: socket.socket) -> bool:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    # Not `close`: that waits for whatever else holds the socket, and then it would be ended in the orderly way.
+    # `close` would keep the socket open while another object holds it, and then end it in the normal way.
     os.close(connection.detach())
     return False

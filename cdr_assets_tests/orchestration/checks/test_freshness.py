@@ -1,4 +1,4 @@
-"""Freshness: the hour that should be there, and the calls that should have come."""
+"""The freshness checks: is the newest expected hour published, and do calls still come?"""
 
 import datetime as dt
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ def load(
     filters: str | None = None,
     error: str | None = None,
 ) -> None:
-    """Hours in the warehouse, of so many calls each."""
+    """Puts hours into the warehouse, each with this many calls."""
     with Warehouse(settings.warehouse_path).connect("test") as connection:
         connection.execute(
             "CREATE OR REPLACE TEMP TABLE hours AS SELECT unnest($hours) AS hour", {"hours": list(hours)}
@@ -59,7 +59,7 @@ def hours(first: dt.datetime, last: dt.datetime) -> list[dt.datetime]:
 
 
 def judged(settings: Settings, at: dt.datetime) -> tuple[AssetCheckResult, AssetCheckResult]:
-    """Both checks at a local time, of a copy of the warehouse."""
+    """The results of both checks at a local time, after publishing the warehouse."""
     published(settings)
     now = at.replace(tzinfo=settings.zone).astimezone(dt.UTC)
     newest_hour_is_there, calls_still_come = judge_freshness(hourly_partitions(settings), settings, now)
@@ -69,7 +69,7 @@ def judged(settings: Settings, at: dt.datetime) -> tuple[AssetCheckResult, Asset
 @pytest.mark.parametrize(
     ("at", "expected"),
     [
-        # Settled for ten minutes, and half an hour for its run.
+        # Ten minutes to settle, and half an hour for the run.
         (dt.datetime(2026, 3, 30, 11, 39), HOUR - H),
         (dt.datetime(2026, 3, 30, 11, 40), HOUR),
         (dt.datetime(2026, 1, 1, 1, 39), None),
@@ -86,7 +86,7 @@ def test_the_expected_hour_has_ended_settled_and_had_time_to_run(
 def test_the_expected_hour_where_the_clock_changes(tmp_path: Path) -> None:
     berlin = settings_for("http://127.0.0.1:1", tmp_path, alotech_timezone="Europe/Berlin")
     partitions, zone = hourly_partitions(berlin), ZoneInfo("Europe/Berlin")
-    # 02:00 to 03:00 does not exist on the 29th.
+    # On the 29th there is no hour from 02:00 to 03:00.
     at = dt.datetime(2026, 3, 29, 3, 45, tzinfo=zone).astimezone(dt.UTC)
     assert expected_hour(partitions, at, 10) == dt.datetime(2026, 3, 29, 1)
 
@@ -100,9 +100,10 @@ def test_without_a_copy_neither_the_hour_nor_a_call_is_there(settings: Settings)
 
 
 def test_hours_that_nobody_loaded_say_nothing_of_calls(settings: Settings) -> None:
-    """A hole of two and a half days was taken for the centre's longest silence: a real one passed for usual."""
+    """A gap of two and a half days once counted as the centre's longest silence, so that a real silence looked
+    usual."""
     load(settings, hours(HOUR - 2 * WEEK, HOUR - WEEK), 10)
-    # After the hole the centre is as it was; then no call comes.
+    # After the gap calls come as before; then they stop.
     load(settings, hours(HOUR - WEEK + dt.timedelta(hours=60), HOUR), 10)
     _, come = judged(settings, HOUR + H)
     assert come.passed
@@ -120,7 +121,7 @@ def test_hours_that_nobody_loaded_say_nothing_of_calls(settings: Settings) -> No
 
 
 def test_a_usual_silence_is_none_however_long(settings: Settings) -> None:
-    # Calls in one hour a week.
+    # Only one hour a week has calls.
     for week in range(1, 5):
         load(settings, hours(HOUR - week * WEEK + H, HOUR - (week - 1) * WEEK - H), 0)
         load(settings, [HOUR - week * WEEK], 100)

@@ -1,4 +1,4 @@
-"""What a run warns of: records that are lost or of other hours, calls that do not come, flags that are not sent."""
+"""The checks that warn: of rejected records, records of other hours, missing calls, flags that are not sent."""
 
 import datetime as dt
 from pathlib import Path
@@ -14,7 +14,7 @@ WARNINGS = ("records_become_calls", "records_are_of_their_hours", "calls_came", 
 
 
 def warned(pipeline: Pipeline, start: dt.datetime, hours: int = 1) -> dict[str, str]:
-    """What a run up to the calls warns of, by check."""
+    """Runs the hours up to cdr/calls and their checks; returns the warnings by check."""
     result = pipeline.run(start, hours, selection=[PAGES_KEY, *CDR_KEYS])
     assert result.success
     found = [check for check in result.get_asset_check_evaluations() if check.check_name in WARNINGS]
@@ -47,7 +47,7 @@ def test_a_server_that_reads_the_window_in_another_zone_is_told_with_the_hours_t
     calls.add(record("night", HOUR - 4 * 60 * MINUTE))
     assert warned(pipeline, HOUR - 4 * 60 * MINUTE) == {}
     for n in range(0, 120, 7):
-        # Listed at the time of UTC, three hours before the tenant's wall clock, which the record says.
+        # The server lists calls by UTC, three hours earlier than the local time in the record.
         calls.add(record(f"k{n}", HOUR + n * MINUTE + 180 * MINUTE), f"{HOUR + n * MINUTE}")
     told = warned(pipeline, HOUR, 2)
     assert told.keys() == {"records_are_of_their_hours"}
@@ -92,7 +92,7 @@ def test_a_run_without_a_call_is_told_where_calls_were_expected_or_none_ever_cam
     assert warned(pipeline, HOUR + week) == {}
     calls.add(record("one more", HOUR + 50 * MINUTE))
     assert warned(pipeline, HOUR) == {}
-    # The median of 20 and of the 0 of the week after.
+    # The median of 20 and of 0 in the week after.
     assert warned(pipeline, HOUR + 2 * week) == {}
     told = warned(pipeline, HOUR + week)
     assert told["calls_came"].startswith("no call came in 1 h, where 20 were expected (median of the same weekday and")
@@ -106,7 +106,7 @@ def test_flags_that_come_with_no_call_are_told(pipeline: Pipeline, calls: Listed
     later = HOUR + 60 * MINUTE
     for n in range(20):
         calls.add(without(record(f"k{n}", HOUR + n * MINUTE), "sl", "assigned"))
-        # Sent with one of twenty: known, and no news.
+        # Sent with one call of twenty: the field is known, and no news.
         calls.add(record(f"l{n}", later + n * MINUTE, **({} if n else {"abandon": None})))
     assert warned(pipeline, HOUR, 2) == {
         "flags_are_known": (
@@ -127,9 +127,9 @@ def test_few_calls_and_calls_that_nobody_answered_say_nothing_of_a_flag(pipeline
         outbound = record(f"o{n}", HOUR + n * MINUTE, inbound=False, queued=False)
         calls.add(without(abandoned, "sl"))
         calls.add(without(outbound, "sl"))
-    # Each flag but sl came with some call; 19 answered calls are too few to say that it will not.
+    # Some call had each flag except sl. 19 answered calls are too few to warn that sl is not sent.
     assert warned(pipeline, HOUR) == {}
-    # Few calls in each of two hours are many enough together.
+    # Each of the two hours has too few calls for a warning, but both together have enough.
     calls.add(without(record("one more", HOUR + 60 * MINUTE), "sl"))
     assert warned(pipeline, HOUR, 2)["flags_are_known"].startswith("sl is known for none of 20 answered calls in 2 h, ")
 
