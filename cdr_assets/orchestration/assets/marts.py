@@ -53,7 +53,7 @@ def models_in(manifest: Mapping[str, Any], lineage: "Lineage") -> dict[str, Asse
             _key(node),
             deps=_read_by(node, manifest),
             description=node["description"],
-            # One group for all: as a group of their own, the intermediate tables would get arrows to and from the marts.
+            # One group for all: a group of the intermediate tables would have arrows to and from the marts.
             group_name="marts",
             kinds={"dbt", "duckdb"},
             code_version=node["checksum"]["checksum"],
