@@ -12,10 +12,10 @@ from dagster import AssetSelection, BetaWarning, Definitions, JobDefinition, def
 from cdr_assets.domain.settings import Settings, read_settings
 from cdr_assets.ingest.fetching import Alotech
 from cdr_assets.orchestration.assets.cdr import build_cdr
+from cdr_assets.orchestration.assets.daily_report import build_daily_report
 from cdr_assets.orchestration.assets.marts import build_marts
 from cdr_assets.orchestration.assets.published import build_published
 from cdr_assets.orchestration.assets.raw import build_cdr_pages
-from cdr_assets.orchestration.assets.report import build_daily_report
 from cdr_assets.orchestration.checks import build_audit_check, build_freshness_checks, build_row_count_checks
 from cdr_assets.orchestration.jobs import build_check_job, build_daily_report_job, build_jobs, build_merging_jobs
 from cdr_assets.orchestration.partitions import daily_partitions, hourly_partitions

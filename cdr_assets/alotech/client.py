@@ -43,7 +43,6 @@ _PROBE_PAGES = 2
 _BUSY_PAGES = 50
 _PAGES_PER_SLICE = 10
 _SLOW_PAGE = 0.02
-_UNLIMITED_PARALLEL = 8
 
 
 class AlotechClient:
@@ -239,7 +238,7 @@ class AlotechClient:
             return 0, []
         # All calls of the first pages may be of the first second: not 0, which is divided by below.
         reached = max(reached, window.start + timedelta(seconds=1))
-        parallel = self._max_concurrency or _UNLIMITED_PARALLEL
+        parallel = self._max_concurrency
         if self._requests_per_second:
             # One chain starts a request every `seconds`: more chains help until the rate limit is reached.
             parallel = min(parallel, math.ceil(fetched.seconds * self._requests_per_second))

@@ -26,7 +26,7 @@ _LONGEST_QUEUE = 100
 
 
 class Limits:
-    """At most `max_concurrency` requests in flight and `requests_per_second` started; 0 means no limit.
+    """At most `max_concurrency` requests in flight and `requests_per_second` started, 0 for any number a second.
 
     With a `folder`, all processes that use the same folder share both limits, and the slot of a process that died
     is free at once. Without a folder, the threads that use this object share them.
@@ -40,11 +40,13 @@ class Limits:
         folder: Path | None,
         sleep: Callable[[float], None],
     ) -> None:
-        if max_concurrency < 0 or requests_per_second < 0:
-            raise ValueError("a limit is a positive number, or 0 for none")
+        if max_concurrency < 1 or requests_per_second < 0:
+            raise ValueError(
+                "at least one request must be allowed at once; requests a second: 0 for any number, or more"
+            )
         self._interval = 1 / requests_per_second if requests_per_second else 0.0
         self._sleep = sleep
-        self._in_flight = threading.BoundedSemaphore(max_concurrency) if max_concurrency else None
+        self._in_flight = threading.BoundedSemaphore(max_concurrency)
         self._mutex = threading.Lock()
         self._next_start = 0.0
         self._slots: deque[FileLock] | None = None
@@ -55,17 +57,16 @@ class Limits:
                 folder.mkdir(parents=True, exist_ok=True)
                 self._booking.touch()
             self._booking_lock = FileLock(folder / "requests.lock", thread_local=False, poll_interval=0.002)
-            if max_concurrency:
-                # One lock object for each slot, used by one thread at a time: if two threads shared a FileLock, it
-                # would take the second for a re-entry of the first and let both in.
-                self._slots = deque(
-                    FileLock(folder / f"request-{number}.lock", thread_local=False) for number in range(max_concurrency)
-                )
+            # One lock object for each slot, used by one thread at a time: if two threads shared a FileLock, it would
+            # take the second for a re-entry of the first and let both in.
+            self._slots = deque(
+                FileLock(folder / f"request-{number}.lock", thread_local=False) for number in range(max_concurrency)
+            )
 
     @contextlib.contextmanager
     def request(self) -> Iterator[None]:
         """Holds a place for one request, from the moment when it may start."""
-        with self._in_flight or contextlib.nullcontext(), self._machine_slot():
+        with self._in_flight, self._machine_slot():
             if self._interval:
                 self._await_turn()
             yield

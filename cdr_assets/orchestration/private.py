@@ -14,7 +14,7 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 # The type that `define_asset_job` returns. It has no public name, and only annotations need it.
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-# Stores many events in one transaction, see `steps.report`.
+# Stores many events in one transaction, see `steps.report_hours`.
 from dagster._core.events import ASSET_EVENTS, DagsterEventBatchMetadata
 
 # The tables and base class of our event log, see `event_log`.

@@ -70,7 +70,7 @@ def holder(context: AssetExecutionContext | OpExecutionContext) -> str:
     return f"run {context.run.run_id[:8]}, {step.op.name}"
 
 
-def report(
+def report_hours(
     context: AssetExecutionContext,
     asset_key: AssetKey,
     hours: Iterable[Hour],

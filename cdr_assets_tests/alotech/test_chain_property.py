@@ -99,7 +99,7 @@ def test_faults_end_in_the_whole_window_or_in_an_error(
 
 
 @on_a_socket
-@given(tenant=tenants, max_concurrency=st.sampled_from([0, 2, 4]))
+@given(tenant=tenants, max_concurrency=st.sampled_from([1, 2, 4]))
 def test_slices_come_whole_and_overlap_in_nothing(
     shared_server: ScriptedServer, tenant: Tenant, max_concurrency: int
 ) -> None:

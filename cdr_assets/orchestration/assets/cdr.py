@@ -31,7 +31,7 @@ from cdr_assets.orchestration.steps import (
     holder,
     hours_in,
     in_operators_words,
-    report,
+    report_hours,
     split,
 )
 from cdr_assets.warehouse import Load, Warehouse, add_failed_fetches, count_records, load_hours
@@ -119,11 +119,11 @@ def _report(context: AssetExecutionContext, hours: Sequence[Hour], load: Load, l
         hour: {"dagster/partition_row_count": figures[hour.start]["loaded"]} | _plain(figures[hour.start])
         for hour in hours
     }
-    report(context, AssetKey(CALLS.asset_key), hours, calls, versions)
+    report_hours(context, AssetKey(CALLS.asset_key), hours, calls, versions)
     for name, table in CHILDREN.items():
         rows = dict(load.children[name].group_by("partition_hour").len().iter_rows())
         counts = {hour: {"dagster/partition_row_count": rows.get(hour.start, 0)} for hour in hours}
-        report(context, AssetKey(table.asset_key), hours, counts, versions)
+        report_hours(context, AssetKey(table.asset_key), hours, counts, versions)
 
 
 def _plain(figures: dict[str, object]) -> dict[str, object]:

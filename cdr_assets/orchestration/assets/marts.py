@@ -37,7 +37,7 @@ from cdr_assets.orchestration.steps import (
     hours_in,
     in_operators_words,
     is_in_run,
-    report,
+    report_hours,
     split,
 )
 from cdr_assets.warehouse import Warehouse, mark_stale
@@ -157,7 +157,7 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
         for result in results:
             if result.unique_id in chosen:
                 key = chosen[result.unique_id]
-                report(context, key, good, {hour: {"seconds": result.seconds} for hour in good})
+                report_hours(context, key, good, {hour: {"seconds": result.seconds} for hour in good})
                 yield ended(key)
         for result in results:
             test = tests.get(result.unique_id)

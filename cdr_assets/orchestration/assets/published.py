@@ -32,7 +32,7 @@ from cdr_assets.orchestration.steps import (
     holder,
     hours_in,
     in_operators_words,
-    report,
+    report_hours,
     split,
 )
 from cdr_assets.warehouse import Warehouse
@@ -71,7 +71,7 @@ def build_published(
             good, failed = split(context, connection, hours_in(context))
         published = publish_copy(warehouse, settings, holder(context))
         context.log.info(published.told)
-        report(context, PUBLISHED_KEY, good)
+        report_hours(context, PUBLISHED_KEY, good)
         yield from evaluated(
             context.assets_def,
             AssetCheckResult(

@@ -30,7 +30,7 @@ from cdr_assets.orchestration.steps import (
     hours_in,
     in_operators_words,
     is_in_run,
-    report,
+    report_hours,
 )
 from cdr_assets.warehouse import Warehouse, drop_pages
 
@@ -74,7 +74,7 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
             else:
                 of_start = {fetch.partition_hour: _figures(pages) for fetch, pages in fetched.items()}
                 figures = {hour: of_start[hour.start] for hour in hours if hour.start in of_start}
-                report(context, PAGES_KEY, figures, figures)
+                report_hours(context, PAGES_KEY, figures, figures)
         reasons = {fetch.partition_hour: reason for fetch, reason in not_fetched.items()}
         failed = {hour: reasons[hour.start] for hour in hours if hour.start in reasons}
         if len(failed) == len(hours):

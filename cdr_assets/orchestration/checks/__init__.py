@@ -4,7 +4,7 @@ The queries behind them are in `ingest.balance` and `ingest.audit`. The checks o
 `orchestration.assets.marts`.
 """
 
-from cdr_assets.orchestration.checks.audit import build_audit_check
+from cdr_assets.orchestration.checks.equals_api import build_audit_check
 from cdr_assets.orchestration.checks.freshness import build_freshness_checks
 from cdr_assets.orchestration.checks.row_counts import build_row_count_checks
 
