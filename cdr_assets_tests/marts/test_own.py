@@ -78,6 +78,16 @@ def test_nothing_in_the_users_files_stops_ours(
     assert pipeline.ask_published("SELECT count(*) FROM own.offered") == [(1,)]
 
 
+def test_every_model_and_seed_of_ours_can_be_read(pipeline: Pipeline, calls: ListedCalls, folder: Path) -> None:
+    calls.add(record("a"))
+    for name in ("fct_calls", "stg_calls", "thresholds"):
+        (folder / f"of_{name}.sql").write_text(f"select count(*) as rows from {{{{ ref('{name}') }}}}")
+    run = pipeline.run(HOUR)
+    assert own_failures(run) is None
+    assert pipeline.ask_published("SELECT rows FROM own.of_fct_calls") == [(1,)]
+    assert pipeline.ask_published("SELECT rows FROM own.of_stg_calls") == [(1,)]
+
+
 def test_a_view_of_what_is_gone_is_told_and_not_published(pipeline: Pipeline, calls: ListedCalls, folder: Path) -> None:
     calls.add(record("a"))
     (folder / "offered.sql").write_text(OFFERED)
