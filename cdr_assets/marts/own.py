@@ -30,8 +30,9 @@ _MACROS = """\
 {%% macro generate_schema_name(custom_schema_name, node) %%}%(schema)s{%% endmacro %%}
 
 {%% macro ref(name) %%}
-    {%%- if name in %(ours)s -%%}
-        {%%- do return(api.Relation.create(database="warehouse", schema="marts", identifier=name)) -%%}
+    {%%- set ours = %(ours)s -%%}
+    {%%- if name in ours -%%}
+        {%%- do return(api.Relation.create(database="warehouse", schema=ours[name], identifier=name)) -%%}
     {%%- endif -%%}
     {%%- do return(builtins.ref(name)) -%%}
 {%% endmacro %%}
@@ -77,7 +78,8 @@ def _relations(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...
 def _make_project(settings: Settings, project: Path) -> None:
     shutil.rmtree(project, ignore_errors=True)
     shutil.copytree(settings.cdr_own_marts, project / "models")
-    ours = [node["name"] for node in parse(settings).manifest["nodes"].values() if node["resource_type"] == "model"]
+    nodes = parse(settings).manifest["nodes"].values()
+    ours = {node["name"]: node["schema"] for node in nodes if node["resource_type"] in ("model", "seed")}
     (project / "macros").mkdir()
     (project / "macros" / "own.sql").write_text(_MACROS % {"schema": OWN, "ours": ours}, encoding="utf-8")
     (project / "dbt_project.yml").write_text(_PROJECT, encoding="utf-8")

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Self
 
 from dagster import EventLogEntry, Field, StringSource
@@ -22,6 +21,7 @@ from sqlalchemy.dialects.sqlite import insert as insert_or_update
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
 
+from cdr_assets.orchestration.home import dagster_home
 from cdr_assets.orchestration.private import (
     ASSET_EVENTS,
     AssetCheckExecutionRecordStatus,
@@ -58,8 +58,9 @@ class EventLog(SqliteEventLogStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> Self:
-        # The same place as Dagster's own storage, so that removing this class from dagster.yaml loses no run.
-        base_dir = config_value.get("base_dir") or str(Path(os.environ["DAGSTER_HOME"]) / "history" / "runs")
+        # The same place as Dagster's own storage, so that removing this class from dagster.yaml loses no run. `dg check
+        # defs` and `dagster definitions validate` read the dagster.yaml of a checkout without setting DAGSTER_HOME.
+        base_dir = config_value.get("base_dir") or str(dagster_home() / "history" / "runs")
         return cls(base_dir, inst_data)
 
     def has_table(self, table_name: str) -> bool:

@@ -18,8 +18,17 @@ from sqlalchemy.exc import OperationalError
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.files import write_whole
 from cdr_assets.domain.project import PROJECT
-from cdr_assets.domain.settings import Settings, SettingsError
+from cdr_assets.domain.settings import Settings, SettingsError, read_settings
 from cdr_assets.orchestration.private import TESTED
+
+
+def dagster_home(settings: Settings | None = None) -> Path:
+    """The folder that DAGSTER_HOME names, by default <data>/dagster; absolute, since Dagster refuses a relative one.
+
+    Raises SettingsError if neither is known and the environment is wrong.
+    """
+    home = os.environ.get("DAGSTER_HOME") or (settings or read_settings()).cdr_data_dir / "dagster"
+    return Path(home).absolute()
 
 
 def use_dagster_home(settings: Settings) -> Path:
@@ -27,8 +36,7 @@ def use_dagster_home(settings: Settings) -> Path:
 
     Raises SettingsError if the folder cannot be written.
     """
-    # Dagster refuses a relative path.
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.cdr_data_dir / "dagster").absolute()
+    home = dagster_home(settings)
     os.environ["DAGSTER_HOME"] = str(home)
     configuration = (PROJECT / "dagster.yaml").read_text(encoding="utf-8")
     if dagster.__version__ not in TESTED:

@@ -230,7 +230,10 @@ def _write_own(
         for table in _tables(connection, (OWN,)):
             try:
                 with transaction(connection):
-                    _write(connection, table, _shown(table, callers))
+                    # Not with the declared types: nested columns are shown as JSON.
+                    query = f"SELECT {_shown(table, callers)} FROM {table.full_name}"
+                    connection.execute(f"CREATE TABLE copy.{table.full_name} AS {query}")
+                    _comment(connection, table)
             except (duckdb.ProgrammingError, duckdb.DataError) as error:
                 log_own(f"{table.name} cannot be published: {str(error).splitlines()[0]}")
     finally:
@@ -238,16 +241,19 @@ def _write_own(
 
 
 def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> None:
-    """Writes the whole table with its comments. `shown` is the select list."""
-    name = table.full_name
+    """Writes the whole table with its comments."""
     columns = ", ".join(declaration(column, type_of_column) for column, type_of_column, _ in table.columns)
-    connection.execute(f"CREATE OR REPLACE TABLE copy.{name} ({columns})")
-    connection.execute(f"INSERT INTO copy.{name} SELECT {shown} FROM {name}")
+    connection.execute(f"CREATE OR REPLACE TABLE copy.{table.full_name} ({columns})")
+    connection.execute(f"INSERT INTO copy.{table.full_name} SELECT {shown} FROM {table.full_name}")
+    _comment(connection, table)
+
+
+def _comment(connection: duckdb.DuckDBPyConnection, table: _Table) -> None:
     if table.description:
-        connection.execute(f"COMMENT ON TABLE copy.{name} IS {quoted(table.description)}")
+        connection.execute(f"COMMENT ON TABLE copy.{table.full_name} IS {quoted(table.description)}")
     for column, _, description in table.columns:
         if description:
-            connection.execute(f'COMMENT ON COLUMN copy.{name}."{column}" IS {quoted(description)}')
+            connection.execute(f'COMMENT ON COLUMN copy.{table.full_name}."{column}" IS {quoted(description)}')
 
 
 def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, changed: str) -> bool:
@@ -427,15 +433,21 @@ def _shown(table: _Table, callers: Callers) -> str:
             if column.startswith("called") and inbound:
                 # The number that an inbound call dialled is one of the centre's own lines.
                 shown = f"CASE WHEN {inbound} THEN {column} ELSE {shown} END"
-        elif column in _TEXTS or (table.schema == OWN and type_of_column in ("VARCHAR", "JSON")):
+        elif column in _TEXTS or (table.schema == OWN and _may_hold_text(type_of_column)):
+            text = f'"{column}"' if type_of_column in ("VARCHAR", "JSON") else f'to_json("{column}")::VARCHAR'
             # Seven or more digits in a row may be a phone number. Digits replace them, so that JSON stays valid.
-            shown = f"regexp_replace(\"{column}\", '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
-            if type_of_column == "JSON":
+            shown = f"regexp_replace({text}, '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
+            if type_of_column != "VARCHAR":
                 shown += "::JSON"
         else:
             continue
         replaced.append(f'{shown} AS "{column}"')
     return f"* REPLACE ({', '.join(replaced)})" if replaced else "*"
+
+
+def _may_hold_text(type_of_column: str) -> bool:
+    """Whether a DuckDB type is a text or has texts in it: VARCHAR, JSON, VARCHAR[], STRUCT(a VARCHAR), an ENUM."""
+    return any(name in type_of_column for name in ("VARCHAR", "JSON", "ENUM"))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -86,7 +86,7 @@ class TestRate:
         assert starts(clock, *both, requests=4) == [0, 0, 0.25, 0.25]
 
     def test_no_limit(self, clock: Clock, tmp_path: Path) -> None:
-        assert starts(clock, Limits(0, 0, tmp_path, clock.sleep), requests=5) == [0] * 5
+        assert starts(clock, Limits(4, 0, tmp_path, clock.sleep), requests=5) == [0] * 5
 
     @pytest.mark.parametrize("left", ["", "half a numb", "9e99", "nan"])
     def test_what_a_killed_process_or_another_boot_left(self, clock: Clock, tmp_path: Path, left: str) -> None:

@@ -78,6 +78,16 @@ def test_nothing_in_the_users_files_stops_ours(
     assert pipeline.ask_published("SELECT count(*) FROM own.offered") == [(1,)]
 
 
+def test_every_model_and_seed_of_ours_can_be_read(pipeline: Pipeline, calls: ListedCalls, folder: Path) -> None:
+    calls.add(record("a"))
+    for name in ("fct_calls", "stg_calls", "thresholds"):
+        (folder / f"of_{name}.sql").write_text(f"select count(*) as rows from {{{{ ref('{name}') }}}}")
+    run = pipeline.run(HOUR)
+    assert own_failures(run) is None
+    assert pipeline.ask_published("SELECT rows FROM own.of_fct_calls") == [(1,)]
+    assert pipeline.ask_published("SELECT rows FROM own.of_stg_calls") == [(1,)]
+
+
 def test_a_view_of_what_is_gone_is_told_and_not_published(pipeline: Pipeline, calls: ListedCalls, folder: Path) -> None:
     calls.add(record("a"))
     (folder / "offered.sql").write_text(OFFERED)
@@ -95,11 +105,13 @@ def test_numbers_in_own_marts_are_shown_as_the_copy_shows_them(
 ) -> None:
     calls.add(record("a", callerid="905321112233"))
     (folder / "callers.sql").write_text(
-        "select callerid, 'call ' || callerid as told, started_at from {{ ref('fct_calls') }}"
+        "select callerid, 'call ' || callerid as told, [callerid] as many, {'of': callerid, 'n': 1} as one, started_at "
+        "from {{ ref('fct_calls') }}"
     )
     assert pipeline.run(HOUR).success
-    ((callerid, told, started_at),) = pipeline.ask_published("FROM own.callers")
+    ((callerid, told, many, one, started_at),) = pipeline.ask_published("FROM own.callers")
     assert callerid.endswith("-33")
     assert callerid == pipeline.ask_published("SELECT callerid FROM marts.fct_calls")[0][0]
     assert told == "call 9999933"
+    assert (many, one) == ('["9999933"]', '{"of":"9999933","n":1}')
     assert started_at == HOUR

@@ -4,7 +4,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dagster import DailyPartitionsDefinition, Definitions, asset, define_asset_job
+from dagster import (
+    AssetCheckResult,
+    AssetKey,
+    DailyPartitionsDefinition,
+    Definitions,
+    asset,
+    asset_check,
+    define_asset_job,
+)
 
 from cdr_assets.definitions import build_defs
 from cdr_assets.orchestration.keys import PUBLISHED_KEY
@@ -54,3 +62,25 @@ def test_an_hour_runs_in_the_merged_location(merged: Definitions, pipeline: Pipe
     )
     assert merged_run.success
     assert forecast.op.name not in {event.step_key for event in merged_run.all_events}
+
+
+@pytest.mark.parametrize(
+    ("blocking", "raises", "succeeds", "is_published"),
+    [(False, False, True, True), (False, True, False, True), (True, False, False, False)],
+    ids=["fails", "raises", "blocks"],
+)
+def test_a_users_check_on_a_mart_stops_an_hour_only_if_it_is_blocking(
+    pipeline: Pipeline, blocking: bool, raises: bool, succeeds: bool, is_published: bool
+) -> None:
+    @asset_check(asset=AssetKey(["marts", "queue_daily"]), blocking=blocking)
+    def is_right() -> AssetCheckResult:
+        if raises:
+            raise ValueError("the user's own mistake")
+        return AssetCheckResult(passed=False)
+
+    merged = Definitions.merge(build_defs(pipeline.settings), Definitions(asset_checks=[is_right]))
+    run = merged.resolve_job_def("hourly").execute_in_process(
+        instance=pipeline.instance, partition_key=HOUR.strftime("%Y-%m-%d-%H:%M"), raise_on_error=False
+    )
+    assert run.success is succeeds
+    assert pipeline.settings.published_path.exists() is is_published

@@ -31,8 +31,10 @@ from dagster import (
     op,
 )
 from dagster._core.events import ASSET_EVENTS, BATCH_WRITABLE_EVENTS, DagsterEventBatchMetadata
+from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log import SqliteEventLogStorage
 
+from cdr_assets.domain.project import PROJECT
 from cdr_assets.orchestration.event_log import EventLog
 from cdr_assets.orchestration.home import use_dagster_home
 from cdr_assets_tests.conftest import settings_for
@@ -142,6 +144,20 @@ with DagsterInstance.from_config(home, configuration) as instance:
     print("watching", flush=True)
     ended.wait(60)
 """
+
+
+def test_the_commands_that_check_definitions_open_it_without_dagster_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.setenv("CDR_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "temporary").mkdir()
+    # As `dg check defs` opens an instance in a checkout.
+    reference = InstanceRef.from_dir(str(tmp_path / "temporary"), config_dir=str(PROJECT))
+    with DagsterInstance.from_ref(reference) as instance:
+        assert isinstance(instance.event_log_storage, EventLog)
+        assert not instance.all_asset_keys()
+    assert (tmp_path / "data" / "dagster" / "history" / "runs" / "index.db").exists()
 
 
 @pytest.mark.parametrize("configuration", ["dagster.yaml", "without_our_event_log.yaml"])
