@@ -23,7 +23,7 @@ from cdr_assets.domain.hours import HOUR
 from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.settings import Settings, SettingsError
-from cdr_assets.warehouse import memory_limit
+from cdr_assets.warehouse import Warehouse, memory_limit
 from cdr_assets.warehouse.messages import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -36,12 +36,6 @@ PROJECT_DIR = PROJECT / "dbt_project"
 _LINEAGE = "lineage.json"
 # The manifest in the format that dbt itself reads.
 _MANIFEST = "partial_parse.msgpack"
-
-# Environment variables for the project's macros, so that schedules and marts use the same spans.
-_LATENESS = {
-    "CDR_FINAL_AFTER_HOURS": str(FINAL_AFTER // HOUR),
-    "CDR_OPEN_FOR_HOURS": str(OPEN_FOR // HOUR),
-}
 
 
 class DbtError(OperatorError):
@@ -89,7 +83,7 @@ def parse(settings: Settings) -> Parsed:
             # If several processes start together, one parses and the others wait.
             with FileLock(folder / "parse.lock"):
                 if not parsed.exists():
-                    _compile(folder, parsed)
+                    _compile(settings, folder, parsed)
         except OSError as error:
             raise SettingsError(
                 f"CDR_DATA_DIR: cannot write to {folder}: {error.strerror}; name a folder that this user can write"
@@ -112,7 +106,7 @@ def _fingerprint() -> str:
     return hashlib.sha256(repr((versions, content)).encode()).hexdigest()[:16]
 
 
-def _compile(folder: Path, parsed: Path) -> None:
+def _compile(settings: Settings, folder: Path, parsed: Path) -> None:
     # sqlglot is imported only when it is needed.
     from cdr_assets.marts.lineage import find_lineage
 
@@ -124,7 +118,7 @@ def _compile(folder: Path, parsed: Path) -> None:
     parsing = folder / "parsing"
     args = ["compile", "--select", "resource_type:model"]
     # With an empty warehouse in memory, dbt compiles the SQL of a first build, which has every column.
-    with _environment(CDR_WAREHOUSE=":memory:", **_LATENESS):
+    with _environment(_variables(Warehouse(Path(":memory:")), settings, memory_limit())):
         _invoke([*args, "--target-path", str(parsing), "--log-path", str(parsing)], PROJECT_DIR)
     lineage = find_lineage(Parsed(parsing).manifest)
     (parsing / _LINEAGE).write_text(json.dumps(lineage), encoding="utf-8")
@@ -165,12 +159,7 @@ def run_dbt(
     """
     from dbt.contracts.graph.manifest import Manifest
 
-    with _environment(
-        CDR_WAREHOUSE=str(settings.warehouse_path),
-        CDR_MEMORY_LIMIT=memory,
-        ALOTECH_TIMEZONE=settings.alotech_timezone,
-        **_LATENESS,
-    ):
+    with _environment(environment(settings, memory)):
         results = _invoke(args, project, Manifest.from_msgpack(parsed) if parsed else None)
     return [
         NodeResult(
@@ -182,6 +171,22 @@ def run_dbt(
         )
         for result in results
     ]
+
+
+def environment(settings: Settings, memory: str) -> dict[str, str]:
+    """The variables that the project and its profile read, for the warehouse of these settings."""
+    return _variables(Warehouse(settings.warehouse_path), settings, memory)
+
+
+def _variables(warehouse: Warehouse, settings: Settings, memory: str) -> dict[str, str]:
+    return {
+        **warehouse.environment,
+        "CDR_MEMORY_LIMIT": memory,
+        "ALOTECH_TIMEZONE": settings.alotech_timezone,
+        # One rule for the schedules and the marts.
+        "CDR_FINAL_AFTER_HOURS": str(FINAL_AFTER // HOUR),
+        "CDR_OPEN_FOR_HOURS": str(OPEN_FOR // HOUR),
+    }
 
 
 def _memory_limits() -> tuple[str, str]:
@@ -211,7 +216,7 @@ def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) 
 
 
 @contextmanager
-def _environment(**variables: str) -> Iterator[None]:
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Sets environment variables, which dbt's profile reads, and restores the old ones at the end."""
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)

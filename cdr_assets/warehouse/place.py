@@ -26,8 +26,8 @@ from cdr_assets.warehouse.migrations import MIGRATIONS, SCHEMA_VERSION
 # The newest format compresses best. Older versions of DuckDB do not matter, because only this project reads the file.
 _STORAGE_VERSION = "v1.5.0"
 
-# Rows that DuckDB compresses and skips together; dbt's profile has the same number. A load adds rows to the last row
-# group, which is then written again as a whole: with the default of 122,880, a week's run wrote most rows three times.
+# Rows that DuckDB compresses and skips together. A load adds rows to the last row group, which is then written again as
+# a whole: with the default of 122,880, a week's run wrote most rows three times.
 _ROW_GROUP_SIZE = 20_480
 
 _WRITING = f"STORAGE_VERSION '{_STORAGE_VERSION}', ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
@@ -70,8 +70,17 @@ class Warehouse:
         self._longest_wait_seconds = longest_wait_seconds
         self._lock_path = path.with_name(path.name + ".lock")
         self._holder_path = path.with_name(path.name + ".holder")
-        # DuckDB writes here what does not fit into memory; dbt's profile names the same folder.
+        # DuckDB writes here what does not fit into memory.
         self._spill_path = path.with_name(path.name + ".tmp")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which dbt's profile attaches the same file, with the same write options."""
+        return {
+            "CDR_WAREHOUSE": str(self.path),
+            "CDR_ROW_GROUP_SIZE": str(_ROW_GROUP_SIZE),
+            "CDR_SPILL_DIR": str(self._spill_path),
+        }
 
     @contextmanager
     def held(self, holder: str) -> Iterator[None]:

@@ -9,11 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cdr_assets.domain.settings import Settings
 from cdr_assets.marts import build as dbt
-from cdr_assets.warehouse.place import _ROW_GROUP_SIZE
 
 _DIE_WHILE_PARSING = """
 import os, signal, sys
@@ -59,12 +57,6 @@ def test_a_changed_project_is_parsed_again_whatever_its_files_times_are(
     changed.write_text("select 2 as one")
     os.utime(changed, (0, 0))
     assert dbt._fingerprint() != before
-
-
-def test_dbt_writes_row_groups_as_the_loads_do() -> None:
-    profiles = yaml.safe_load((dbt.PROJECT_DIR / "profiles.yml").read_text(encoding="utf-8"))
-    (warehouse,) = profiles["cdr_marts"]["outputs"]["warehouse"]["attach"]
-    assert warehouse["options"] == {"row_group_size": _ROW_GROUP_SIZE}
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from dbt.contracts.graph.manifest import Manifest
 from polars.testing import assert_frame_equal
 
 from cdr_assets.domain.settings import Settings
-from cdr_assets.marts.build import _LATENESS, PROJECT_DIR, parse
+from cdr_assets.marts.build import PROJECT_DIR, environment, parse
 from cdr_assets_tests.marts.conftest import Marts
 
 # Every rate and mean of the marts, with its numerator and denominator, which are columns of the same mart.
@@ -167,8 +167,7 @@ def test_descriptions_are_comments_in_the_warehouse(generated: Marts, models: di
 
 def test_worked_figures(generated: Marts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs dbt's unit tests with the columns of a real warehouse."""
-    monkeypatch.setenv("CDR_WAREHOUSE", str(generated.settings.warehouse_path))
-    for name, value in _LATENESS.items():
+    for name, value in environment(generated.settings, "1GB").items():
         monkeypatch.setenv(name, value)
     folder = generated.settings.cdr_data_dir / "dbt"
     where = ["--project-dir", PROJECT_DIR, "--profiles-dir", PROJECT_DIR, "--target-path", folder, "--log-path", folder]

@@ -1,5 +1,5 @@
 {# Gives the zone of the tenant's wall clock, as an SQL text. #}
-{% macro zone() -%} '{{ env_var("ALOTECH_TIMEZONE", "Europe/Istanbul") }}' {%- endmacro %}
+{% macro zone() -%} '{{ env_var("ALOTECH_TIMEZONE") }}' {%- endmacro %}
 
 {#
   Takes a local hour; gives the instant at which it starts. When the clock is put back, one hour happens twice: it
