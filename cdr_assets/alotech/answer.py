@@ -245,7 +245,8 @@ def _check_not_damaged(body: bytes) -> None:
     """Raises for UTF-8 with a few broken bytes: read in another charset, all its non-ASCII letters would be wrong."""
     broken = len(body.decode("utf-8", "replace")) - len(body.decode("utf-8", "ignore"))
     letters = sum(character > "\x7f" for character in body.decode("utf-8", "ignore"))
-    # In a windows-1254 text, two neighbouring bytes are hardly ever a valid UTF-8 letter.
+    # In a windows-1254 text, two neighbouring bytes are hardly ever a valid UTF-8 letter: more letters than broken
+    # bytes mean damaged UTF-8.
     if letters > broken > 0:
         raise MalformedAnswerError(f"the answer is UTF-8 text with {broken} broken bytes in it")
 

@@ -294,7 +294,7 @@ def _met(state: RetryCallState) -> str:
 
 
 def _patience(state: RetryCallState) -> float:
-    """The pause before the next try: exponential with jitter, and never shorter than the server asked for."""
+    """The pause before the next try: exponential with jitter; at least what the server asked for (`answer` caps it)."""
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, AlotechError) else None
     return max(asked or 0.0, _backoff(state))

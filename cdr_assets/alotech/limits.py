@@ -124,7 +124,8 @@ class Limits:
             ) from None
 
     def _book(self, next_start: float) -> tuple[float, float]:
-        # All processes of a machine share the monotonic clock, and it does not jump. It restarts at boot.
+        # All processes of a machine share the monotonic clock, and it does not jump. It restarts at boot: a start
+        # that was booked before then lies far in the future, and is dropped.
         now = time.monotonic()
         if next_start > now + _LONGEST_QUEUE * self._interval:
             next_start = now

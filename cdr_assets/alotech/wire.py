@@ -69,13 +69,13 @@ class Wire:
             {**parameters, "app_token": token}
         )
         self._timeouts, self._total_timeout = (connect_timeout, read_timeout), total_timeout
-        # The request under way, of each thread its own.
+        # The request that each thread has under way.
         self._current = threading.local()
         try:
             self._request = requests.Request("GET", self.base_url, headers=_HEADERS).prepare()
         except (requests.RequestException, ValueError):
             raise ConfigurationError(f"{self.base_url} is not an address") from None
-        # Plain http goes to loopback only, where a proxy would be a detour that shows it the token.
+        # Plain http goes to this machine only. No proxy there: it would be a detour, and would see the token.
         proxies, self._verify = _environment(self.base_url) if self.base_url.startswith("https:") else ({}, True)
         try:
             self._adapter = _Adapter(self._request, self._verify, proxies, self._current)

@@ -47,7 +47,7 @@ class _Complaints(logging.Handler):
 def readable(text: str) -> str:
     r"""The text in one line, with an escape for each character that could control the terminal: `\x1b[31m`."""
     encoding = sys.stdout.encoding or "utf-8"
-    # Escape here, not only when writing, because a table needs the final width of its texts for its layout.
+    # `take_over` escapes on output too. That is too late for a table: its layout needs the final width of its texts.
     return _OBEYED.sub(_escape, text).encode(encoding, "backslashreplace").decode(encoding)
 
 

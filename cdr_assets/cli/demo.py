@@ -96,8 +96,8 @@ def _dagster_dev(settings: Settings, port: int) -> None:
     # Dagster's processes run in this process's folder, so they read the same .env.
     process = subprocess.Popen(
         [*command, "--workspace", str(PROJECT / "workspace.yaml")],
-        # If a script started this process in the background, it ignores SIGINT. Dagster would inherit that and then
-        # ignore SIGTERM too.
+        # A process that a script starts in the background ignores SIGINT. Dagster would inherit that, and then ignore
+        # SIGTERM too, so SIGINT gets its default action back.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:

@@ -28,8 +28,9 @@ class Hour:
     ends_at: dt.datetime
     # The clock shows this hour twice.
     is_repeated: bool
-    # The start of the request's window, usually `start`. After a skipped hour it lies before that hour: the client asks
-    # from one second earlier, and a server may read a time in the skipped hour as one hour later.
+    # The start of the request's window: `start`, but two hours earlier if the hour before was skipped. The client asks
+    # from one second earlier. That second would lie in the skipped hour, which a server may read as one hour later: the
+    # first calls would be missing.
     asked_from: dt.datetime
 
     def __str__(self) -> str:

@@ -21,7 +21,7 @@ from dagster import (
 )
 
 from cdr_assets.domain.hours import HOUR, Hour, consecutive
-from cdr_assets.domain.lateness import CATCH_UP, CSAT_DAYS, NIGHTLY_LOOK_BACK, OPEN_FOR, REPORTED_DAYS
+from cdr_assets.domain.lateness import CATCH_UP, CSAT_DAYS, LAST_READ_WITHIN, NIGHTLY_LOOK_BACK, OPEN_FOR, REPORTED_DAYS
 from cdr_assets.domain.settings import Settings
 from cdr_assets.orchestration.ops import config_of
 from cdr_assets.orchestration.partitions import daily_partitions, days_before, hours_between, range_of, range_tags
@@ -119,8 +119,8 @@ def build_schedules(
             "lookback_nightly",
             "lookback",
             "30 2 * * *",
-            "Fetches the last three days again, and older hours that are not loaded or were fetched too early to be "
-            "final.",
+            f"Fetches the last {LAST_READ_WITHIN.days} days again, and older hours that are not loaded, or were fetched "
+            "too early to be final.",
             last_days,
         ),
         build(

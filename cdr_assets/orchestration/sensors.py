@@ -48,7 +48,7 @@ def build_gap_sensor(
         job=job,
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.RUNNING,
-        description="Starts runs for missing hours of the last three days, for each hour at most once an hour.",
+        description=f"Starts runs for missing hours of the last {GAPS_WITHIN.days} days, each once an hour at most.",
     )
     def gaps(context: SensorEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         now = dt.datetime.now(dt.UTC)
@@ -82,7 +82,7 @@ def due_hours(missing: Sequence[Hour], cursor: str | None, now: dt.datetime) -> 
 def missing_hours(
     instance: DagsterInstance, partitions: HourlyPartitionsDefinition, settings: Settings, now: dt.datetime
 ) -> list[Hour]:
-    """The hours of the last three days that are not published and in no run that is queued or running.
+    """The hours within GAPS_WITHIN that are not published and in no run that is queued or running.
 
     Empty if no hour was ever published.
     """

@@ -344,7 +344,9 @@ def _hours_to_compare(connection: duckdb.DuckDBPyConnection) -> list[dt.datetime
 
 def _made_of(tables: list[_Table], callers: Callers, secret_key: str) -> str:
     """A hash that changes when the same row of the warehouse would look different in the copy."""
-    return hashlib.sha256(repr((_STORAGE_VERSION, tables, callers.value, secret_key)).encode()).hexdigest()
+    # The select lists too: a copy that an earlier version wrote may show what this one hides.
+    shown = [_shown(table, callers) for table in tables]
+    return hashlib.sha256(repr((_STORAGE_VERSION, tables, shown, callers.value, secret_key)).encode()).hexdigest()
 
 
 def _is_as_left(connection: duckdb.DuckDBPyConnection, file: Path, made_of: str) -> bool:

@@ -408,3 +408,19 @@ def test_a_key_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(WarehouseError, match=r"cannot write the key of the pseudonyms .* or set CDR_SECRET_KEY"):
         read_or_make_secret_key(tmp_path / "file" / "secret_key")
+
+
+def test_a_copy_of_other_hiding_rules_is_written_from_scratch(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that hides more must not keep the rows that an earlier one published."""
+    warehouse = Path(published.parents[1] / "warehouse" / "cdr.duckdb")
+    module = sys.modules[publish.__module__]
+    with Warehouse(warehouse).connect("test") as connection:
+        connection.execute(
+            "INSERT INTO cdr.calls (key, partition_hour, channel) VALUES ('a', '2026-03-02 05:00', 'SIP/5321112233')"
+        )
+        monkeypatch.setattr(module, "_TEXTS", ())
+        publish(connection, published, Callers.PSEUDONYM, "key")
+        monkeypatch.undo()
+        publish(connection, published, Callers.PSEUDONYM, "key")
+    with open_published(published) as connection:
+        assert connection.execute("SELECT channel FROM cdr.calls").fetchall() == [("SIP/9999933",)]

@@ -5,9 +5,10 @@
 {# Gives 24: calls with the same callid are legs of one contact within so many hours. #}
 {% macro contact_hours() -%} {{ return(24) }} {%- endmacro %}
 
-{# Gives 24 and 168: within so many hours after a contact, another one of the same caller repeats it. #}
+{# Gives 24: another contact of a caller within so many hours repeats the first. Columns of fct_contacts are named so. #}
 {% macro short_repeat_hours() -%} {{ return(24) }} {%- endmacro %}
 
+{# Gives 168, the longest of these windows: other contacts are looked for no further. #}
 {% macro long_repeat_hours() -%} {{ return(168) }} {%- endmacro %}
 
 {#
