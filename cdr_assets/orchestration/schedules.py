@@ -119,8 +119,8 @@ def build_schedules(
             "lookback_nightly",
             "lookback",
             "30 2 * * *",
-            f"Fetches the last {LAST_READ_WITHIN.days} days again, and older hours that are not loaded, or were fetched "
-            "too early to be final.",
+            f"Fetches the last {LAST_READ_WITHIN.days} days again, and older hours that are not loaded, or were "
+            "fetched too early to be final.",
             last_days,
         ),
         build(

@@ -421,6 +421,7 @@ def test_a_copy_of_other_hiding_rules_is_written_from_scratch(published: Path, m
         monkeypatch.setattr(module, "_TEXTS", ())
         publish(connection, published, Callers.PSEUDONYM, "key")
         monkeypatch.undo()
-        publish(connection, published, Callers.PSEUDONYM, "key")
+        # Not hour by hour as the comparison finds them, with a warning of the wrong cause.
+        publish(connection, published, Callers.PSEUDONYM, "key", log=pytest.fail)
     with open_published(published) as connection:
         assert connection.execute("SELECT channel FROM cdr.calls").fetchall() == [("SIP/9999933",)]
