@@ -31,6 +31,13 @@ TOKEN = "s3cr3t/t0ken+of=tests"
 HOUR = dt.datetime(2026, 3, 2, 5)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run on one worker, and so do all that read the built marts, which take minutes to build."""
+    for item in items:
+        reads_marts = {"real_month", "generated", "dirty"} & set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("marts" if reads_marts else item.path.as_posix()))
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hides the developer's .env and environment from the tests."""
