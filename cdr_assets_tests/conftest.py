@@ -25,6 +25,9 @@ from cdr_assets.orchestration.partitions import hourly_partitions, hours_between
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.warehouse import Warehouse
 
+# The built marts, which the report is drawn from too: a fixture of two conftests would be built twice.
+pytest_plugins = ["cdr_assets_tests.marts.built"]
+
 TOKEN = "s3cr3t/t0ken+of=tests"
 
 # The hour that most tests use, in the tenant's local time (Europe/Istanbul).

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from cdr_assets.marts.build import build
-from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts.built import Marts
 
 _ALL_DATA_TESTS = ("test_type:data",)
 

@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from cdr_assets_tests.marts import centre
-from cdr_assets_tests.marts.conftest import Marts, live_through
+from cdr_assets_tests.marts.built import Marts, live_through
 
 
 def agree(built: dict[str, pl.DataFrame], rebuilt: dict[str, pl.DataFrame]) -> None:

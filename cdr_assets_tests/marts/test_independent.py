@@ -9,7 +9,7 @@ from polars.testing import assert_frame_equal
 
 from cdr_assets.domain.schema import CALL_DATES
 from cdr_assets_tests.marts import expected
-from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts.built import Marts
 
 _KEYS = (
     "call_key", "first_call_key", "local_hour", "local_date", "scope", "kind", "queue_key", "agent_id", "tag",

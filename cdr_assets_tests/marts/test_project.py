@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 
 from cdr_assets.domain.settings import Settings
 from cdr_assets.marts.build import PROJECT_DIR, environment, parse
-from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts.built import Marts
 
 # Every rate and mean of the marts, with its numerator and denominator, which are columns of the same mart.
 RATES = {

@@ -10,7 +10,7 @@ from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.settings import Callers
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.reading import open_published
-from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts.built import Marts
 
 QUESTIONS = sorted((PROJECT / "docs" / "questions").glob("*.sql"))
 

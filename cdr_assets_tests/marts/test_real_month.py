@@ -1,6 +1,6 @@
 """The marts give exactly the published figures of a real month of a bank's call centre."""
 
-from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts.built import Marts
 
 
 def test_calls_by_kind(real_month: Marts) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cdr_assets_tests.marts import centre, expected
-from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts.built import Marts
 from cdr_assets_tests.marts.test_incremental import agree
 
 HOUR = dt.timedelta(hours=1)

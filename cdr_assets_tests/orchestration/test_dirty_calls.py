@@ -288,9 +288,7 @@ def check_figures(pipeline: Pipeline) -> None:
     assert 50 < talks < calls
 
 
-@pytest.mark.parametrize("seed", [1])
-def test_a_record_can_only_harm_itself(seed: int, tmp_path: Path) -> None:
-    pipeline = live_through_dirty_calls(tmp_path, seed)
+def check_figures_and_report(pipeline: Pipeline) -> None:
     check_figures(pipeline)
     page, _ = write_report(pipeline.settings.published_path, pipeline.settings.reports_dir, DAY.date())
     text = page.read_text(encoding="utf-8")
@@ -298,7 +296,8 @@ def test_a_record_can_only_harm_itself(seed: int, tmp_path: Path) -> None:
     assert not re.search(r"\b(nan|inf|None)\b", re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL))
 
 
+# The life of seed 0 is looked at in `marts/test_dirty.py`.
 @pytest.mark.campaign
-@pytest.mark.parametrize("seed", range(2, 32))
+@pytest.mark.parametrize("seed", range(1, 32))
 def test_no_life_of_dirty_calls_breaks_a_figure(seed: int, tmp_path: Path) -> None:
-    test_a_record_can_only_harm_itself(seed, tmp_path)
+    check_figures_and_report(live_through_dirty_calls(tmp_path, seed))

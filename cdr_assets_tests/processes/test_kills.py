@@ -84,7 +84,7 @@ def change(calls: ListedCalls, keys: list[str], version: int) -> None:
 
 
 def test_runs_killed_at_random_leave_what_an_undisturbed_one_does(tmp_path: Path) -> None:
-    kill_runs(kills=5, seed=1, folder=tmp_path)
+    kill_runs(kills=3, seed=1, folder=tmp_path)
 
 
 @pytest.mark.campaign

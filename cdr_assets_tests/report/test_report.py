@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.report import Figures, read_figures, render, write_report
-from cdr_assets_tests.marts.conftest import Marts
+from cdr_assets_tests.marts.built import Marts
 from cdr_assets_tests.marts.test_questions import published
 
 # The generated centre's days. On the second, the clock repeats an hour.
