@@ -42,6 +42,7 @@ def main() -> None:
 
 
 def _settings() -> Settings:
+    """For commands that open the files; those that start runs leave old names to `build_defs`."""
     from cdr_assets.publishing.old_names import take_over_old_names
 
     settings = read_settings()
@@ -74,7 +75,7 @@ def backfill(start: _Hour, finish: _Hour) -> None:
     """Fetch, load and publish the hours from START up to, but not including, FINISH."""
     if finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
-    run_backfill(_settings(), start, finish)
+    run_backfill(read_settings(), start, finish)
 
 
 @app.command()
@@ -93,7 +94,7 @@ def refresh(
 
     if active_call_key and unique_id:
         raise typer.BadParameter("give only one of them", param_hint="--active-call-key, --unique-id")
-    settings = _settings()
+    settings = read_settings()
     # Report a missing setting before a run is started that would fail.
     settings.require_tenant()
     name = "activecallkey" if active_call_key else "uniqueid" if unique_id else "callkey"
@@ -206,12 +207,12 @@ def check() -> None:
     from cdr_assets.warehouse import Warehouse, check_source
 
     def configuration() -> str:
-        settings = _settings()
+        settings = read_settings()
         settings.require_tenant()
         return f"{settings.base_url}, {settings.alotech_timezone}, from {settings.cdr_start:%Y-%m-%d %H:%M}"
 
     def tenant() -> str:
-        settings = _settings()
+        settings = read_settings()
         settings.require_tenant()
         with Alotech(settings).client() as client:
             client.ping()
@@ -253,7 +254,7 @@ def sandbox(
     """Serve AloTech's API on this machine, with a generated call centre or with records from a file."""
     from cdr_assets.sandbox import GeneratedCentre, RecordsFile, Sandbox, fault_of
 
-    settings = _settings()
+    settings = read_settings()
     zone = settings.alotech_timezone
     for name in fault or ():
         try:
