@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.settings import Settings
 
 
@@ -16,15 +17,21 @@ def take_over_old_names(settings: Settings) -> None:
     """Renames the two files if they have the default paths of older versions.
 
     A file stays if CDR_WAREHOUSE or CDR_PUBLISHED sets its path. The warehouse also stays while a run of an older
-    version holds it.
+    version holds it. Raises OperatorError if this user may not rename a file.
     """
-    if not settings.cdr_warehouse:
-        _take_over_warehouse(settings.warehouse_path)
-    if not settings.cdr_published:
-        published = settings.published_path
-        # Renaming does not disturb programs that have the file open.
-        _rename(published.with_name("cdr.duckdb"), published)
-        _rename(published.with_name(".cdr.before"), published.with_name(f".{published.stem}.before"))
+    try:
+        if not settings.cdr_warehouse:
+            _take_over_warehouse(settings.warehouse_path)
+        if not settings.cdr_published:
+            published = settings.published_path
+            # Renaming does not disturb programs that have the file open.
+            _rename(published.with_name("cdr.duckdb"), published)
+            _rename(published.with_name(".cdr.before"), published.with_name(f".{published.stem}.before"))
+    except OSError as error:
+        raise OperatorError(
+            f"cannot rename {error.filename}, which an older version called so: {error.strerror}; run `cdr check` once "
+            "as the user that runs the pipeline"
+        ) from None
 
 
 def _take_over_warehouse(path: Path) -> None:
@@ -41,4 +48,6 @@ def _take_over_warehouse(path: Path) -> None:
 
 def _rename(old: Path, new: Path) -> None:
     if old.exists() and not new.exists():
-        old.rename(new)
+        # Another process may have renamed it since.
+        with suppress(FileNotFoundError):
+            old.rename(new)

@@ -8,6 +8,7 @@ import duckdb
 import pytest
 from filelock import FileLock
 
+from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.settings import Settings
 from cdr_assets.publishing.old_names import take_over_old_names
 from cdr_assets.publishing.reading import open_published
@@ -72,3 +73,12 @@ def test_files_that_a_setting_names_stay(settings: Settings) -> None:
     assert warehouse.exists()
     assert published.exists()
     assert not FileLock(f"{warehouse}.lock").is_locked
+
+
+def test_a_user_who_may_not_rename_is_told_in_one_line(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Path, _: Path) -> Path:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OperatorError, match=r"cannot rename .*cdr\.duckdb.*: Permission denied; run `cdr check` once"):
+        take_over_old_names(settings)
