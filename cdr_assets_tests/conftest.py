@@ -34,6 +34,8 @@ TOKEN = "s3cr3t/t0ken+of=tests"
 HOUR = dt.datetime(2026, 3, 2, 5)
 
 
+# First, since pytest-xdist reads the marks in the same hook.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests run on one worker, and so do all that read the built marts, which take minutes to build."""
     for item in items:
