@@ -6,9 +6,7 @@ its file is removed. Upgrades of cdr_assets do not change the user's folder.
 """
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import duckdb
 
@@ -24,10 +22,11 @@ profile: cdr_marts
 models: {+materialized: table}
 """
 
-# dbt's own `ref` does not find our models, because they belong to another project. And users may not choose the schema:
-# a model called queue_daily in our schema would replace the mart.
+# dbt's own `ref` does not find our models, because they belong to another project. And users may choose neither schema
+# nor alias: a table queue_daily in our schema would replace the mart, and `drop_other_tables` needs the files' names.
 _MACROS = """\
 {%% macro generate_schema_name(custom_schema_name, node) %%}%(schema)s{%% endmacro %%}
+{%% macro generate_alias_name(custom_alias_name, node) %%}{{ node.name }}{%% endmacro %%}
 
 {%% macro ref(name) %%}
     {%%- set ours = %(ours)s -%%}
@@ -61,18 +60,15 @@ def build_own(settings: Settings) -> list[str]:
 
 
 def drop_other_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """Drops the tables and views in the schema `own` whose model or seed file no longer exists."""
-    made = {path.stem for path in settings.cdr_own_marts.rglob("*") if path.suffix in (".sql", ".csv")}
-    for name, kind in list(_relations(connection)):
-        if name not in made:
-            connection.execute(f'DROP {kind} IF EXISTS {OWN}."{name}"')
-
-
-def _relations(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    yield from connection.execute(
+    """Drops the tables and views in the schema `own` whose model no longer exists."""
+    models = {path.stem for path in settings.cdr_own_marts.rglob("*.sql")}
+    relations = connection.execute(
         f"""SELECT table_name, if(table_type = 'VIEW', 'VIEW', 'TABLE') FROM information_schema.tables
             WHERE table_catalog = current_database() AND table_schema = '{OWN}'"""
     ).fetchall()
+    for name, kind in relations:
+        if name not in models:
+            connection.execute(f'DROP {kind} IF EXISTS {OWN}."{name}"')
 
 
 def _make_project(settings: Settings, project: Path) -> None:

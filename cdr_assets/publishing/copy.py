@@ -234,7 +234,10 @@ def _write_own(
                     query = f"SELECT {_shown(table, callers)} FROM {table.full_name}"
                     connection.execute(f"CREATE TABLE copy.{table.full_name} AS {query}")
                     _comment(connection, table)
-            except (duckdb.ProgrammingError, duckdb.DataError) as error:
+            except duckdb.FatalException:
+                raise
+            # Whatever a view of theirs runs into, a file that is gone for instance. A full disk fails the copy later.
+            except duckdb.Error as error:
                 log_own(f"{table.name} cannot be published: {str(error).splitlines()[0]}")
     finally:
         connection.execute("RESET VARIABLE secret_key")

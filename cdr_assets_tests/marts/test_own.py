@@ -71,6 +71,8 @@ def test_nothing_in_the_users_files_stops_ours(pipeline: Pipeline, calls: Listed
         # Ours go on, and so does what could be built, or was built before.
         assert pipeline.ask_published("SELECT sum(offered) FROM marts.queue_daily") == [(offered,)]
         assert pipeline.ask_published("SELECT count(*) FROM own.offered") == [(1,)]
+        if name == "twice":
+            assert pipeline.ask_published("SELECT one FROM own.twice") == [(1,)]
         if name != "offered":
             (folder / f"{name}.sql").unlink()
 
@@ -80,10 +82,18 @@ def test_a_view_of_what_is_gone_is_told_and_not_published(pipeline: Pipeline, ca
     (folder / "offered.sql").write_text(OFFERED)
     (folder / "shown.sql").write_text("{{ config(materialized='view') }} select * from own.offered")
     assert pipeline.run(HOUR).success
+    mood = folder.parent / "mood.csv"
+    mood.write_text("mood\ngood\n")
+    (folder / "moods.sql").write_text(f"{{{{ config(materialized='view') }}}} select * from read_csv('{mood}')")
+    assert pipeline.run(HOUR).success
+    assert pipeline.ask_published("SELECT mood FROM own.moods") == [("good",)]
     (folder / "offered.sql").unlink()
+    mood.unlink()
     run = pipeline.run(HOUR)
     assert run.success
-    assert "shown" in (own_failures(run) or "")
+    failures = own_failures(run) or ""
+    assert "shown cannot be published" in failures
+    assert "moods cannot be published" in failures
     assert pipeline.ask_published("SELECT sum(offered) FROM marts.queue_daily") == [(1,)]
 
 
