@@ -40,7 +40,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     marts = build_marts(partitions, settings)
     hourly_assets = [
         build_cdr_pages(partitions),
-        build_cdr(partitions, settings.alotech_timezone),
+        build_cdr(partitions, settings),
         marts,
         build_published(partitions, settings, [key for key in marts.keys if key.path[0] == "marts"]),
     ]

@@ -40,6 +40,20 @@ POLARS: dict[Kind, pl.DataType] = {
 }
 
 
+class Class(StrEnum):
+    """What a column holds about people. It decides how the published copy shows the column (`publishing/shown.py`)."""
+
+    IDENTIFIER = "identifier"  # an opaque id of the vendor's or ours
+    REFERENCE = "reference"  # an id that others make, and that may be a phone number
+    MEASURE = "measure"
+    DATE = "date"
+    NAME = "name"  # of a queue, an agent, a survey, a field
+    NUMBER = "number"  # a phone number
+    FREE_TEXT = "free text"  # may hold anything, phone numbers too
+    LINK = "link"  # to a recorded voice
+    FINGERPRINT = "fingerprint"  # a hash of content that a phone number is part of
+
+
 @dataclass(frozen=True)
 class Column:
     """One column.
@@ -49,6 +63,7 @@ class Column:
 
     name: str
     kind: Kind
+    holds: Class
     description: str
     names: tuple[str, ...] = ()
 
@@ -76,53 +91,55 @@ class Table:
 
 
 PARTITION_HOUR = Column(
-    "partition_hour", Kind.LOCAL, "Local hour of the partition that the row belongs to (tenant's wall clock)."
+    "partition_hour",
+    Kind.LOCAL,
+    Class.DATE,
+    "Local hour of the partition that the row belongs to (tenant's wall clock).",
 )
-CALL_KEY = Column("key", Kind.TEXT, "Unique ID of the call.")
-POSITION = Column("position", Kind.INTEGER, "Position in the vendor's array, counted from 0.")
-ITEM = Column("item", Kind.JSON, "The item as the vendor sent it.")
-FILTERS = Column("filters", Kind.TEXT, "Filters of the fetch, as JSON; NULL if the whole hour was fetched.")
-
-
-def _vendor(name: str, kind: Kind, description: str) -> Column:
-    return Column(name, kind, description)
+CALL_KEY = Column("key", Kind.TEXT, Class.IDENTIFIER, "Unique ID of the call.")
+POSITION = Column("position", Kind.INTEGER, Class.MEASURE, "Position in the vendor's array, counted from 0.")
+ITEM = Column("item", Kind.JSON, Class.FREE_TEXT, "The item as the vendor sent it.")
+FILTERS = Column(
+    "filters", Kind.TEXT, Class.FREE_TEXT, "Filters of the fetch, as JSON; NULL if the whole hour was fetched."
+)
 
 
 # The vendor's fields in the order of the vendor's documentation, which leaves out the name of `transferred`.
 VENDOR_COLUMNS: tuple[Column, ...] = (
     CALL_KEY,
-    _vendor("callid", Kind.TEXT, "Call-ID header of SIP; all legs of one contact have the same one."),
-    _vendor("queued", Kind.BOOLEAN, "True if the call entered any queue."),
-    _vendor("answered", Kind.BOOLEAN, "True if the call was answered."),
-    _vendor("assigned", Kind.BOOLEAN, "True if the ACD assigned the call to an agent."),
-    _vendor("abandon", Kind.BOOLEAN, "True if nobody answered the call."),
-    _vendor("queuedate", Kind.LOCAL, "When the call entered the queue (tenant's wall clock)."),
-    _vendor("calldate", Kind.LOCAL, "When the call started (tenant's wall clock)."),
-    _vendor("talkdate", Kind.LOCAL, "When talking started, if the call was answered (tenant's wall clock)."),
-    _vendor("hangupdate", Kind.LOCAL, "When the call was hung up (tenant's wall clock)."),
-    _vendor("waitduration", Kind.INTEGER, "Waiting time in seconds, including ringing."),
-    _vendor("duration", Kind.INTEGER, "Length of the whole call in seconds: hangupdate - calldate."),
-    _vendor("sl", Kind.BOOLEAN, "True if the call was answered within the service level threshold."),
-    _vendor("shortcall", Kind.BOOLEAN, "True if the call was abandoned within the short call threshold."),
-    _vendor("callerid", Kind.TEXT, "Phone number of the caller."),
-    _vendor("called_num", Kind.TEXT, "Called number."),
-    _vendor("queue", Kind.TEXT, "Name of the queue."),
-    _vendor("inbound", Kind.BOOLEAN, "True if the call is inbound."),
-    _vendor("agent", Kind.TEXT, "Username (e-mail address) of the agent."),
-    _vendor("agentid", Kind.TEXT, "Unique ID of the agent."),
-    _vendor("hold", Kind.INTEGER, "Number of times the agent held the call."),
-    _vendor("holdduration", Kind.INTEGER, "Total time on hold in seconds."),
-    _vendor("queuekey", Kind.TEXT, "Unique ID of the queue."),
-    _vendor("voicemail", Kind.BOOLEAN, "True if a voicemail message exists for the call."),
-    _vendor("uniqueid", Kind.TEXT, "Transaction ID that was supplied when click2call was triggered."),
-    _vendor("recordingurl", Kind.TEXT, "URL of the recording. Its signature may differ at each fetch."),
-    _vendor("localrelease", Kind.BOOLEAN, "True if the call was ended locally (by the agent's side)."),
-    _vendor("answeredby", Kind.TEXT, "Answering information defined in the IVR."),
-    _vendor("transferred", Kind.INTEGER, "Number of times the call was transferred."),
-    _vendor("channel", Kind.TEXT, "Channel information of the call."),
+    Column("callid", Kind.TEXT, Class.REFERENCE, "Call-ID header of SIP; all legs of one contact have the same one."),
+    Column("queued", Kind.BOOLEAN, Class.MEASURE, "True if the call entered any queue."),
+    Column("answered", Kind.BOOLEAN, Class.MEASURE, "True if the call was answered."),
+    Column("assigned", Kind.BOOLEAN, Class.MEASURE, "True if the ACD assigned the call to an agent."),
+    Column("abandon", Kind.BOOLEAN, Class.MEASURE, "True if nobody answered the call."),
+    Column("queuedate", Kind.LOCAL, Class.DATE, "When the call entered the queue (tenant's wall clock)."),
+    Column("calldate", Kind.LOCAL, Class.DATE, "When the call started (tenant's wall clock)."),
+    Column("talkdate", Kind.LOCAL, Class.DATE, "When talking started, if the call was answered (tenant's wall clock)."),
+    Column("hangupdate", Kind.LOCAL, Class.DATE, "When the call was hung up (tenant's wall clock)."),
+    Column("waitduration", Kind.INTEGER, Class.MEASURE, "Waiting time in seconds, including ringing."),
+    Column("duration", Kind.INTEGER, Class.MEASURE, "Length of the whole call in seconds: hangupdate - calldate."),
+    Column("sl", Kind.BOOLEAN, Class.MEASURE, "True if the call was answered within the service level threshold."),
+    Column("shortcall", Kind.BOOLEAN, Class.MEASURE, "True if the call was abandoned within the short call threshold."),
+    Column("callerid", Kind.TEXT, Class.NUMBER, "Phone number of the caller."),
+    Column("called_num", Kind.TEXT, Class.NUMBER, "Called number."),
+    Column("queue", Kind.TEXT, Class.NAME, "Name of the queue."),
+    Column("inbound", Kind.BOOLEAN, Class.MEASURE, "True if the call is inbound."),
+    Column("agent", Kind.TEXT, Class.NAME, "Username (e-mail address) of the agent."),
+    Column("agentid", Kind.TEXT, Class.IDENTIFIER, "Unique ID of the agent."),
+    Column("hold", Kind.INTEGER, Class.MEASURE, "Number of times the agent held the call."),
+    Column("holdduration", Kind.INTEGER, Class.MEASURE, "Total time on hold in seconds."),
+    Column("queuekey", Kind.TEXT, Class.IDENTIFIER, "Unique ID of the queue."),
+    Column("voicemail", Kind.BOOLEAN, Class.MEASURE, "True if a voicemail message exists for the call."),
+    Column("uniqueid", Kind.TEXT, Class.REFERENCE, "Transaction ID that was supplied when click2call was triggered."),
+    Column("recordingurl", Kind.TEXT, Class.LINK, "URL of the recording. Its signature may differ at each fetch."),
+    Column("localrelease", Kind.BOOLEAN, Class.MEASURE, "True if the call was ended locally (by the agent's side)."),
+    Column("answeredby", Kind.TEXT, Class.FREE_TEXT, "Answering information defined in the IVR."),
+    Column("transferred", Kind.INTEGER, Class.MEASURE, "Number of times the call was transferred."),
+    Column("channel", Kind.TEXT, Class.FREE_TEXT, "Channel information of the call."),
 )
 
 CALL_DATES = ("queuedate", "calldate", "talkdate", "hangupdate")
+CALL_NUMBERS = ("callerid", "called_num")
 DURATIONS = ("waitduration", "duration", "holdduration")
 
 # Fields that may differ at every fetch although the call did not change. They do not count as a change.
@@ -140,11 +157,22 @@ CALLS = Table(
         CALL_KEY,
         PARTITION_HOUR,
         *VENDOR_COLUMNS[1:],
-        *(Column(f"{name}_utc", Kind.INSTANT, f"Instant of {name}.") for name in CALL_DATES),
+        *(Column(f"{name}_utc", Kind.INSTANT, Class.DATE, f"Instant of {name}.") for name in CALL_DATES),
+        *(
+            Column(
+                f"{name}_e164",
+                Kind.TEXT,
+                Class.NUMBER,
+                f"{name} in one spelling: E.164 (+905321234567) if it can be read as a number of CDR_COUNTRY or of the "
+                "world, otherwise its digits, otherwise the text.",
+            )
+            for name in CALL_NUMBERS
+        ),
         *(
             Column(
                 f"{name}_count",
                 Kind.INTEGER,
+                Class.MEASURE,
                 f"Number of {name} items; 0 if there are none, NULL if they were never requested.",
             )
             for name in ARRAYS
@@ -152,25 +180,29 @@ CALLS = Table(
         Column(
             "extra",
             Kind.JSON,
+            Class.FREE_TEXT,
             "Fields that the vendor does not document, and original values that could not be read as their column's "
             "type, were rounded, or cannot be true.",
         ),
         Column(
             "set_aside",
             Kind.JSON,
+            Class.FREE_TEXT,
             "Why a column is NULL although a value was sent (extra keeps the value): an object of field names and "
             "reasons.",
         ),
         Column(
             "content_hash",
             Kind.TEXT,
+            Class.FINGERPRINT,
             "Hashes of the record (without volatile fields) and of each array, joined by dots; 0 for an empty array, - "
             "for one that was never requested. It changes when the call changes.",
         ),
-        Column("fetched_at", Kind.INSTANT, "When this content of the call was first fetched."),
+        Column("fetched_at", Kind.INSTANT, Class.DATE, "When this content of the call was first fetched."),
         Column(
             "vanished_at",
             Kind.INSTANT,
+            Class.DATE,
             "When a load first found that the API no longer lists the call; NULL if it still does.",
         ),
     ),
@@ -184,10 +216,12 @@ CALL_HISTORY = Table(
         CALL_KEY,
         PARTITION_HOUR,
         POSITION,
-        Column("event", Kind.TEXT, "What happened.", ("event", "type", "action", "name")),
-        Column("date", Kind.LOCAL, "When it happened (tenant's wall clock).", ("date", "eventdate", "time")),
-        Column("agent", Kind.TEXT, "Agent of the event.", ("agent", "agent_username", "username")),
-        Column("queue", Kind.TEXT, "Queue of the event.", ("queue", "queue_name")),
+        Column("event", Kind.TEXT, Class.FREE_TEXT, "What happened.", ("event", "type", "action", "name")),
+        Column(
+            "date", Kind.LOCAL, Class.DATE, "When it happened (tenant's wall clock).", ("date", "eventdate", "time")
+        ),
+        Column("agent", Kind.TEXT, Class.NAME, "Agent of the event.", ("agent", "agent_username", "username")),
+        Column("queue", Kind.TEXT, Class.NAME, "Queue of the event.", ("queue", "queue_name")),
         ITEM,
     ),
 )
@@ -200,12 +234,14 @@ CSAT_ANSWERS = Table(
         CALL_KEY,
         PARTITION_HOUR,
         POSITION,
-        Column("survey", Kind.TEXT, "Name of the survey.", ("survey", "survey_name")),
-        Column("question", Kind.TEXT, "The question.", ("question", "question_text")),
-        Column("answer", Kind.TEXT, "The answer as text.", ("answer", "value", "score")),
-        Column("score", Kind.NUMBER, "The answer as a number.", ("score", "answer", "value")),
-        Column("scale", Kind.NUMBER, "The best possible score.", ("scale", "max_score", "max")),
-        Column("date", Kind.LOCAL, "When the caller answered (tenant's wall clock).", ("date", "answerdate")),
+        Column("survey", Kind.TEXT, Class.NAME, "Name of the survey.", ("survey", "survey_name")),
+        Column("question", Kind.TEXT, Class.FREE_TEXT, "The question.", ("question", "question_text")),
+        Column("answer", Kind.TEXT, Class.FREE_TEXT, "The answer as text.", ("answer", "value", "score")),
+        Column("score", Kind.NUMBER, Class.MEASURE, "The answer as a number.", ("score", "answer", "value")),
+        Column("scale", Kind.NUMBER, Class.MEASURE, "The best possible score.", ("scale", "max_score", "max")),
+        Column(
+            "date", Kind.LOCAL, Class.DATE, "When the caller answered (tenant's wall clock).", ("date", "answerdate")
+        ),
         ITEM,
     ),
 )
@@ -218,7 +254,7 @@ CALL_TAGS = Table(
         CALL_KEY,
         PARTITION_HOUR,
         POSITION,
-        Column("tag", Kind.TEXT, "The tag.", ("tag", "name", "label")),
+        Column("tag", Kind.TEXT, Class.FREE_TEXT, "The tag.", ("tag", "name", "label")),
         ITEM,
     ),
 )
@@ -231,10 +267,10 @@ REJECTED_RECORDS = Table(
     "Records that could not become a call, as the vendor sent them. One row per record.",
     (
         PARTITION_HOUR,
-        Column("page_number", Kind.INTEGER, "Page of the record, counted from 0."),
+        Column("page_number", Kind.INTEGER, Class.MEASURE, "Page of the record, counted from 0."),
         POSITION,
-        Column("reason", Kind.TEXT, "Why it could not become a call."),
-        Column("record", Kind.JSON, "The record as the vendor sent it."),
+        Column("reason", Kind.TEXT, Class.FREE_TEXT, "Why it could not become a call."),
+        Column("record", Kind.JSON, Class.FREE_TEXT, "The record as the vendor sent it."),
     ),
 )
 
@@ -247,37 +283,59 @@ LOADS = Table(
     (
         PARTITION_HOUR,
         FILTERS,
-        Column("fetched_at", Kind.INSTANT, "When the last page was fetched."),
-        Column("loaded_at", Kind.INSTANT, "When the calls were written."),
-        Column("requests", Kind.COUNT, "HTTP requests sent; NULL for a fetch with filters, which spans hours."),
-        Column("retries", Kind.COUNT, "Requests that repeated a failed one; NULL for a fetch with filters."),
-        Column("pages", Kind.COUNT, "Pages received; NULL for a fetch with filters."),
-        Column("served", Kind.COUNT, "Records received."),
+        Column("fetched_at", Kind.INSTANT, Class.DATE, "When the last page was fetched."),
+        Column("loaded_at", Kind.INSTANT, Class.DATE, "When the calls were written."),
+        Column(
+            "requests",
+            Kind.COUNT,
+            Class.MEASURE,
+            "HTTP requests sent; NULL for a fetch with filters, which spans hours.",
+        ),
+        Column(
+            "retries", Kind.COUNT, Class.MEASURE, "Requests that repeated a failed one; NULL for a fetch with filters."
+        ),
+        Column("pages", Kind.COUNT, Class.MEASURE, "Pages received; NULL for a fetch with filters."),
+        Column("served", Kind.COUNT, Class.MEASURE, "Records received."),
         Column(
             "outside_window",
             Kind.COUNT,
+            Class.MEASURE,
             "Records whose calldate lies outside the hour; they belong to another hour and are not loaded here.",
         ),
         Column(
             "elsewhere",
             Kind.COUNT,
+            Class.MEASURE,
             "Records of outside_window that were not requested at all: each request covers the hour and the second "
             "before it. They are loaded only if their own hour lists them.",
         ),
         Column(
             "repeated",
             Kind.COUNT,
+            Class.MEASURE,
             "Records whose key came again later in the same fetch; only the last record of a key is loaded.",
         ),
-        Column("rejected", Kind.COUNT, "Records that could not become a call (see rejected_records)."),
-        Column("loaded", Kind.COUNT, "Calls loaded."),
-        Column("new", Kind.COUNT, "Calls that the hour did not list before."),
-        Column("changed", Kind.COUNT, "Calls that the hour listed before with different content."),
-        Column("vanished", Kind.COUNT, "Stored calls that the API no longer lists; kept and marked."),
-        Column("moved", Kind.COUNT, "Calls of this fetch that are stored in another hour, where they are listed too."),
-        Column("content_hash", Kind.TEXT, "Hash over the hour's calls; equal hashes mean equal calls."),
-        Column("run_id", Kind.TEXT, "Dagster run that loaded it."),
-        Column("error", Kind.TEXT, "Why the fetch or its load failed and changed nothing; NULL if it succeeded."),
+        Column("rejected", Kind.COUNT, Class.MEASURE, "Records that could not become a call (see rejected_records)."),
+        Column("loaded", Kind.COUNT, Class.MEASURE, "Calls loaded."),
+        Column("new", Kind.COUNT, Class.MEASURE, "Calls that the hour did not list before."),
+        Column("changed", Kind.COUNT, Class.MEASURE, "Calls that the hour listed before with different content."),
+        Column("vanished", Kind.COUNT, Class.MEASURE, "Stored calls that the API no longer lists; kept and marked."),
+        Column(
+            "moved",
+            Kind.COUNT,
+            Class.MEASURE,
+            "Calls of this fetch that are stored in another hour, where they are listed too.",
+        ),
+        Column(
+            "content_hash", Kind.TEXT, Class.FINGERPRINT, "Hash over the hour's calls; equal hashes mean equal calls."
+        ),
+        Column("run_id", Kind.TEXT, Class.IDENTIFIER, "Dagster run that loaded it."),
+        Column(
+            "error",
+            Kind.TEXT,
+            Class.FREE_TEXT,
+            "Why the fetch or its load failed and changed nothing; NULL if it succeeded.",
+        ),
     ),
 )
 
@@ -289,17 +347,24 @@ CDR_PAGES = Table(
     (
         PARTITION_HOUR,
         FILTERS,
-        Column("arrays", Kind.TEXT, "The arrays that were requested, joined by commas."),
-        Column("page_number", Kind.INTEGER, "Position in the fetch, counted from 0."),
-        Column("window_start", Kind.LOCAL, "Earlier records belong to another page (tenant's wall clock)."),
-        Column("window_finish", Kind.LOCAL, "Records from this time on belong to another page (tenant's wall clock)."),
-        Column("record_count", Kind.INTEGER, "Records in the page."),
-        Column("requests", Kind.INTEGER, "HTTP requests sent for the page; more than 1 means retries."),
-        Column("fetched_at", Kind.INSTANT, "When the page was received."),
-        Column("content_hash", Kind.TEXT, "Hash of the body."),
-        Column("body_size", Kind.COUNT, "Size of the uncompressed body in bytes."),
-        Column("body", Kind.BYTES, "The response as the vendor sent it, in UTF-8, compressed with zstd."),
-        Column("run_id", Kind.TEXT, "Dagster run that fetched it."),
+        Column("arrays", Kind.TEXT, Class.NAME, "The arrays that were requested, joined by commas."),
+        Column("page_number", Kind.INTEGER, Class.MEASURE, "Position in the fetch, counted from 0."),
+        Column("window_start", Kind.LOCAL, Class.DATE, "Earlier records belong to another page (tenant's wall clock)."),
+        Column(
+            "window_finish",
+            Kind.LOCAL,
+            Class.DATE,
+            "Records from this time on belong to another page (tenant's wall clock).",
+        ),
+        Column("record_count", Kind.INTEGER, Class.MEASURE, "Records in the page."),
+        Column("requests", Kind.INTEGER, Class.MEASURE, "HTTP requests sent for the page; more than 1 means retries."),
+        Column("fetched_at", Kind.INSTANT, Class.DATE, "When the page was received."),
+        Column("content_hash", Kind.TEXT, Class.FINGERPRINT, "Hash of the body."),
+        Column("body_size", Kind.COUNT, Class.MEASURE, "Size of the uncompressed body in bytes."),
+        Column(
+            "body", Kind.BYTES, Class.FREE_TEXT, "The response as the vendor sent it, in UTF-8, compressed with zstd."
+        ),
+        Column("run_id", Kind.TEXT, Class.IDENTIFIER, "Dagster run that fetched it."),
     ),
 )
 
@@ -312,17 +377,21 @@ UNKNOWN_FIELDS = Table(
     "Fields that the vendor sends and that have no column; extra and item keep their values. "
     "One row per table, name and type.",
     (
-        Column("table_name", Kind.TEXT, "Table whose records or items have the field."),
+        Column("table_name", Kind.TEXT, Class.NAME, "Table whose records or items have the field."),
         Column(
             "name",
             Kind.TEXT,
+            Class.FREE_TEXT,
             "Name of the field; (item) for an item of an unknown kind; (more) for all names beyond the limit.",
         ),
         Column(
-            "type", Kind.TEXT, "JSON type of the value: string, number, boolean, object, array or null; any for (more)."
+            "type",
+            Kind.TEXT,
+            Class.NAME,
+            "JSON type of the value: string, number, boolean, object, array or null; any for (more).",
         ),
-        Column("partition_hour", Kind.LOCAL, "First local hour with the field (tenant's wall clock)."),
-        Column("noticed_at", Kind.INSTANT, "When the field was first loaded."),
+        Column("partition_hour", Kind.LOCAL, Class.DATE, "First local hour with the field (tenant's wall clock)."),
+        Column("noticed_at", Kind.INSTANT, Class.DATE, "When the field was first loaded."),
     ),
 )
 
@@ -332,10 +401,11 @@ STALE_HOURS = Table(
     "Hours whose calls have changed since the marts were built; emptied when the marts are built. "
     "One row per hour and reason.",
     (
-        Column("hour", Kind.LOCAL, "Local hour (tenant's wall clock)."),
+        Column("hour", Kind.LOCAL, Class.DATE, "Local hour (tenant's wall clock)."),
         Column(
             "reason",
             Kind.TEXT,
+            Class.FREE_TEXT,
             "'partition': calls of this partition changed; 'touched': before or after its change, a call started, "
             "waited, talked or ended in this hour.",
         ),
@@ -350,8 +420,8 @@ HOURS_WITHOUT_PAGES = Table(
     "read again. Fetching an hour again removes it from this table. One row per hour.",
     (
         PARTITION_HOUR,
-        Column("calls", Kind.COUNT, "Calls of the hour whose raw pages were deleted."),
-        Column("marked_at", Kind.INSTANT, "When the hour was added to this table."),
+        Column("calls", Kind.COUNT, Class.MEASURE, "Calls of the hour whose raw pages were deleted."),
+        Column("marked_at", Kind.INSTANT, Class.DATE, "When the hour was added to this table."),
     ),
 )
 
@@ -369,8 +439,8 @@ UNPUBLISHED_HOURS = Table(
     "Hours of the large tables that differ from the published copy; emptied when the copy is published. "
     "One row per table and hour.",
     (
-        Column("table_name", Kind.TEXT, "A mart, or 'calls' for the calls and their child tables."),
-        Column("hour", Kind.LOCAL, "The partition_hour of the rows; NULL for the whole table."),
+        Column("table_name", Kind.TEXT, Class.NAME, "A mart, or 'calls' for the calls and their child tables."),
+        Column("hour", Kind.LOCAL, Class.DATE, "The partition_hour of the rows; NULL for the whole table."),
     ),
 )
 
@@ -388,13 +458,19 @@ PUBLISHED_COPY = Table(
     "Identity of the published copy and of the previous one. A file that still matches its row is updated; "
     "otherwise the copy is written from scratch. One row per file.",
     (
-        Column("inode", Kind.COUNT, "Inode number of the file."),
-        Column("size", Kind.COUNT, "Size of the file in bytes."),
-        Column("modified", Kind.COUNT, "When the file was written, in nanoseconds since 1970."),
-        Column("made_of", Kind.TEXT, "Hash of its columns, of how phone numbers are shown, and of the secret key."),
+        Column("inode", Kind.COUNT, Class.IDENTIFIER, "Inode number of the file."),
+        Column("size", Kind.COUNT, Class.MEASURE, "Size of the file in bytes."),
+        Column("modified", Kind.COUNT, Class.MEASURE, "When the file was written, in nanoseconds since 1970."),
+        Column(
+            "made_of",
+            Kind.TEXT,
+            Class.IDENTIFIER,
+            "Hash of its columns, of how phone numbers are shown, and of the secret key.",
+        ),
         Column(
             "compared_until",
             Kind.LOCAL,
+            Class.DATE,
             "Last hour that a publishing compared with the warehouse; the next one continues after it.",
         ),
     ),

@@ -20,6 +20,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.project import PROJECT
 
+#: Characters that the key of the pseudonyms has at least.
+KEY_LENGTH = 32
+
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -81,6 +84,7 @@ class Settings(BaseSettings):
     cdr_raw_pages_days: int | None = Field(default=None, ge=1)
     cdr_callers: Callers = Callers.PSEUDONYM
     cdr_secret_key: SecretStr | None = Field(default=None, repr=False)
+    cdr_country: str = "TR"
 
     @model_validator(mode="before")
     @classmethod
@@ -118,6 +122,24 @@ class Settings(BaseSettings):
         if value is not None and not value.replace("-", "").isalnum():
             raise ValueError(f"{value!r} is not a tenant; for https://acme.alo-tech.com write acme")
         return value
+
+    @field_validator("cdr_secret_key")
+    @classmethod
+    def _long_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < KEY_LENGTH:
+            # All phone numbers can be tried in minutes, and so can all keys of eight letters.
+            raise ValueError(
+                f"shorter than {KEY_LENGTH} characters, so that it could be guessed; remove it (a key is then made), "
+                "or write a random one"
+            )
+        return value
+
+    @field_validator("cdr_country")
+    @classmethod
+    def _country_is_a_code(cls, value: str) -> str:
+        if not re.fullmatch("[A-Za-z]{2}", value):
+            raise ValueError(f"{value!r} is not a country; write its two letters, like TR")
+        return value.upper()
 
     @cached_property
     def zone(self) -> ZoneInfo:

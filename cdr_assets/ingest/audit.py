@@ -117,7 +117,8 @@ class _Reading:
         filters = Filters()
         at_once = self._settings.alotech_max_concurrency
         for fetched in fetch_all(client, fetches, filters, self.failed.__setitem__, at_once=at_once):
-            listed, unread = read_hours(pages_frame(fetched, filters.arrays()), self._settings.alotech_timezone)
+            pages = pages_frame(fetched, filters.arrays())
+            listed, unread = read_hours(pages, self._settings.alotech_timezone, self._settings.cdr_country)
             hour_of = {fetch: fetch.partition_hour for fetch in fetched if fetch.partition_hour}
             self.failed |= {fetch: unread[hour] for fetch, hour in hour_of.items() if hour in unread}
             yield [hour for hour in hour_of.values() if hour not in unread], listed

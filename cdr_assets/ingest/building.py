@@ -8,22 +8,26 @@ from dataclasses import dataclass
 
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
-from cdr_assets.marts.build import DbtError, NodeResult, build
+from cdr_assets.ingest.spelling import spell_numbers
+from cdr_assets.marts.build import DbtError, NodeResult, build, parse
 from cdr_assets.marts.own import build_own, drop_other_tables
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key
+from cdr_assets.publishing.shown import CLASSES, Privacy
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours
 
 
 def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
     """Builds and tests the marts of the hours that have changed; with `select` only these models.
 
-    First it types the hours again that an older version of this code typed, so that no mart uses their errors. The
-    caller must hold the warehouse; otherwise hours that another run loads meanwhile would be cleared without being
-    built. Raises DbtError if a model could not be built. Failed tests are in the results.
+    First it types the hours again that an older version of this code typed, and spells numbers again after a change of
+    CDR_COUNTRY, so that no mart uses their errors. The caller must hold the warehouse; otherwise hours that another run
+    loads meanwhile would be cleared without being built. Raises DbtError if a model could not be built. Failed tests
+    are in the results.
     """
     with warehouse.opened() as connection:
-        retype(connection, settings.alotech_timezone, warehouse.log)
+        retype(connection, settings, warehouse.log)
+        spell_numbers(connection, settings, warehouse.log)
     results = build(settings, select)
     broken = [result for result in results if result.status == "error"]
     if broken:
@@ -50,6 +54,7 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
     """
     key = settings.cdr_secret_key
     secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
+    privacy = Privacy(settings.cdr_callers, secret_key, {**CLASSES, **parse(settings).classes})
     with warehouse.held(holder):
         with warehouse.opened() as connection:
             is_behind = has_stale_hours(connection)
@@ -62,8 +67,7 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
             size = publish(
                 connection,
                 settings.published_path,
-                settings.cdr_callers,
-                secret_key,
+                privacy,
                 log=warehouse.log,
                 log_own=own_failed.append,
             )

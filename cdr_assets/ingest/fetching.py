@@ -29,6 +29,7 @@ from cdr_assets.alotech import (
 from cdr_assets.domain.hours import HOUR, Hour, runs_twice
 from cdr_assets.domain.schema import CDR_PAGES
 from cdr_assets.domain.settings import Settings
+from cdr_assets.ingest.spelling import spell_numbers
 from cdr_assets.transforms import compress
 from cdr_assets.warehouse import Warehouse, add_failed_fetches, claim, replace_pages
 
@@ -116,6 +117,7 @@ def fetch_and_store(
 
     with warehouse.connect(holder) as connection:
         claim(connection, alotech.settings.source, warehouse.path)
+        spell_numbers(connection, alotech.settings, warehouse.log)
     at_once = alotech.settings.alotech_max_concurrency
     with alotech.client() as client:
         for fetched in fetch_all(client, fetches, filters, fail, at_once=at_once, sorting=sorting):

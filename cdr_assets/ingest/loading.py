@@ -13,6 +13,7 @@ import polars as pl
 
 from cdr_assets.domain.hours import Hour
 from cdr_assets.domain.schema import CHILDREN
+from cdr_assets.domain.settings import Settings
 from cdr_assets.transforms import Tables, read_hours, read_pages, set_aside_in
 from cdr_assets.warehouse import (
     Load,
@@ -33,7 +34,7 @@ NOT_LOADED = "it could not be loaded: "
 
 
 def read_batches(
-    warehouse: Warehouse, holder: str, time_zone: str, hours: Sequence[Hour], records: Mapping[dt.datetime, int]
+    warehouse: Warehouse, holder: str, settings: Settings, hours: Sequence[Hour], records: Mapping[dt.datetime, int]
 ) -> Iterator[tuple[list[Hour], Load, dict[Hour, str]]]:
     """Yields the hours in batches: the hours that could be read, their content, and why the other hours failed.
 
@@ -54,7 +55,9 @@ def read_batches(
         for batch in _batches(hours, records):
             with warehouse.connect(holder) as connection:
                 pages = read_pages_of(connection, [hour.start for hour in batch])
-            begun.append((batch, pages, reader.submit(read_hours, pages, time_zone)))
+            begun.append(
+                (batch, pages, reader.submit(read_hours, pages, settings.alotech_timezone, settings.cdr_country))
+            )
             if len(begun) > 1:
                 yield finished()
         yield finished()
@@ -76,14 +79,14 @@ def merge_calls(
     warehouse: Warehouse,
     holder: str,
     run_id: str,
-    time_zone: str,
+    settings: Settings,
     log: Callable[[str], object],
     warn: Callable[[str], object],
 ) -> None:
     """Merges the calls of the run's narrowed fetches by key, because their hours have other calls too."""
     with warehouse.connect(holder) as connection:
         pages = read_narrowed_pages(connection, run_id)
-    read = read_narrowed(pages, time_zone)
+    read = read_narrowed(pages, settings)
     for record in read.rejected_records.iter_rows(named=True):
         warn(f"a record could not become a call: {record['reason']}")
     load = load_of_calls(pages, read)
@@ -95,12 +98,12 @@ def merge_calls(
     )
 
 
-def read_narrowed(pages: pl.DataFrame, time_zone: str) -> Tables:
+def read_narrowed(pages: pl.DataFrame, settings: Settings) -> Tables:
     """The tables of narrowed pages. Calls belong to the hour of their calldate; the last fetch of a call counts."""
     in_order = pages.sort("fetched_at", maintain_order=True).with_columns(
         partition_hour=pl.lit(None, pl.Datetime("us")), page_number=pl.int_range(pl.len())
     )
-    return read_pages(in_order, time_zone)
+    return read_pages(in_order, settings.alotech_timezone, settings.cdr_country)
 
 
 def load_of_calls(pages: pl.DataFrame, read: Tables) -> Load:
@@ -136,7 +139,7 @@ def load_of_hours(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> L
     return _with_loads(read, fetches.join(read.counts, on="partition_hour").join(ends, on="partition_hour", how="left"))
 
 
-def retype(connection: duckdb.DuckDBPyConnection, time_zone: str, log: Callable[[str], object]) -> None:
+def retype(connection: duckdb.DuckDBPyConnection, settings: Settings, log: Callable[[str], object]) -> None:
     """Types the hours again that an older version of this code typed, from their stored pages, in portions.
 
     Each portion is one transaction, so that the next run continues after a kill. If the pages of calls were deleted or
@@ -148,13 +151,13 @@ def retype(connection: duckdb.DuckDBPyConnection, time_zone: str, log: Callable[
             return
         log(f"typing {len(hours)} hours by the rules of this version of cdr_assets; {left} more to do")
         whole, narrowed = read_pages_to_retype(connection, hours)
-        read, unread = read_hours(whole, time_zone)
+        read, unread = read_hours(whole, settings.alotech_timezone, settings.cdr_country)
         for reason in unread.values():
             log(reason)
         parts = [
             load_of_hours(whole, read, ()),
             *(
-                load_of_calls(pages, read_narrowed(pages, time_zone))
+                load_of_calls(pages, read_narrowed(pages, settings))
                 for pages in narrowed.partition_by("filters", "run_id", maintain_order=True)
             ),
         ]

@@ -22,6 +22,7 @@ from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.hours import HOUR
 from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
 from cdr_assets.domain.project import PROJECT
+from cdr_assets.domain.schema import Class
 from cdr_assets.domain.settings import Settings, SettingsError
 from cdr_assets.warehouse import Warehouse, memory_limit
 from cdr_assets.warehouse.messages import is_out_of_memory
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 PROJECT_DIR = PROJECT / "dbt_project"
 
 _LINEAGE = "lineage.json"
+_CLASSES = "classes.json"
 # The manifest in the format that dbt itself reads.
 _MANIFEST = "partial_parse.msgpack"
 
@@ -55,7 +57,7 @@ class NodeResult:
 
 @dataclass(frozen=True)
 class Parsed:
-    """The parsed project in `folder`: its manifest as JSON, and the lineage of its columns."""
+    """The parsed project in `folder`: its manifest as JSON, the lineage of its columns, and their classes."""
 
     folder: Path
 
@@ -68,6 +70,12 @@ class Parsed:
     def lineage(self) -> "Lineage":
         read: Lineage = json.loads((self.folder / _LINEAGE).read_text(encoding="utf-8"))
         return read
+
+    @property
+    def classes(self) -> Mapping[str, Mapping[str, Class]]:
+        """Table ("marts.fct_calls") to column to its class, for the columns whose yml states one."""
+        read = json.loads((self.folder / _CLASSES).read_text(encoding="utf-8"))
+        return {table: {name: Class(holds) for name, holds in columns.items()} for table, columns in read.items()}
 
 
 def parse(settings: Settings) -> Parsed:
@@ -120,9 +128,23 @@ def _compile(settings: Settings, folder: Path, parsed: Path) -> None:
     # With an empty warehouse in memory, dbt compiles the SQL of a first build, which has every column.
     with _environment(_variables(Warehouse(Path(":memory:")), settings, memory_limit())):
         _invoke([*args, "--target-path", str(parsing), "--log-path", str(parsing)], PROJECT_DIR)
-    lineage = find_lineage(Parsed(parsing).manifest)
-    (parsing / _LINEAGE).write_text(json.dumps(lineage), encoding="utf-8")
+    manifest = Parsed(parsing).manifest
+    (parsing / _LINEAGE).write_text(json.dumps(find_lineage(manifest)), encoding="utf-8")
+    (parsing / _CLASSES).write_text(json.dumps(_classes(manifest)), encoding="utf-8")
     parsing.replace(parsed)
+
+
+def _classes(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    # Read here and kept: reading the whole manifest takes longer than a small copy.
+    return {
+        f"{node['schema']}.{node['name']}": {
+            name: column["config"]["meta"]["class"]
+            for name, column in node["columns"].items()
+            if "class" in column["config"]["meta"]
+        }
+        for node in manifest["nodes"].values()
+        if node["resource_type"] == "model"
+    }
 
 
 def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool = False) -> list[NodeResult]:

@@ -167,8 +167,7 @@ def _fetch_and_merge(
         pass
     if failed and len(failed) == len(fetches):
         raise failure(failed, context.op.name)
-    time_zone = alotech.settings.alotech_timezone
-    merge_calls(warehouse, holder(context), run_id, time_zone, context.log.info, context.log.warning)
+    merge_calls(warehouse, holder(context), run_id, alotech.settings, context.log.info, context.log.warning)
 
 
 def _hour(text: str) -> dt.datetime:

@@ -123,7 +123,7 @@ def refresh(defs: Definitions, settings: Settings, name: str, key: str) -> list[
         raise OperatorError(problem)
     with Warehouse(settings.warehouse_path).connect("cdr refresh", read_only=True) as connection:
         pages = read_narrowed_pages(connection, run_id)
-        calls = calls_of(connection, read_narrowed(pages, settings.alotech_timezone).calls["key"])
+        calls = calls_of(connection, read_narrowed(pages, settings).calls["key"])
     if not calls:
         raise OperatorError(f"AloTech knows no call with the {name} {key}; nothing was changed")
     # An unchanged call keeps its earlier `fetched_at`.

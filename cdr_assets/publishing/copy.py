@@ -9,8 +9,8 @@ everything is written from scratch.
 An hour that changed without a note would stay in the copy as it was. So each publishing also compares some hours with
 the warehouse, all hours in turn.
 
-The copy has the schemas `cdr`, `marts` and `own`, no raw pages, phone numbers as CDR_CALLERS says, and every
-description as a DuckDB comment. Queries on the copy are in `reading`.
+The copy has the schemas `cdr`, `marts` and `own`, no raw pages, and every description as a DuckDB comment. How each
+column is shown is in `shown`; queries on the copy are in `reading`.
 """
 
 import datetime as dt
@@ -27,8 +27,9 @@ from pathlib import Path
 
 import duckdb
 
-from cdr_assets.domain.schema import CALLS, CHILDREN, OWN
-from cdr_assets.domain.settings import Callers
+from cdr_assets.domain.masking import mask
+from cdr_assets.domain.schema import CALLS, CHILDREN, OWN, Class
+from cdr_assets.publishing.shown import Privacy, set_key, shown
 from cdr_assets.warehouse.ddl import declaration
 from cdr_assets.warehouse.place import WarehouseError, memory_limit, processors, quoted, transaction
 
@@ -50,16 +51,11 @@ _COMPARED_AT_ONCE = 20_000
 # Bytes copied in one system call, so that signals are handled in between.
 _COPIED_AT_ONCE = 1 << 30
 
-# Columns with a phone number, and columns with text that may contain one.
-_NUMBERS = ("callerid", "called_num", "caller_number", "called_number")
-_TEXTS = ("channel", "recordingurl", "extra", "item", "record")
-
 
 def publish(
     connection: duckdb.DuckDBPyConnection,
     published: Path,
-    callers: Callers,
-    secret_key: str,
+    privacy: Privacy,
     *,
     log: Callable[[str], object] = _LOG,
     log_own: Callable[[str], object] = _LOG,
@@ -78,11 +74,11 @@ def publish(
     try:
         shutil.rmtree(building, ignore_errors=True)
         building.mkdir(parents=True)
-        tables = _tables(connection)
-        made_of = _made_of(tables, callers, secret_key)
+        tables = _tables(connection, privacy, log)
+        made_of = _made_of(tables, privacy)
         compared = _hours_to_compare(connection)
         changed = _begin(connection, copy, published, before, made_of)
-        found = _build(connection, copy, tables, callers, secret_key, changed, compared, log_own)
+        found = _build(connection, copy, tables, privacy, changed, compared, log_own)
         for table, hours in found:
             log(
                 f"{table.schema}.{table.name}: the published copy differed from the warehouse, and was corrected, in "
@@ -115,12 +111,12 @@ def publish(
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of the copy. `columns` has the name, type and description of each column."""
+    """A table of the copy. `columns` has the name, type, description and class of each column that is published."""
 
     schema: str
     name: str
     description: str | None
-    columns: list[tuple[str, str, str | None]]
+    columns: list[tuple[str, str, str | None, Class]]
 
     @property
     def full_name(self) -> str:
@@ -130,6 +126,9 @@ class _Table:
     def noted_as(self) -> str:
         """Its name in cdr.unpublished_hours: the calls' arrays change with them."""
         return self.name if self.schema == "marts" else CALLS.name
+
+    def shown(self, privacy: Privacy) -> str:
+        return shown(self.schema, {name: (kind, holds) for name, kind, _, holds in self.columns}, privacy)
 
 
 # Tables, and hours of theirs.
@@ -159,8 +158,7 @@ def _build(
     connection: duckdb.DuckDBPyConnection,
     copy: Path,
     tables: list[_Table],
-    callers: Callers,
-    secret_key: str,
+    privacy: Privacy,
     changed: str | None,
     compared: Sequence[dt.datetime],
     log_own: Callable[[str], object],
@@ -176,7 +174,7 @@ def _build(
     # No write-ahead log: it holds another copy of each text in memory, and an unfinished file is discarded anyway.
     options = f"STORAGE_VERSION '{_STORAGE_VERSION}', RECOVERY_MODE no_wal_writes"
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy ({options})")
-    (in_use,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    in_use = _in_use(connection)
     try:
         for schema in ("cdr", "marts"):
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
@@ -185,11 +183,10 @@ def _build(
             # Each thread needs its own connection to the same databases.
             with connection.cursor() as cursor:
                 cursor.execute(f"USE {in_use}")
-                # A variable keeps the key out of the text of queries. It ends with the cursor.
-                cursor.execute("SET VARIABLE secret_key = ?", [secret_key])
+                set_key(cursor, privacy)
                 with transaction(cursor):
                     for table in some:
-                        shown = _shown(table, callers)
+                        shown = table.shown(privacy)
                         if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
                             _write(cursor, table, shown)
                         elif hours := _correct(cursor, table, shown, changed, compared):
@@ -203,7 +200,7 @@ def _build(
         def build_all() -> None:
             with ThreadPoolExecutor(processors()) as threads:
                 list(threads.map(build, [*large, small]))
-            _write_own(connection, callers, secret_key, log_own)
+            _write_own(connection, privacy, log_own)
             connection.execute("CHECKPOINT copy")
 
         try:
@@ -220,32 +217,30 @@ def _build(
     return found
 
 
-def _write_own(
-    connection: duckdb.DuckDBPyConnection, callers: Callers, secret_key: str, log_own: Callable[[str], object]
-) -> None:
+def _write_own(connection: duckdb.DuckDBPyConnection, privacy: Privacy, log_own: Callable[[str], object]) -> None:
     """Writes the user's own tables and views, each as a table. Warns of those that fail, for example broken views."""
     connection.execute(f"DROP SCHEMA IF EXISTS copy.{OWN} CASCADE; CREATE SCHEMA copy.{OWN}")
-    connection.execute("SET VARIABLE secret_key = ?", [secret_key])
-    try:
-        for table in _tables(connection, (OWN,)):
+    # On a cursor of its own, so that the key's variables end with it.
+    with connection.cursor() as cursor:
+        cursor.execute(f"USE {_in_use(connection)}")
+        set_key(cursor, privacy)
+        for table in _tables(cursor, privacy, log_own, (OWN,)):
             try:
-                with transaction(connection):
+                with transaction(cursor):
                     # Not with the declared types: nested columns are shown as JSON.
-                    query = f"SELECT {_shown(table, callers)} FROM {table.full_name}"
-                    connection.execute(f"CREATE TABLE copy.{table.full_name} AS {query}")
-                    _comment(connection, table)
+                    query = f"SELECT {table.shown(privacy)} FROM {table.full_name}"
+                    cursor.execute(f"CREATE TABLE copy.{table.full_name} AS {query}")
+                    _comment(cursor, table)
             except duckdb.FatalException:
                 raise
             # Whatever a view of theirs runs into, a file that is gone for instance. A full disk fails the copy later.
             except duckdb.Error as error:
-                log_own(f"{table.name} cannot be published: {str(error).splitlines()[0]}")
-    finally:
-        connection.execute("RESET VARIABLE secret_key")
+                log_own(f"{table.name} cannot be published: {mask(str(error).splitlines()[0])}")
 
 
 def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> None:
     """Writes the whole table with its comments."""
-    columns = ", ".join(declaration(column, type_of_column) for column, type_of_column, _ in table.columns)
+    columns = ", ".join(declaration(column, type_of_column) for column, type_of_column, *_ in table.columns)
     connection.execute(f"CREATE OR REPLACE TABLE copy.{table.full_name} ({columns})")
     connection.execute(f"INSERT INTO copy.{table.full_name} SELECT {shown} FROM {table.full_name}")
     _comment(connection, table)
@@ -254,7 +249,7 @@ def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> 
 def _comment(connection: duckdb.DuckDBPyConnection, table: _Table) -> None:
     if table.description:
         connection.execute(f"COMMENT ON TABLE copy.{table.full_name} IS {quoted(table.description)}")
-    for column, _, description in table.columns:
+    for column, _, description, _ in table.columns:
         if description:
             connection.execute(f'COMMENT ON COLUMN copy.{table.full_name}."{column}" IS {quoted(description)}')
 
@@ -301,7 +296,7 @@ def _differing(
 
     Both sides are hashed here. No hash is stored: with one of a row's phone number, anybody could try all numbers.
     """
-    columns = ", ".join(f'"{column}"' for column, _, _ in table.columns)
+    columns = ", ".join(f'"{column}"' for column, *_ in table.columns)
 
     def hashes(selected: str, name: str) -> str:
         # A sum, so that a row that comes twice counts twice.
@@ -345,11 +340,12 @@ def _hours_to_compare(connection: duckdb.DuckDBPyConnection) -> list[dt.datetime
     return []
 
 
-def _made_of(tables: list[_Table], callers: Callers, secret_key: str) -> str:
+def _made_of(tables: list[_Table], privacy: Privacy) -> str:
     """A hash that changes when the same row of the warehouse would look different in the copy."""
     # The select lists too: a copy that an earlier version wrote may show what this one hides.
-    shown = [_shown(table, callers) for table in tables]
-    return hashlib.sha256(repr((_STORAGE_VERSION, tables, shown, callers.value, secret_key)).encode()).hexdigest()
+    shown = [table.shown(privacy) for table in tables]
+    told = (_STORAGE_VERSION, tables, shown, privacy.callers.value, privacy.secret_key)
+    return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 def _is_as_left(connection: duckdb.DuckDBPyConnection, file: Path, made_of: str) -> bool:
@@ -407,7 +403,13 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str] = ("cdr", "marts")) -> list[_Table]:
+def _tables(
+    connection: duckdb.DuckDBPyConnection,
+    privacy: Privacy,
+    log: Callable[[str], object],
+    schemas: Sequence[str] = ("cdr", "marts"),
+) -> list[_Table]:
+    """The tables to publish, with their columns that have a class. `log` gets a line for each other column."""
     rows = connection.execute(
         """SELECT schema_name, table_name, any_value(tables.comment),
                   list((column_name, data_type, columns.comment) ORDER BY column_index)
@@ -419,40 +421,24 @@ def _tables(connection: duckdb.DuckDBPyConnection, schemas: Sequence[str] = ("cd
            GROUP BY schema_name, table_name ORDER BY schema_name, table_name""",
         [list(schemas), list(_INTERNAL)],
     ).fetchall()
-    return [_Table(*row) for row in rows]
-
-
-def _shown(table: _Table, callers: Callers) -> str:
-    """The select list that shows phone numbers as `callers` says, in the columns of numbers and within texts."""
-    if callers is Callers.CLEAR:
-        return "*"
-    columns = {column: type_of_column for column, type_of_column, _ in table.columns}
-    inbound = next((column for column in columns if column in ("inbound", "is_inbound")), None)
-    replaced = []
-    for column, type_of_column in columns.items():
-        if column in _NUMBERS:
-            if callers is Callers.NONE:
-                shown = "NULL::VARCHAR"
+    tables = []
+    for schema, name, comment, columns in rows:
+        classed = []
+        for column, kind, description in columns:
+            if holds := privacy.class_of(schema, name, column, kind):
+                classed.append((column, kind, description, holds))
             else:
-                shown = f"left(sha256(getvariable('secret_key') || {column}), 12) || '-' || right({column}, 2)"
-            if column.startswith("called") and inbound:
-                # The number that an inbound call dialled is one of the centre's own lines.
-                shown = f"CASE WHEN {inbound} THEN {column} ELSE {shown} END"
-        elif column in _TEXTS or (table.schema == OWN and _may_hold_text(type_of_column)):
-            text = f'"{column}"' if type_of_column in ("VARCHAR", "JSON") else f'to_json("{column}")::VARCHAR'
-            # Seven or more digits in a row may be a phone number. Digits replace them, so that JSON stays valid.
-            shown = f"regexp_replace({text}, '[0-9]{{5,}}([0-9]{{2}})', '99999\\1', 'g')"
-            if type_of_column != "VARCHAR":
-                shown += "::JSON"
-        else:
-            continue
-        replaced.append(f'{shown} AS "{column}"')
-    return f"* REPLACE ({', '.join(replaced)})" if replaced else "*"
+                log(
+                    f"{schema}.{name}.{column} is not published: it has no class; state it where the table is described"
+                )
+        if classed:
+            tables.append(_Table(schema, name, comment, classed))
+    return tables
 
 
-def _may_hold_text(type_of_column: str) -> bool:
-    """Whether a DuckDB type is a text or has texts in it: VARCHAR, JSON, VARCHAR[], STRUCT(a VARCHAR), an ENUM."""
-    return any(name in type_of_column for name in ("VARCHAR", "JSON", "ENUM"))
+def _in_use(connection: duckdb.DuckDBPyConnection) -> str:
+    (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
+    return str(name)
 
 
 def _copy(source: Path, target: Path) -> None:

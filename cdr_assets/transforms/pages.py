@@ -11,13 +11,14 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from cdr_assets.domain.schema import ARRAYS, CALLS, CHILDREN, REJECTED_RECORDS, VENDOR_COLUMNS
+from cdr_assets.domain.schema import ARRAYS, CALL_NUMBERS, CALLS, CHILDREN, REJECTED_RECORDS, VENDOR_COLUMNS
 from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
 from cdr_assets.transforms.drift import unknown_fields
 from cdr_assets.transforms.long_texts import put_back
+from cdr_assets.transforms.phone_numbers import e164
 from cdr_assets.transforms.plausibility import plausible, plausible_ends
 from cdr_assets.transforms.records import PageError, take_apart, verbatim
 from cdr_assets.transforms.values import KEPT, read_values
@@ -52,7 +53,7 @@ class Tables:
     counts: pl.DataFrame
 
 
-def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
+def read_pages(pages: pl.DataFrame, time_zone: str, country: str | None = None) -> Tables:
     """The tables of the pages of one or many hours.
 
     `pages`: partition_hour, page_number, window_start and window_finish (naive wall clock of `time_zone`, NULL for no
@@ -60,6 +61,8 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
     ignored. A record belongs to its page's hour if window_start <= calldate < window_finish. If a key comes several
     times in the pages of one partition_hour, the last record counts; a key in two hours gives two calls. If
     partition_hour is NULL, each call belongs to the hour of its calldate.
+
+    `country` (`TR`) is that of phone numbers without a country code; without it, they keep their digits.
 
     An array that was requested but not sent counts as empty; one that was not requested is NULL.
 
@@ -86,7 +89,7 @@ def read_pages(pages: pl.DataFrame, time_zone: str) -> Tables:
         first_record = 0
         for some in _portions(pages):
             some = some.with_columns(texts(some, long_texts)).drop("body_size")
-            batches.append(_read_batch(connection, some, first_record, time_zone))
+            batches.append(_read_batch(connection, some, first_record, time_zone, country))
             first_record += batches[-1].records.height
         return _put_together(connection, pages["partition_hour"], batches, long_texts)
 
@@ -102,12 +105,14 @@ def _portions(pages: pl.DataFrame) -> Iterator[pl.DataFrame]:
     yield pages.slice(first)
 
 
-def read_hours(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
+def read_hours(
+    pages: pl.DataFrame, time_zone: str, country: str | None = None
+) -> tuple[Tables, dict[dt.datetime, str]]:
     """The tables of the hours whose pages can all be read, and for each other hour the reason why not."""
     unread: dict[dt.datetime, str] = {}
     while True:
         try:
-            return read_pages(pages, time_zone), unread
+            return read_pages(pages, time_zone, country), unread
         except PageError as error:
             if error.partition_hour is None:
                 raise
@@ -129,7 +134,7 @@ class _Batch:
 
 
 def _read_batch(
-    connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, first_record: int, time_zone: str
+    connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, first_record: int, time_zone: str, country: str | None
 ) -> _Batch:
     pages, records = take_apart(connection, pages)
     sent = call.sent_fields(records)
@@ -151,7 +156,10 @@ def _read_batch(
         .filter(~pl.col("is_outside") & pl.col("reason").is_null())
         .with_columns(partition_hour=pl.coalesce("page_hour", hour_of_partition(pl.col("calldate"), time_zone)))
     )
-    calls = calls.with_columns(content_hash=call.content_hashes(connection, calls))
+    calls = calls.with_columns(
+        *(e164(calls[name], country).alias(f"{name}_e164") for name in CALL_NUMBERS),
+        content_hash=call.content_hashes(connection, calls),
+    )
     children = {name: items.explode(connection, name, calls, time_zone) for name in ARRAYS}
     for name, rows in children.items():
         lengths = rows.group_by("record").agg(pl.len().cast(pl.Int32).alias(f"{name}_count"))

@@ -26,6 +26,7 @@ from cdr_assets.warehouse.hours import (
     retype_hours,
     stored_calls,
 )
+from cdr_assets.warehouse.migrations import rebuild_marts
 from cdr_assets.warehouse.place import (
     Warehouse,
     WarehouseError,
@@ -33,6 +34,7 @@ from cdr_assets.warehouse.place import (
     claim,
     memory_limit,
     open_as,
+    transaction,
 )
 
 __all__ = [
@@ -60,7 +62,9 @@ __all__ = [
     "read_narrowed_pages",
     "read_pages_of",
     "read_pages_to_retype",
+    "rebuild_marts",
     "replace_pages",
     "retype_hours",
     "stored_calls",
+    "transaction",
 ]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 # Version of the tables in `raw` and `cdr` and of the marts' columns. When they change, add one here, and a migration
 # from the previous version.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 # Uncompressed pages have 130 kB each: those of a year would take many gigabytes of memory.
 _PAGES_AT_ONCE = 512
@@ -61,11 +61,11 @@ def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
         """INSERT INTO raw.hours_to_retype
            SELECT partition_hour FROM cdr.calls UNION SELECT partition_hour FROM cdr.rejected_records"""
     )
-    _new_marts(connection)
+    rebuild_marts(connection)
 
 
-def _new_marts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Drops the marts, whose columns have changed, so that they are built from scratch."""
+def rebuild_marts(connection: duckdb.DuckDBPyConnection) -> None:
+    """Drops the marts, whose columns or rules have changed, so that they are built from scratch."""
     for schema in ("marts", "intermediate", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     # One stale hour is enough: the next publishing then builds the marts first.
@@ -77,8 +77,16 @@ def _new_marts(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _compared_copy(connection: duckdb.DuckDBPyConnection) -> None:
     """Drops the marts, and raw.published_copy, which has a new column and is made again, empty."""
-    _new_marts(connection)
+    rebuild_marts(connection)
     connection.execute("DROP TABLE IF EXISTS raw.published_copy")
+
+
+def _e164(connection: duckdb.DuckDBPyConnection) -> None:
+    """Adds the columns for one spelling of each number, which `ingest/spelling.py` fills."""
+    for name in ("callerid", "called_num"):
+        connection.execute(f"ALTER TABLE cdr.calls ADD COLUMN {name}_e164 VARCHAR")
+    connection.execute("ALTER TABLE raw.warehouse ADD COLUMN country VARCHAR")
+    rebuild_marts(connection)
 
 
 # The key is the version that the migration starts from.
@@ -88,4 +96,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     3: _new_tables,
     4: _set_aside,
     5: _compared_copy,
+    6: _e164,
 }

@@ -223,8 +223,8 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
     if known == (0,) and not read_only:
         with transaction(connection):
             _create(connection)
-            connection.execute("CREATE TABLE raw.warehouse (version INTEGER, source VARCHAR)")
-            connection.execute("INSERT INTO raw.warehouse VALUES (?, NULL)", [SCHEMA_VERSION])
+            connection.execute("CREATE TABLE raw.warehouse (version INTEGER, source VARCHAR, country VARCHAR)")
+            connection.execute("INSERT INTO raw.warehouse VALUES (?, NULL, NULL)", [SCHEMA_VERSION])
         return
     (version,) = (connection.execute("SELECT version FROM raw.warehouse").fetchone() if known == (1,) else None) or (0,)
     if version > SCHEMA_VERSION:

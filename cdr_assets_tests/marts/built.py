@@ -10,11 +10,13 @@ import polars as pl
 import pytest
 
 from cdr_assets.domain.settings import Callers, Settings
-from cdr_assets.marts.build import NodeResult, build
+from cdr_assets.marts.build import NodeResult, build, parse
 from cdr_assets.publishing.copy import publish
+from cdr_assets.publishing.shown import Privacy
 from cdr_assets.warehouse import Warehouse, clear_stale_hours
 from cdr_assets_tests.dirty import live_through_dirty_calls
 from cdr_assets_tests.marts import centre, real_calls
+from cdr_assets_tests.publishing.privacy import privacy
 
 
 class Marts:
@@ -34,10 +36,13 @@ class Marts:
             clear_stale_hours(connection)
         return {name: result for name, result in results.items() if result.status == "warn"}
 
+    def privacy(self, callers: Callers) -> Privacy:
+        return privacy(callers, parse(self.settings).classes)
+
     def publish(self) -> None:
         """Updates the published copy. Fails the test if a model changed hours and did not note them."""
         with self.warehouse.connect("test") as connection:
-            publish(connection, self.settings.published_path, Callers.CLEAR, "key", log=pytest.fail)
+            publish(connection, self.settings.published_path, self.privacy(Callers.CLEAR), log=pytest.fail)
 
     def published_differences(self) -> dict[str, int]:
         """Rows by table that only the published copy or only the warehouse has."""

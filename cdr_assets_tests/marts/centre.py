@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from cdr_assets.domain.schema import CALL_DATES, CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
+from cdr_assets.domain.schema import CALL_DATES, CALL_NUMBERS, CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
 from cdr_assets.warehouse import Load, Warehouse, load_hours
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -194,6 +194,7 @@ def _frame(calls: list[Call]) -> pl.DataFrame:
             row[name] = moment and moment.astimezone(ZONE).replace(tzinfo=None)
         row["duration"] = made["hangupdate"] and int((made["hangupdate"] - made["calldate"]).total_seconds())
         row["partition_hour"] = local_hour(made["calldate"])
+        row |= {f"{name}_e164": made[name] for name in CALL_NUMBERS}
         row["content_hash"] = hashlib.sha256(repr(sorted(made.items())).encode()).hexdigest()
         for name in CHILDREN:
             row[f"{name}_count"] = len(made[name])

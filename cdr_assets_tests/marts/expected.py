@@ -52,9 +52,10 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
     is_plausible = (talk >= dt.timedelta()) & (talk <= DAY) & (pl.col("talkdate_utc") >= pl.col("calldate_utc"))
     seconds = pl.when(is_plausible).then(talk.dt.total_seconds())
     facts = calls.select(
-        "partition_hour", "callerid", "calldate", "queuedate", "talkdate", "hangupdate", "calldate_utc",
+        "partition_hour", "calldate", "queuedate", "talkdate", "hangupdate", "calldate_utc",
         "queuedate_utc", "talkdate_utc", "hangupdate_utc", "listed",
         call_key="key",
+        callerid="callerid_e164",
         callid=_text("callid").fill_null(pl.col("key")),
         queue_key=pl.coalesce(_text("queuekey"), _text("queue"), pl.lit("(none)")),
         queue_name=_text("queue"),

@@ -44,7 +44,7 @@ def load(connection: duckdb.DuckDBPyConnection) -> None:
             len(call_history)::INTEGER AS call_history_count,
             len(csat_answers)::INTEGER AS csat_answers_count,
             len(call_tags)::INTEGER AS call_tags_count,
-            md5(key) AS content_hash
+            callerid AS callerid_e164, called_num AS called_num_e164, md5(key) AS content_hash
         FROM records ORDER BY calldate, key;
 
         INSERT INTO cdr.call_history BY NAME

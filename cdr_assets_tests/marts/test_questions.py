@@ -18,7 +18,7 @@ QUESTIONS = sorted((PROJECT / "docs" / "questions").glob("*.sql"))
 def published(marts: Marts, folder: Path) -> duckdb.DuckDBPyConnection:
     copy = folder / "published.duckdb"
     with marts.warehouse.connect("test") as connection:
-        publish(connection, copy, Callers.PSEUDONYM, "key")
+        publish(connection, copy, marts.privacy(Callers.PSEUDONYM))
     return open_published(copy)
 
 

@@ -11,12 +11,14 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cdr_assets.domain import masking
 from cdr_assets.domain.settings import Callers
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.publishing.secret_key import read_or_make_secret_key
 from cdr_assets.warehouse import Warehouse, WarehouseError, memory_limit
 from cdr_assets_tests.conftest import HOUR
+from cdr_assets_tests.publishing.privacy import privacy
 
 _WRITE_AND_DIE = """
 import os, sys, duckdb
@@ -54,7 +56,7 @@ def republish(path: Path, reason: str) -> None:
         connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
         connection.execute("DELETE FROM cdr.rejected_records")
         connection.execute("INSERT INTO cdr.rejected_records (partition_hour, reason) VALUES (?, ?)", [HOUR, reason])
-        publish(connection, path, Callers.PSEUDONYM, "key")
+        publish(connection, path, privacy())
 
 
 def reasons(path: Path) -> list[tuple[str]]:
@@ -146,7 +148,7 @@ def test_what_the_copies_took_in_by_turns_is_in_both(
     with opened(published) as connection:
         for key, hour in hours.items():
             add_call(connection, key, hour)
-        publish(connection, published, Callers.PSEUDONYM, "key")
+        publish(connection, published, privacy())
         for turn, (key, hour) in enumerate(hours.items()):
             expected[key] = f"in turn {turn}"
             connection.execute("UPDATE cdr.calls SET queue = ? WHERE key = ?", [expected[key], key])
@@ -154,7 +156,7 @@ def test_what_the_copies_took_in_by_turns_is_in_both(
             with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) if turn in deadly else nullcontext():
                 if turn in deadly:
                     patch.setattr(sys.modules[publish.__module__], "_note", die)
-                publish(connection, published, Callers.PSEUDONYM, "key")
+                publish(connection, published, privacy())
             assert queues() == list(expected.items())
 
 
@@ -174,7 +176,7 @@ def nothing_compared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_did_not_change_is_not_written_again(published: Path) -> None:
     def keys(callers: Callers = Callers.PSEUDONYM) -> list[str]:
         with opened(published) as connection:
-            publish(connection, published, callers, "key")
+            publish(connection, published, privacy(callers))
         with open_published(published) as connection:
             return [key for (key,) in connection.execute("SELECT key FROM cdr.calls ORDER BY key").fetchall()]
 
@@ -215,7 +217,7 @@ def test_an_hour_that_a_mart_changed_and_did_not_note_is_found(
 
     def republish_calls() -> list[tuple[dt.datetime, str, str]]:
         with opened(published) as connection:
-            publish(connection, published, Callers.PSEUDONYM, "key", log=told.append)
+            publish(connection, published, privacy(), log=told.append)
         with open_published(published) as connection:
             return connection.execute(
                 "SELECT partition_hour, call_key, queue_name FROM marts.fct_calls ORDER BY ALL"
@@ -267,7 +269,7 @@ def test_columns_are_compressed_as_suits_what_they_hold(published: Path) -> None
                SELECT ?, unhex(md5(n::VARCHAR)) FROM range(5000) AS _ (n)""",
             [HOUR],
         )
-        publish(connection, published, Callers.PSEUDONYM, "key")
+        publish(connection, published, privacy(Callers.CLEAR))
     with open_published(published) as copy, opened(published) as warehouse:
         # The pages' bodies are compressed already when they are stored.
         assert compressions(warehouse, "raw.cdr_pages", "body") == {"Uncompressed"}
@@ -290,7 +292,7 @@ def test_a_copy_in_another_format_is_written_anew(published: Path, monkeypatch: 
     def in_version(version: str) -> str:
         monkeypatch.setattr(sys.modules[publish.__module__], "_STORAGE_VERSION", version)
         with opened(published) as connection:
-            publish(connection, published, Callers.PSEUDONYM, "key")
+            publish(connection, published, privacy())
         with open_published(published) as connection:
             (tags,) = connection.execute(
                 "SELECT tags FROM duckdb_databases() WHERE database_name = 'published'"
@@ -304,7 +306,7 @@ def test_a_copy_in_another_format_is_written_anew(published: Path, monkeypatch: 
 def test_bringing_a_copy_forward_keeps_to_the_memory_of_a_run(published: Path) -> None:
     with opened(published) as connection:
         default = connection.execute(_LIMIT).fetchone()
-        publish(connection, published, Callers.PSEUDONYM, "key")
+        publish(connection, published, privacy())
         kept_to = connection.execute(_LIMIT).fetchone()
         assert kept_to != default
         connection.execute(f"SET memory_limit = '{memory_limit()}'")
@@ -330,14 +332,14 @@ def test_the_next_copy_is_made_where_no_blocks_can_be_shared(
     # The file is being read, so it cannot be updated.
     with published.open("rb"), opened(published) as connection:
         add_call(connection, "a", HOUR)
-        publish(connection, published, Callers.PSEUDONYM, "key")
+        publish(connection, published, privacy())
         # This change is not noted for publishing. Only a copy that begins as the file in place would lack it.
         connection.execute("UPDATE cdr.calls SET key = 'b'")
         if reason == "not on this system":
             monkeypatch.delattr(os, "copy_file_range", raising=False)
         else:
             monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
-        publish(connection, published, Callers.PSEUDONYM, "key")
+        publish(connection, published, privacy())
     with open_published(published) as connection:
         assert connection.execute("SELECT key FROM cdr.calls").fetchall() == [("a",)]
 
@@ -352,7 +354,7 @@ def test_the_copy_does_not_grow_by_being_published(published: Path) -> None:
                 [HOUR],
             )
             connection.execute("INSERT INTO cdr.unpublished_hours VALUES ('calls', ?)", [HOUR])
-            publish(connection, published, Callers.PSEUDONYM, "key")
+            publish(connection, published, privacy())
         sizes.append(published.stat().st_size)
     assert max(sizes) < 3 * sizes[0], sizes
 
@@ -413,17 +415,16 @@ def test_a_key_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_a_copy_of_other_hiding_rules_is_written_from_scratch(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A version that hides more must not keep the rows that an earlier one published."""
     warehouse = Path(published.parents[1] / "warehouse" / "cdr.duckdb")
-    module = sys.modules[publish.__module__]
     with Warehouse(warehouse).connect("test") as connection:
         connection.execute(
             "INSERT INTO cdr.calls (key, partition_hour, channel) VALUES ('a', '2026-03-02 05:00', 'SIP/5321112233')"
         )
-        monkeypatch.setattr(module, "_TEXTS", ())
+        monkeypatch.setattr(masking, "SURELY_WITHOUT", "")
         # Twice, so that both files that take turns hold the row.
-        publish(connection, published, Callers.PSEUDONYM, "key")
-        publish(connection, published, Callers.PSEUDONYM, "key")
+        publish(connection, published, privacy())
+        publish(connection, published, privacy())
         monkeypatch.undo()
         # Not hour by hour as the comparison finds them, with a warning of the wrong cause.
-        publish(connection, published, Callers.PSEUDONYM, "key", log=pytest.fail)
+        publish(connection, published, privacy(), log=pytest.fail)
     with open_published(published) as connection:
-        assert connection.execute("SELECT channel FROM cdr.calls").fetchall() == [("SIP/9999933",)]
+        assert connection.execute("SELECT channel FROM cdr.calls").fetchall() == [("SIP/*****33",)]

@@ -15,7 +15,7 @@ SCRIPT = """
     import random, resource, sys
     from pathlib import Path
     from cdr_assets.ingest.loading import load_of_hours
-    from cdr_assets.domain.settings import Callers
+    from cdr_assets_tests.publishing.privacy import privacy
     from cdr_assets.transforms import read_pages
     from cdr_assets.publishing.copy import publish
     from cdr_assets.warehouse import Warehouse, load_hours
@@ -39,7 +39,7 @@ SCRIPT = """
             load_hours(connection, ready, "run")
         del ready
         with Warehouse(folder / "cdr.duckdb").connect("test") as connection:
-            publish(connection, folder / "published.duckdb", Callers.PSEUDONYM, "key")
+            publish(connection, folder / "published.duckdb", privacy())
 
     # What is loaded at the first use of all is no page's.
     go(page_of({"made_up": text(10), "call_tags": [{"made_up": 1}]}), Path(sys.argv[2]) / "first")

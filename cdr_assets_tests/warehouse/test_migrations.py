@@ -35,7 +35,7 @@ def test_a_warehouse_of_version_1_goes_on(old: Path) -> None:
     ends_at = dt.datetime(2026, 3, 2, 3, tzinfo=dt.UTC)
     hour = Hour("2026-03-02-05:00", HOUR, HOUR + dt.timedelta(hours=1), ends_at, False, HOUR)
     with Warehouse(old).connect("test") as connection:
-        assert connection.execute("FROM raw.warehouse").fetchall() == [(SCHEMA_VERSION, "acme.alo-tech.com")]
+        assert connection.execute("FROM raw.warehouse").fetchall() == [(SCHEMA_VERSION, "acme.alo-tech.com", None)]
         for table in TABLES:
             columns = connection.execute(
                 """SELECT column_name, data_type, comment FROM duckdb_columns() WHERE schema_name = ?

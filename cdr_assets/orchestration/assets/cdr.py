@@ -20,6 +20,7 @@ from dagster import (
 
 from cdr_assets.domain.hours import Hour
 from cdr_assets.domain.schema import CALLS, CHILDREN
+from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import NOT_LOADED, merge_calls, read_batches
 from cdr_assets.orchestration.assets.config import pages_config
 from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY, table_metadata
@@ -37,7 +38,7 @@ from cdr_assets.orchestration.steps import (
 from cdr_assets.warehouse import Load, Warehouse, add_failed_fetches, count_records, load_hours
 
 
-def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsDefinition:
+def build_cdr(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
     calls_key = AssetKey(CALLS.asset_key)
     tables = (CALLS, *CHILDREN.values())
 
@@ -60,11 +61,9 @@ def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsD
     @in_operators_words
     def cdr(context: AssetExecutionContext, warehouse: ResourceParam[Warehouse]) -> Iterator[MaterializeResult[None]]:
         if pages_config(context.run).narrowed_by():
-            merge_calls(
-                warehouse, holder(context), context.run.run_id, time_zone, context.log.info, context.log.warning
-            )
+            merge_calls(warehouse, holder(context), context.run.run_id, settings, context.log.info, context.log.warning)
         else:
-            fail_for(context, _replace(context, warehouse, time_zone, hours_in(context)), "cdr")
+            fail_for(context, _replace(context, warehouse, settings, hours_in(context)), "cdr")
         for key in CDR_KEYS:
             yield ended(key)
 
@@ -72,7 +71,7 @@ def build_cdr(partitions: HourlyPartitionsDefinition, time_zone: str) -> AssetsD
 
 
 def _replace(
-    context: AssetExecutionContext, warehouse: Warehouse, time_zone: str, hours: Sequence[Hour]
+    context: AssetExecutionContext, warehouse: Warehouse, settings: Settings, hours: Sequence[Hour]
 ) -> dict[Hour, str]:
     """Replaces the calls of the hours with those of their stored pages.
 
@@ -89,7 +88,7 @@ def _replace(
         raise failure(failed)
     # Load the latest hours first: a call whose date was corrected must leave its old hour before an earlier hour
     # adds it.
-    for batch, load, unread in read_batches(warehouse, holder(context), time_zone, good[::-1], records):
+    for batch, load, unread in read_batches(warehouse, holder(context), settings, good[::-1], records):
         with warehouse.connect(holder(context)) as connection:
             failed |= _note_failed(context, connection, unread)
             loads = load_hours(connection, load, context.run.run_id)

@@ -15,6 +15,7 @@ from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.reading import Newest, read_newest
 from cdr_assets.warehouse import Warehouse
 from cdr_assets_tests.conftest import settings_for
+from cdr_assets_tests.publishing.privacy import privacy
 
 # A Monday.
 HOUR = dt.datetime(2026, 3, 30, 10)
@@ -50,7 +51,7 @@ def load(
 
 def published(settings: Settings) -> Path:
     with Warehouse(settings.warehouse_path).connect("test") as connection:
-        publish(connection, settings.published_path, settings.cdr_callers, "key")
+        publish(connection, settings.published_path, privacy())
     return settings.published_path
 
 
