@@ -23,6 +23,8 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
+from cdr_assets.domain.masking import mask
+
 from .errors import (
     AlotechError,
     MalformedAnswerError,
@@ -292,8 +294,11 @@ def _kind(value: Any) -> str:
 
 
 def _quoted(message: str, redact: Callable[[str], str]) -> str:
-    """Words of the server for an error. The token is cut out before the text is shortened, so no part of it stays."""
-    words = " ".join(redact(message).split())
+    """Words of the server for an error, without the token and with phone numbers masked.
+
+    Both are done before the text is shortened, so that no part of them stays.
+    """
+    words = " ".join(mask(redact(message)).split())
     return f'"{words[:_LONGEST_MESSAGE]}{"…" if len(words) > _LONGEST_MESSAGE else ""}"'
 
 

@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 
 from cdr_assets.domain.hours import HOUR
+from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import TABLES
 from cdr_assets.transforms import read_pages, rejected_told
 from cdr_assets.warehouse import read_pages_of
@@ -297,7 +298,7 @@ def set_aside_told(aside: Sequence[dict[str, Any]]) -> str | None:
 def news_told(unknown: Sequence[dict[str, object]]) -> str | None:
     """The message about the news in `find_unknown_fields`: name, type and first hour, but no value of a caller."""
     news = [
-        f"{field['table_name']}.{field['name']} ({field['type']}, first in {field['partition_hour']})"
+        f"{field['table_name']}.{mask(str(field['name']))} ({field['type']}, first in {field['partition_hour']})"
         for field in unknown
         if field["is_news"]
     ]

@@ -27,6 +27,7 @@ from cdr_assets.alotech import (
     WrongAddressError,
 )
 from cdr_assets.domain.hours import HOUR, Hour, runs_twice
+from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import CDR_PAGES
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.spelling import spell_numbers
@@ -76,7 +77,9 @@ class Fetch:
 
     def __str__(self) -> str:
         if self.key:
-            return f"call with {self.key[0]} {self.key[1]}"
+            name, key = self.key
+            # Click-to-call may be given the number itself as ID.
+            return f"call with {name} {mask(key) if name == 'uniqueid' else key}"
         return str(self.hour or self.window)
 
 

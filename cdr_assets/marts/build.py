@@ -21,6 +21,7 @@ from filelock import FileLock
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.hours import HOUR
 from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
+from cdr_assets.domain.masking import mask
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.schema import Class
 from cdr_assets.domain.settings import Settings, SettingsError
@@ -187,7 +188,8 @@ def run_dbt(
         NodeResult(
             unique_id=result.node.unique_id,
             status=str(result.status),
-            message=" ".join((result.message or "").split()),
+            # DuckDB quotes values in its messages.
+            message=mask(" ".join((result.message or "").split())),
             failures=result.failures or 0,
             seconds=result.execution_time,
         )
@@ -223,8 +225,9 @@ def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) 
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
     from dbt.cli.main import dbtRunner
 
+    # No log: dbt prints errors as DuckDB says them, with values in them. `run_dbt` returns them masked.
     flags = [
-        "--project-dir", str(project), "--profiles-dir", str(PROJECT_DIR), "--quiet", "--no-use-colors",
+        "--project-dir", str(project), "--profiles-dir", str(PROJECT_DIR), "--quiet", "--log-level", "none",
         "--no-send-anonymous-usage-stats", "--no-version-check",
     ]  # fmt: skip
     try:
@@ -233,7 +236,7 @@ def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) 
         # dbt would keep the database open, and nobody else could open the warehouse.
         DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     if outcome.exception is not None:
-        raise DbtError(" ".join(str(outcome.exception).split()))
+        raise DbtError(mask(" ".join(str(outcome.exception).split())))
     return getattr(outcome.result, "results", ())
 
 

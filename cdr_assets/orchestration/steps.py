@@ -26,6 +26,7 @@ from dagster import (
 
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.hours import HOURS_PER_RUN, Hour
+from cdr_assets.domain.masking import mask
 from cdr_assets.ingest.loading import NOT_LOADED
 from cdr_assets.orchestration.assets.config import pages_config
 from cdr_assets.orchestration.keys import PAGES_OP, STEPS
@@ -45,7 +46,11 @@ BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=HOURS_PER_RUN)
 
 
 def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterator[_T]]:
-    """Turns an OperatorError into a Failure, so that the UI shows its one line and no long traceback."""
+    """Turns an OperatorError into a Failure, so that the UI shows its one line and no long traceback.
+
+    In the messages of all other errors, which Dagster stores too, phone numbers are masked: DuckDB and polars quote
+    values.
+    """
 
     @wraps(step)
     def told(*args: _P.args, **kwargs: _P.kwargs) -> Iterator[_T]:
@@ -53,6 +58,12 @@ def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterato
             yield from step(*args, **kwargs)
         except OperatorError as error:
             raise Failure(str(error), allow_retries=False) from None
+        except Exception as error:
+            masked: BaseException | None = error
+            while masked:
+                masked.args = tuple(mask(arg) if isinstance(arg, str) else arg for arg in masked.args)
+                masked = masked.__cause__ or masked.__context__
+            raise
 
     return told
 

@@ -15,20 +15,19 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetKey,
-    Failure,
     HourlyPartitionsDefinition,
     Output,
     ResourceParam,
     multi_asset_check,
 )
 
-from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.lateness import LOOK_BACK_OVER
 from cdr_assets.domain.schema import CALLS
 from cdr_assets.ingest.audit import audit
 from cdr_assets.ingest.fetching import Alotech
 from cdr_assets.orchestration.checks.evaluation import evaluated
 from cdr_assets.orchestration.partitions import hours_between
+from cdr_assets.orchestration.steps import in_operators_words
 from cdr_assets.transforms import rejected_told
 from cdr_assets.warehouse import Warehouse
 
@@ -53,6 +52,7 @@ def build_audit_check(partitions: HourlyPartitionsDefinition) -> AssetChecksDefi
             )
         ],
     )
+    @in_operators_words
     def warehouse_equals_api(
         context: AssetCheckExecutionContext, alotech: ResourceParam[Alotech], warehouse: ResourceParam[Warehouse]
     ) -> Iterator[Output[None] | AssetCheckEvaluation]:
@@ -62,10 +62,7 @@ def build_audit_check(partitions: HourlyPartitionsDefinition) -> AssetChecksDefi
         sample = sorted(
             random.Random(context.run.run_id).sample(hours, min(_HOURS, len(hours))), key=lambda hour: hour.ends_at
         )
-        try:
-            found = audit(sample, alotech, warehouse, now)
-        except OperatorError as error:
-            raise Failure(str(error), allow_retries=False) from None
+        found = audit(sample, alotech, warehouse, now)
         due = found.due
         example = f"; for instance {due.row(0)}" if due.height else ""
         unread = (

@@ -26,6 +26,7 @@ from cdr_assets.domain.schema import CALLS, CHILDREN
 from cdr_assets.ingest import balance
 from cdr_assets.orchestration.checks.evaluation import evaluated
 from cdr_assets.orchestration.partitions import hours_of_run
+from cdr_assets.orchestration.steps import in_operators_words
 from cdr_assets.warehouse import Warehouse
 
 _CALLS_KEY = AssetKey(CALLS.asset_key)
@@ -97,6 +98,7 @@ def build_row_count_checks(partitions: HourlyPartitionsDefinition) -> AssetCheck
             ),
         ],
     )
+    @in_operators_words
     def row_counts(
         context: AssetCheckExecutionContext, warehouse: ResourceParam[Warehouse]
     ) -> Iterator[Output[None] | AssetCheckEvaluation]:
