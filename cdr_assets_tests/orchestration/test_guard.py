@@ -4,13 +4,19 @@ That `cdr dev` starts the web server behind the guard is shown in `processes/tes
 """
 
 import asyncio
+import base64
 import json
+import os
+import re
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -21,6 +27,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from cdr_assets.domain.project import PROJECT
 from cdr_assets.orchestration.guard import App, Receive, Scope, Send, guard
 from cdr_assets.orchestration.private import WorkspaceProcessContext
 
@@ -103,6 +110,11 @@ def serving(app: App) -> Iterator[int]:
         yield port
         server.should_exit = True
         thread.join()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _has_ipv6() -> bool:
@@ -288,6 +300,60 @@ def test_a_query_in_the_address_is_refused(ui: Ui, method: str, address: str) ->
                 "the address contains a query, and any page may link to an address; send the query by POST\n"
             )
     assert ui.has_run()
+
+
+@pytest.fixture
+def proxy(ui: Ui, tmp_path: Path) -> Iterator[Ui]:
+    """The UI behind the nginx of docs/ui.md, without TLS, with a user `operator` whose password is `secret`."""
+    if not (nginx := shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")):
+        pytest.skip("there is no nginx on this machine")
+    [server] = re.findall(r"```nginx\n(.*?)```", (PROJECT / "docs" / "ui.md").read_text("utf-8"), flags=re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = int(free.getsockname()[1])
+    (tmp_path / "users").write_text("operator:{PLAIN}secret")
+    for written, here in (
+        (r"443 ssl", f"127.0.0.1:{port}"), (r"ssl_certificate.*", ""),
+        (r"/etc/nginx/dagster.users", f"{tmp_path}/users"), (r"127.0.0.1:3000", f"127.0.0.1:{ui.port}"),
+    ):  # fmt: skip
+        server, times = re.subn(written, here, server)
+        assert times
+    configuration = tmp_path / "nginx.conf"
+    paths = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    configuration.write_text(
+        f"daemon off; master_process off; pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}}\n"
+        f"http {{ access_log off; {paths}\n{server} }}"
+    )
+    process = subprocess.Popen([nginx, "-e", f"{tmp_path}/log", "-c", str(configuration)])
+    try:
+        deadline = time.monotonic() + 30
+        while not _listens(port):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield Ui(port, ui.instance, ui.run_id)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_the_proxy_of_the_document_lets_in_who_logs_in_and_no_page_of_another_site(proxy: Ui) -> None:
+    name = "dagster.example.com"
+    login = {"Authorization": f"Basic {base64.b64encode(b'operator:secret').decode()}"}
+    logged_in = f"Authorization: {login['Authorization']}"
+    own = f"https://{name}"
+    assert proxy.post(f"Origin: {own}", host=name) == 401
+    assert proxy.post(f"Origin: {own}", logged_in, host=name) == 200
+    with proxy.subscribe(name, origin=own, additional_headers=login) as channel:
+        assert EVENT in str(channel.recv(timeout=30))
+    for foreign in (EVIL, "null", f"http://127.0.0.1:{proxy.port}"):
+        assert proxy.post(f"Origin: {foreign}", logged_in, host=name, query=proxy.deletion) == 403
+        with pytest.raises(InvalidStatus), proxy.subscribe(name, origin=foreign, additional_headers=login):
+            pass
+    address = f"/graphql?query={quote(proxy.deletion)}"
+    assert proxy.send(f"GET {address} HTTP/1.1", f"Host: {name}", logged_in)[0] == 403
+    assert proxy.has_run()
 
 
 def test_what_the_guard_refuses_is_logged_in_one_line(ui: Ui, caplog: pytest.LogCaptureFixture) -> None:
