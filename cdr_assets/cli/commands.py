@@ -292,11 +292,21 @@ def demo() -> None:
 
 
 @app.command()
-def dev(port: Annotated[int, typer.Option(min=1, max=65535)] = 3000) -> None:
+def dev(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 3000,
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="Load the code locations of this workspace.yaml instead.",
+        ),
+    ] = None,
+) -> None:
     """Run the Dagster UI, daemon and schedules on 127.0.0.1, until Ctrl-C."""
     from cdr_assets.cli.demo import run_dev
 
-    run_dev(port)
+    run_dev(port, workspace)
 
 
 if __name__ == "__main__":

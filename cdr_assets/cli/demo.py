@@ -6,11 +6,11 @@ With a tenant in the settings, `cdr dev` runs against the tenant. The sandbox it
 import datetime as dt
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NoReturn
 
 import polars as pl
@@ -51,34 +51,27 @@ def apart_from(tenant: Settings) -> dict[str, str]:
     }
 
 
-def run_dev(port: int) -> None:
+def run_dev(port: int, workspace: Path | None) -> None:
     """Runs Dagster's UI, daemon and schedules on 127.0.0.1 until it is interrupted or terminated.
 
     Raises SettingsError if the port is in use.
     """
-    _check_is_free(port)
+    from cdr_assets.orchestration.ui import listen
+
+    # Check before starting anything: if `make dev` runs already, a second daemon would start the same runs again.
+    listen(port).close()
     signal.signal(signal.SIGTERM, _end)
+    # A process that a script starts in the background ignores SIGINT. Dagster's processes would inherit that, and then
+    # ignore SIGTERM too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = read_settings()
     if settings.alotech_tenant or settings.alotech_base_url:
         settings.token  # noqa: B018  Raises now if there is no token; otherwise every run would fail.
-        _dagster_dev(settings, port)
+        _serve(settings, workspace, port)
     else:
         say("ALOTECH_TENANT is not set: using the sandbox, a generated call centre.")
         with _sandbox():
-            _dagster_dev(read_settings(), port)
-
-
-def _check_is_free(port: int) -> None:
-    # Check before starting anything: if `make dev` runs already, a second daemon would start the same runs again.
-    with socket.socket() as taken:
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            taken.bind(("127.0.0.1", port))
-        except OSError as error:
-            raise SettingsError(
-                f"port {port} cannot be used ({error.strerror}); if `make dev` runs already, open "
-                f"http://127.0.0.1:{port}, otherwise end the program that uses the port"
-            ) from None
+            _serve(read_settings(), workspace, port)
 
 
 def _end(*_: object) -> NoReturn:
@@ -86,29 +79,12 @@ def _end(*_: object) -> NoReturn:
     sys.exit(128 + signal.SIGTERM)
 
 
-def _dagster_dev(settings: Settings, port: int) -> None:
-    from cdr_assets.orchestration.home import open_instance
+def _serve(settings: Settings, workspace: Path | None, port: int) -> None:
+    from cdr_assets.orchestration.ui import serve
 
-    # Open the instance once first, to create its databases: Dagster's processes then open it at the same time.
-    with open_instance(settings):
-        pass
-    command = [sys.executable, "-m", "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)]
-    # Dagster's processes run in this process's folder, so they read the same .env.
-    process = subprocess.Popen(
-        [*command, "--workspace", str(PROJECT / "workspace.yaml")],
-        # A process that a script starts in the background ignores SIGINT. Dagster would inherit that, and then ignore
-        # SIGTERM too, so SIGINT gets its default action back.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    try:
-        say(f"Dagster at http://127.0.0.1:{port}")
-        process.wait()
-    except KeyboardInterrupt:
-        # Ctrl-C has reached Dagster too. Wait, because a second signal would interrupt its clean-up.
-        process.wait()
-    finally:
-        process.terminate()
-        process.wait()
+    say(f"Dagster at http://127.0.0.1:{port}")
+    with suppress(KeyboardInterrupt):
+        serve(settings, workspace or PROJECT / "workspace.yaml", port)
 
 
 @contextmanager

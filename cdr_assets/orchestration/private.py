@@ -4,6 +4,10 @@ A minor version of Dagster may move any of these names. `TESTED` lists the versi
 On any other version `home` leaves out our event log, because it depends on private code more than anything else here.
 """
 
+# Starts the code servers that the UI and the daemon share, see `ui`. `dagster dev` does the same, and cannot be given a
+# guard.
+from dagster._cli.proxy_server_manager import ProxyServerManager
+
 # The tag that gives a materialization its data version. `DataVersion` is public, but events that are reported in
 # batches can carry a version only in this tag.
 from dagster._core.definitions.data_version import DATA_VERSION_TAG
@@ -28,12 +32,20 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
     PARTITION_NAME_TAG,
 )
+
+# What Dagster's web server serves: the code locations of a workspace.yaml, see `ui`.
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._serdes import ConfigurableClassData, serialize_value
+
+# Dagster's processes print their logs in this form.
+from dagster._utils.log import configure_loggers
 
 __all__ = [
     "ASSET_EVENTS",
     "ASSET_PARTITION_RANGE_END_TAG",
     "ASSET_PARTITION_RANGE_START_TAG",
+    "DAEMON_MODULE",
     "DATA_VERSION_TAG",
     "PARTITION_NAME_TAG",
     "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION",
@@ -43,10 +55,17 @@ __all__ = [
     "AssetKeyTable",
     "ConfigurableClassData",
     "DagsterEventBatchMetadata",
+    "ProxyServerManager",
     "SqlEventLogStorageTable",
     "SqliteEventLogStorage",
     "UnresolvedAssetJobDefinition",
+    "WorkspaceFileTarget",
+    "WorkspaceProcessContext",
+    "configure_loggers",
     "serialize_value",
 ]
+
+# What the script `dagster-daemon` runs. The script itself may be in another folder than this Python.
+DAEMON_MODULE = "dagster._daemon"
 
 TESTED = ("1.13.27", "1.13.28")

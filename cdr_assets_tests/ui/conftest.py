@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,6 +27,15 @@ from cdr_assets_tests.conftest import TOKEN, record, settings_for, share_parsed
 CALLS_AN_HOUR = 3
 _HOURS = 12
 _PATIENCE_SECONDS = 240
+
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# No screen, no graphics card and no requests of the browser's own to the network.
+_CHROMIUM_ARGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    # A site that points its name at this machine.
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",
+]  # fmt: skip
 
 _AUTOMATION = """{
     workspaceOrError { ... on Workspace { locationEntries { locationOrLoadError { ... on RepositoryLocation {
@@ -115,6 +125,28 @@ def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
             # Stop schedules and sensors, because they would run the tests' hours too.
             dev.automation = _stop_automation(dev)
             yield dev
+
+
+@pytest.fixture
+def page() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if _CHROMIUM is None:
+        pytest.skip("there is no chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=_CHROMIUM, args=_CHROMIUM_ARGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 850})
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def open_dialog(page: Any, dev: Dev) -> Any:
+    """Opens the dialog that launches the job's hours, as in README.md: Jobs, hourly, "Materialize all…"."""
+    page.goto(f"{dev.address}/locations/cdr_assets/jobs/hourly")
+    page.get_by_role("button", name="Materialize all").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_text("Partition selection").wait_for()
+    return dialog
 
 
 @contextmanager

@@ -1,22 +1,13 @@
 """Backfills through the web server and the daemon: with GraphQL, and with clicks in a real browser."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cdr_assets_tests.ui.conftest import CALLS_AN_HOUR, Dev
+from cdr_assets_tests.ui.conftest import CALLS_AN_HOUR, Dev, open_dialog
 
 pytestmark = pytest.mark.campaign
-
-_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-# No screen, no graphics card and no requests of the browser's own to the network.
-_CHROMIUM_ARGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 
 _LAUNCH = """mutation($backfill: LaunchBackfillParams!) {
     launchPartitionBackfill(backfillParams: $backfill) {
@@ -107,28 +98,6 @@ def test_a_cancelled_backfill_ends_soon_and_leaves_nothing_behind(dev: Dev) -> N
     launch(dev, dev.keys[8:10])
     assert ended_backfill(dev) == "COMPLETED_SUCCESS"
     assert set(dev.hours[8:10]) <= set(dev.published())
-
-
-@pytest.fixture
-def page() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if _CHROMIUM is None:
-        pytest.skip("there is no chromium on this machine")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=_CHROMIUM, args=_CHROMIUM_ARGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 850})
-        page.set_default_timeout(60_000)
-        yield page
-        browser.close()
-
-
-def open_dialog(page: Any, dev: Dev) -> Any:
-    """Opens the dialog that launches the job's hours, as in README.md: Jobs, hourly, "Materialize all…"."""
-    page.goto(f"{dev.address}/locations/cdr_assets/jobs/hourly")
-    page.get_by_role("button", name="Materialize all").click()
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_text("Partition selection").wait_for()
-    return dialog
 
 
 def test_a_backfill_in_the_browser_and_its_failed_hour_again(page: Any, dev: Dev, tmp_path: Path) -> None:
