@@ -2,6 +2,8 @@
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cdr_assets.transforms import e164, e164_of
 
@@ -45,3 +47,23 @@ def test_a_column() -> None:
     numbers = pl.Series(["05321234567", None, "", "905321234567", "1001"])
     assert e164(numbers, "TR").to_list() == ["+905321234567", None, None, "+905321234567", "1001"]
     assert e164(pl.Series([None], dtype=pl.String), "TR").to_list() == [None]
+
+
+# What stands before a number and what the number begins with, so that many of them are valid ones.
+_BEFORE = st.sampled_from(["", "0", "00", "+", "90", "+90", "0090", "49", "+49", "0049", "31", "48", "33", "971"])
+_BEGINS = st.sampled_from(
+    ["", "5", "53", "21", "444", "800", "850", "900", "15", "17", "06", "6", "1", "30", "48", "49"]
+)
+
+
+@pytest.mark.parametrize("country", ["TR", "DE", "PL", "NL", "FR", "AE", "GR", "AZ", "US", "IT", "RU"])
+@given(st.builds("{}{}{}".format, _BEFORE, _BEGINS, st.text("0123456789", min_size=3, max_size=12)))
+@settings(max_examples=60)
+def test_the_quick_way_reads_a_number_as_the_library_does(country: str, number: str) -> None:
+    assert e164(pl.Series([number]), country).to_list() == [e164_of(number, country)]
+
+
+def test_most_numbers_of_a_country_take_the_quick_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cdr_assets.transforms.phone_numbers.e164_of", None)
+    numbers = ["905321234567", "+905321234567", "00905321234567", "05321234567", "5321234567", "02121234567", "4441234"]
+    assert set(e164(pl.Series(numbers), "TR")) == {"+905321234567", "+902121234567", "+904441234"}
