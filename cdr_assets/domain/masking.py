@@ -8,24 +8,25 @@ The patterns are regular expressions for RE2 (DuckDB) and for Rust (polars), whi
 single messages; columns are masked by DuckDB, in `publishing/shown.py`.
 """
 
-# A digit of any script; ² and ① count too.
-DIGIT = r"[\p{Nd}\p{No}]"
+# A digit of any script; ², ① and Ⅷ count too.
+DIGIT = r"\p{N}"
 
-# Characters that may stand between the digits of one number. \p{Cf} are invisible, such as a zero-width space.
+# Characters that may stand between the digits of one number. \p{Cf} are invisible, such as a zero-width space; \p{M}
+# stand on or around a digit, as in a key cap.
 _BETWEEN = (
-    r"\p{Z}\p{Pd}\p{Ps}\p{Pe}\p{Cf}\t+./"
+    r"\p{Z}\p{Pd}\p{Ps}\p{Pe}\p{Cf}\p{M}\t+./_"
     r"\x{2022}\x{b7}\x{2212}\x{ff0b}\x{ff0e}\x{ff0f}"  # bullet, middle dot, minus; full-width plus, dot and slash
 )
 # %20 and the like stand for them in web addresses; \t and \/ in JSON.
 BETWEEN = rf"(?:[{_BETWEEN}]|%2[0-9A-Fa-f]|\\[t/])"
 
 # Neither a digit nor anything that may stand between two.
-_OTHER = rf"[^\p{{Nd}}\p{{No}}{_BETWEEN}%\\]"
-_NO_DIGIT = r"[^\p{Nd}\p{No}%\\]"
+_OTHER = rf"[^\p{{N}}{_BETWEEN}%\\]"
+_NO_DIGIT = r"[^\p{N}%\\]"
 
 _YEAR, _MONTH, _DAY = "(?:19|20)[0-9]{2}", "(?:0?[1-9]|1[0-2])", "(?:0?[1-9]|[12][0-9]|3[01])"
 _DATE = f"(?:{_YEAR}[-/.]{_MONTH}[-/.]{_DAY}|{_DAY}[-/.]{_MONTH}[-/.]{_YEAR})"
-_TIME = "[0-9]{1,3}:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]+)?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+_TIME = "[0-9]{1,3}:[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
 _HEX = "[0-9A-Fa-f]"
 # From the beginning of a word: if each of its letters could begin one, RE2 would take fifty times as long.
 _UUID = rf"(?:\b|_)(?:{_HEX}{{8}}-(?:{_HEX}{{4}}-){{3}}{_HEX}{{12}}|{_HEX}{{32}}|{_HEX}{{40}}|{_HEX}{{64}})"
@@ -39,14 +40,12 @@ _DECIMAL = (
     r"|(?:0|[1-9][0-9]?)\.(?:[0-9]{4,9}|[0-9]{12,})(?:[eE]-[0-9]+)?)"
 )
 # Without lookahead, the character after a decimal is matched too: it shows that no more digits follow.
-_DECIMAL_AND_NEXT = (
-    rf"{_DECIMAL}(?:{BETWEEN}+{_OTHER}|[^\p{{Nd}}\p{{No}}{_BETWEEN}%\\eE]|[eE%](?:[^\p{{Nd}}\p{{No}}+-]|$)|{BETWEEN}*$)"
-)
+_DECIMAL_AND_NEXT = rf"{_DECIMAL}(?:{BETWEEN}+{_OTHER}|[^\p{{N}}{_BETWEEN}%\\eE]|[eE%](?:[^\p{{N}}+-]|$)|{BETWEEN}*$)"
 
 #: Group 1 is a text to keep; groups 2 and 3 are the last two digits of a number.
 KEPT_OR_NUMBER = (
     rf"({_NO_NUMBER}|{_DECIMAL_AND_NEXT})"
-    rf"|[+(]*{DIGIT}(?:{BETWEEN}*{DIGIT}){{4,}}{BETWEEN}*({DIGIT}){BETWEEN}*({DIGIT})"
+    rf"|{DIGIT}(?:{BETWEEN}*{DIGIT}){{4,}}{BETWEEN}*({DIGIT}){BETWEEN}*({DIGIT})"
 )
 
 # The same in Rust, whose \b knows the letters of all scripts; RE2's knows those of ASCII.

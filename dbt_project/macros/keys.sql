@@ -5,7 +5,7 @@
 #}
 {% macro key_of_name(name) -%}
     if(
-            regexp_matches({{ name }}, '([\p{Nd}\p{No}][^\p{Nd}\p{No}]*){7}'),
+            regexp_matches({{ name }}, '(\p{N}\P{N}*){7}'),
             '(name) ' || trim({{ name }}),
             nullif(trim({{ name }}), '')
         )
