@@ -152,22 +152,31 @@ def query(
         str,
         typer.Argument(parser=_text, metavar="SQL", help='For instance "SELECT * FROM marts.queue_daily".'),
     ],
+    allow_files: Annotated[
+        bool, typer.Option("--allow-files", help="Let SQL read and write other files, and load extensions.")
+    ] = False,
 ) -> None:
-    """Run a query on the published copy and show the result as a table."""
+    """Run a query on the published copy and show the result as a table.
+
+    It reaches the copy and nothing else.
+    """
     import duckdb
 
-    from cdr_assets.publishing.reading import open_published
+    from cdr_assets.publishing.reading import open_for_query, open_published
 
     settings = _settings()
     if not settings.published_path.exists():
         raise OperatorError(f"there is no {settings.published_path} yet; run `cdr backfill` or `make demo` first")
     try:
-        with open_published(settings.published_path) as connection:
+        path = settings.published_path
+        with open_published(path) if allow_files else open_for_query(path, sql) as connection:
             if not connection.extract_statements(sql):
                 raise typer.BadParameter("it contains no statement", param_hint="SQL")
             result = connection.execute(sql)
             columns = [column[0] for column in result.description or []]
             rows = result.fetchall()
+    except duckdb.PermissionException as error:
+        raise OperatorError(f"{' '.join(str(error).split())}; --allow-files allows it") from None
     except duckdb.Error as error:
         raise OperatorError(" ".join(str(error).split())) from None
     except OverflowError as error:

@@ -187,6 +187,16 @@ def test_a_query_without_a_result_is_told_without_a_traceback(filled: Filled, sq
     assert "\x1b" not in done.stderr
 
 
+def test_a_query_reads_the_copy_and_nothing_else_unless_it_is_allowed(filled: Filled, tmp_path: Path) -> None:
+    (tmp_path / "queues.csv").write_text("name\nmine\n", encoding="utf-8")
+    for sql in (f"FROM '{tmp_path}/queues.csv'", f"COPY cdr.calls TO '{tmp_path}/new.csv'"):
+        refused = filled.cdr("query", sql)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+        assert "--allow-files" in refused.stderr
+        assert filled.cdr("query", "--allow-files", sql).returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"queues.csv", "new.csv"}
+
+
 def test_a_reader_that_goes_away_is_no_error(filled: Filled) -> None:
     command = f'"{sys.executable}" -m cdr_assets.cli.commands query "SELECT * FROM range(5000)" | head -1'
     environment = {**_outside(), "CDR_DATA_DIR": str(filled.folder)}
