@@ -6,6 +6,7 @@ How dbt runs is in `marts`; how the copy is written is in `publishing`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cdr_assets.domain.protection import prepare_published
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
 from cdr_assets.marts.build import DbtError, NodeResult, build
@@ -57,6 +58,7 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
             # Another run has loaded calls since the marts were built; the copy must not show them without their marts.
             build_stale_marts(warehouse, settings)
         own_failed = build_own(settings)
+        prepare_published(settings)
         with warehouse.opened() as connection:
             drop_other_tables(connection, settings)
             size = publish(
@@ -66,5 +68,6 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
                 secret_key,
                 log=warehouse.log,
                 log_own=own_failed.append,
+                mode=settings.cdr_published_readers.file_mode,
             )
     return Published(f"published {settings.published_path}, {size / 1e6:.1f} MB", own_failed)
