@@ -88,13 +88,16 @@ def _spellings(character: str) -> list[str]:
             ampersand.append(named[1:])
     if character == " ":
         plain.append(r"\+")
-    if character in "/\"'\\":
-        backslash.append(re.escape(character))
+    if character == "\\":
+        plain = [r"\\{1,16}"]
+    elif character in "/\"'":
+        backslash.append(character)
     return [
-        *plain,
         f"{_PERCENT}(?:{'|'.join(percent)})",
         f"{_BACKSLASHES}(?:{'|'.join(dict.fromkeys(backslash))})",
         f"{_AMPERSAND}(?:{'|'.join(ampersand)})",
+        # Last, because a percent sign, a backslash and an ampersand begin their own escapes.
+        *plain,
     ]
 
 
@@ -144,5 +147,7 @@ def _cut(document: Any, cut: Callable[[str], str]) -> Any:
     if isinstance(document, list):
         return [_cut(value, cut) for value in document]
     if isinstance(document, str):
-        return cut(document)
+        shown = json.dumps(cut(document), ensure_ascii=False)
+        # An escape of JSON and what follows it may look like the secret: a line break and 0123 for n0123.
+        return json.loads(shown) if cut(shown) == shown else MARK
     return document if document is None or isinstance(document, bool) or cut(str(document)) == str(document) else MARK

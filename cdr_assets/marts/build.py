@@ -132,6 +132,7 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
     is built again with DuckDB's default limit. This may happen when a changed model reads the whole history at once.
     """
     target = settings.cdr_data_dir / "dbt" / "target"
+    make_private(target)
     args = ["build", "--exclude-resource-type", "unit_test", *written_to(target)]
     if select:
         args += ["--select", *select]

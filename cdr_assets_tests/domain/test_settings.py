@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.settings import Settings, SettingsError, find_dot_env, read_settings
-from cdr_assets_tests.conftest import TOKEN
+from cdr_assets_tests.conftest import TOKEN, give_away
 
 TURKISH = f"# çağrı merkezi\nALOTECH_TENANT=acme\nALOTECH_APP_TOKEN={TOKEN}\nCDR_DATA_DIR=mydata\n"
 
@@ -49,6 +50,19 @@ def test_the_nearest_dot_env_of_ours_counts(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("CDR_PUBLISHED", "copy.duckdb")
     settings = read_settings()
     assert (settings.alotech_tenant, settings.published_path) == ("nearer", folder / "copy.duckdb")
+
+
+def test_a_dot_env_of_another_user_is_refused(folder: Path) -> None:
+    # As root, below a folder in which others can write, such as /tmp.
+    (folder.parent / ".env").write_text("ALOTECH_BASE_URL=https://collects-tokens.example/api/\n")
+    give_away(folder.parent / ".env")
+    with pytest.raises(OperatorError, match=f"^{folder.parent / '.env'} belongs to user 54321 "):
+        read_settings()
+
+
+def test_every_setting_that_is_secret_is_cut_from_messages() -> None:
+    assert Settings(alotech_app_token=TOKEN, cdr_secret_key="key").secrets == [TOKEN, "key"]
+    assert Settings().secrets == []
 
 
 def test_without_dot_env_relative_folders_start_in_the_working_directory(folder: Path) -> None:
