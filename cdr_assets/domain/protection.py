@@ -84,18 +84,22 @@ def _others_pass(settings: Settings) -> bool:
 
 
 def _set_mode(path: Path, mode: int) -> bool:
-    """Sets the mode of a file or folder of this user. Returns whether others could open it and can no longer."""
+    """Sets the mode of a file or folder of this user, as far as it says what others may do.
+
+    The other bits stay: a folder that its user may not write was locked on purpose, and a group's folder may hand its
+    group on to new files. Returns whether others could open it and can no longer.
+    """
     try:
         found = path.stat()
     except FileNotFoundError:
         return False
-    if found.st_uid != os.geteuid() or found.st_mode & 0o777 == mode:
+    others = mode & 0o077
+    if found.st_uid != os.geteuid() or found.st_mode & 0o077 == others:
         return False
-    # A read-only file system cannot be mended, and nothing is written there. The bits above stay: a group's folder may
-    # hand its group on to new files.
+    # A read-only file system cannot be mended, and nothing is written there.
     with suppress(OSError):
-        path.chmod(found.st_mode & 0o7000 | mode)
-    return bool(found.st_mode & 0o077 & ~mode)
+        path.chmod(found.st_mode & 0o7700 | others)
+    return bool(found.st_mode & 0o077 & ~others)
 
 
 def _refuse_writable(folder: Path) -> None:

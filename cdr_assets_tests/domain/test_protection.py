@@ -81,15 +81,21 @@ def test_the_copy_is_read_by_those_whom_the_setting_names(data: Path, make: str)
     protect(settings_of(data, Readers.GROUP))
     assert readable_by_others(data / "published") == set()
     modes = [
-        (data / "published" / name).stat().st_mode & 0o777 for name in ("", "callcentre.duckdb", ".callcentre.before")
+        (data / "published" / name).stat().st_mode & 0o077 for name in ("", "callcentre.duckdb", ".callcentre.before")
     ]
-    assert modes == [0o750, 0o440, 0o400]
+    assert modes == [0o050, 0o040, 0]
 
 
 def test_a_groups_folder_hands_its_group_on(data: Path) -> None:
     (data / "published").chmod(0o2700)
     protect(settings_of(data, Readers.GROUP))
     assert (data / "published").stat().st_mode & 0o7777 == 0o2750
+
+
+def test_a_folder_that_was_locked_stays_locked(data: Path) -> None:
+    (data / "warehouse").chmod(0o555)
+    protect(settings_of(data))
+    assert (data / "warehouse").stat().st_mode & 0o777 == 0o500
 
 
 def test_a_fresh_checkout_is_closed_without_a_word(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
