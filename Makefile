@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo dev test campaign benchmark lint clean
+.PHONY: demo dev test campaign benchmark lint lock clean
 
 demo: .venv/installed
 	@$(BIN)/cdr demo
@@ -33,15 +33,37 @@ clean:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+# pip compares each package with the hashes in requirements/. It cannot do that for a checkout, so the project comes
+# second, with a build backend that is installed already. The locks are complete: --no-deps spares pip the search.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install
+LOCKED := $(PIP) --no-deps --require-hashes -r
+PROJECT := $(PIP) --quiet --no-deps --no-build-isolation -e .
+
+.venv/installed: pyproject.toml requirements/run.txt | .venv/bin/python
 	@echo "Installing into .venv, about a minute:"
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	@$(LOCKED) requirements/run.txt
+	@$(PROJECT)
 	@touch $@
 
-.venv/installed-benchmark: pyproject.toml constraints.txt | .venv/bin/python
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[benchmark]'
+.venv/installed-test: pyproject.toml requirements/test.txt | .venv/bin/python
+	@$(LOCKED) requirements/test.txt
+	@$(PROJECT)
 	@touch $@ .venv/installed
 
-.venv/installed-test: pyproject.toml constraints.txt | .venv/bin/python
-	@$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
-	@touch $@ .venv/installed
+# What it compares with is not locked; pip keeps the installed versions of all else.
+.venv/installed-benchmark: .venv/installed
+	@$(PIP) --no-build-isolation -e '.[benchmark]'
+	@touch $@
+
+# Writes requirements/ after a change of pyproject.toml; versions stay where they can. `make lock LOCK=--upgrade` takes the
+# newest ones. The files hold the hashes of all platforms' packages, for Python 3.11 and later.
+COMPILE := .venv/lock/bin/uv pip compile pyproject.toml --group build --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --no-header --quiet
+
+lock: .venv/lock/bin/uv
+	$(COMPILE) $(LOCK) --extra test --output-file requirements/test.txt
+	$(COMPILE) --constraint requirements/test.txt --output-file requirements/run.txt
+
+.venv/lock/bin/uv: | .venv/bin/python
+	$(PYTHON) -m venv .venv/lock
+	.venv/lock/bin/python -m pip --disable-pip-version-check install --quiet uv

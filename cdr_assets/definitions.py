@@ -9,6 +9,8 @@ import warnings
 
 from dagster import AssetSelection, BetaWarning, Definitions, JobDefinition, definitions, in_process_executor
 
+from cdr_assets.domain.files import keep_private
+from cdr_assets.domain.protection import protect
 from cdr_assets.domain.settings import Settings, read_settings
 from cdr_assets.ingest.fetching import Alotech
 from cdr_assets.orchestration.assets.cdr import build_cdr
@@ -32,9 +34,10 @@ warnings.filterwarnings("ignore", category=BetaWarning, message=".*backfill_poli
 def build_defs(settings: Settings | None = None) -> Definitions:
     """All definitions for the given settings; without them, for the settings of the environment.
 
-    Raises SettingsError if a setting is wrong.
+    Raises SettingsError if a setting is wrong, OperatorError if other users own or can change the data folder.
     """
     settings = settings or read_settings()
+    protect(settings)
     take_over_old_names(settings)
     partitions = hourly_partitions(settings)
     marts = build_marts(partitions, settings)
@@ -69,4 +72,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
 
 @definitions
 def defs() -> Definitions:
+    # Dagster's processes load this for us alone. `build_defs` may be part of somebody else's code location, whose files
+    # the umask would close as well; there, our folders close what is in them.
+    keep_private()
     return build_defs()

@@ -63,6 +63,13 @@ def _dbt_parses_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+def give_away(path: Path) -> None:
+    """Makes another user the owner of a file, folder or link. Skips the test if this user cannot."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    os.chown(path, 54321, 54321, follow_symlinks=False)
+
+
 def share_parsed(data_dir: Path) -> Path:
     """Puts the parsed dbt project into a data folder that another process will use."""
     shared, own = build.parsed_in(Settings()), data_dir / "dbt" / "parsed"

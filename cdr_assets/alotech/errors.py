@@ -1,7 +1,7 @@
 """What can go wrong between us and AloTech, in the operator's words.
 
 Every error prints as one line: which calls were asked for, what happened, what to do now. No error holds the app
-token: `redaction.py` cuts it out of each text of the server first. An error of what happens to the pages later
+token: `domain/redaction.py` cuts it out of each text of the server first. An error of what happens to the pages later
 (storing, reading the fields of a call) does not belong here but to the code that does it.
 """
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from cdr_assets.domain.files import lock, make_private, open_private
+
 from .errors import ConfigurationError
 
 #: Seconds to wait before looking again whether another process has freed a slot.
@@ -30,7 +32,7 @@ class Limits:
 
     With a `folder`, all processes that use the same folder share both limits, and the slot of a process that died
     is free at once. Without a folder, the threads that use this object share them.
-    Raises ConfigurationError if the folder cannot be written.
+    Raises ConfigurationError if the folder cannot be written, OperatorError if another user planted something there.
     """
 
     def __init__(
@@ -54,13 +56,13 @@ class Limits:
         if folder is not None:
             self._booking = folder / "requests"
             with self._usable_folder():
-                folder.mkdir(parents=True, exist_ok=True)
-                self._booking.touch()
-            self._booking_lock = FileLock(folder / "requests.lock", thread_local=False, poll_interval=0.002)
+                make_private(folder)
+                open_private(self._booking).close()
+            self._booking_lock = lock(folder / "requests.lock", thread_local=False, poll_interval=0.002)
             # One lock object for each slot, used by one thread at a time: if two threads shared a FileLock, it would
             # take the second for a re-entry of the first and let both in.
             self._slots = deque(
-                FileLock(folder / f"request-{number}.lock", thread_local=False) for number in range(max_concurrency)
+                lock(folder / f"request-{number}.lock", thread_local=False) for number in range(max_concurrency)
             )
 
     @contextlib.contextmanager
@@ -103,9 +105,11 @@ class Limits:
                 now, start = self._book(self._next_start)
                 self._next_start = start + self._interval
             else:
-                with self._usable_folder(), self._booking_lock:
-                    now, start = self._book(_number(self._booking.read_text()))
-                    self._booking.write_text(repr(start + self._interval))
+                with self._usable_folder(), self._booking_lock, open_private(self._booking) as file:
+                    now, start = self._book(_number(file.read()))
+                    file.seek(0)
+                    file.truncate()
+                    file.write(repr(start + self._interval))
         if start > now:
             self._sleep(start - now)
 

@@ -28,8 +28,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import DecodeError, HTTPError, LocationValueError, ProxyError
 
+from cdr_assets.domain.redaction import redactors
+
 from .errors import AlotechError, ConfigurationError, MalformedAnswerError, TlsError, UnknownHostError, UnreachableError
-from .redaction import redactors
 
 #: No page of 100 calls is this large; a body without end must not fill the memory.
 _LARGEST_BODY = 64 << 20
@@ -63,7 +64,7 @@ class Wire:
         self.host = urlsplit(self.base_url).netloc
         if not token.strip():
             raise ConfigurationError("there is no app token", advice="set ALOTECH_APP_TOKEN")
-        self.redact, self.redact_body = redactors(token)
+        self.redact, self.redact_body = redactors([token])
         # A closure, as the redactors are: no `vars` of this object shows the token.
         self._query: Callable[[Mapping[str, str]], str] = lambda parameters: urlencode(
             {**parameters, "app_token": token}

@@ -13,10 +13,11 @@ from typing import Annotated
 
 import typer
 
-from cdr_assets.cli.console import complain, print_table, readable, say, take_over
+from cdr_assets.cli.console import complain, hide, print_table, readable, say, take_over
 from cdr_assets.cli.progress import run_backfill, tell
 from cdr_assets.domain.errors import OperatorError
-from cdr_assets.domain.settings import Settings, SettingsError, local_hour, read_settings
+from cdr_assets.domain.files import keep_private
+from cdr_assets.domain.settings import Settings, SettingsError, local_hour, read_settings, warnings_about
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +34,7 @@ _SANDBOX_TOKEN = "sandbox-token"
 
 def main() -> None:
     """Runs the command. An OperatorError is printed in one line and ends it with exit code 1."""
+    keep_private()
     take_over()
     try:
         app()
@@ -42,10 +44,21 @@ def main() -> None:
 
 
 def _settings() -> Settings:
-    """For commands that open the files; those that start runs leave old names to `build_defs`."""
+    """The settings; prints what they should warn of, once a command. Their secrets are printed nowhere from here on."""
+    settings = read_settings()
+    hide(settings.secrets)
+    for warning in warnings_about(settings):
+        complain(f"cdr: warning: {warning}")
+    return settings
+
+
+def _settings_and_files() -> Settings:
+    """For commands that open the files; those that start runs leave this to `build_defs`."""
+    from cdr_assets.domain.protection import protect
     from cdr_assets.publishing.old_names import take_over_old_names
 
-    settings = read_settings()
+    settings = _settings()
+    protect(settings)
     take_over_old_names(settings)
     return settings
 
@@ -75,7 +88,7 @@ def backfill(start: _Hour, finish: _Hour) -> None:
     """Fetch, load and publish the hours from START up to, but not including, FINISH."""
     if finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
-    run_backfill(read_settings(), start, finish)
+    run_backfill(_settings(), start, finish)
 
 
 @app.command()
@@ -94,7 +107,7 @@ def refresh(
 
     if active_call_key and unique_id:
         raise typer.BadParameter("give only one of them", param_hint="--active-call-key, --unique-id")
-    settings = read_settings()
+    settings = _settings()
     # Report a missing setting before a run is started that would fail.
     settings.require_tenant()
     name = "activecallkey" if active_call_key else "uniqueid" if unique_id else "callkey"
@@ -116,7 +129,7 @@ def audit(start: _Hour, finish: _Hour) -> None:
 
     if finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="FINISH")
-    settings = _settings()
+    settings = _settings_and_files()
     now = dt.datetime.now(dt.UTC)
     hours = ended_hours(settings, start, finish, now)
     found = audit(hours, Alotech(settings), Warehouse(settings.warehouse_path), now)
@@ -147,27 +160,54 @@ def audit(start: _Hour, finish: _Hour) -> None:
 
 
 @app.command()
+def rotate_key() -> None:
+    """Make a new key of the pseudonyms, and write the published copy with it.
+
+    Pseudonyms in older exports then match none of the copy any more.
+    """
+    from cdr_assets.ingest.building import rotate_key
+    from cdr_assets.warehouse import Warehouse
+
+    settings = _settings_and_files()
+    published = rotate_key(Warehouse(settings.warehouse_path), settings, "cdr rotate-key")
+    say(f"made a new key; {published.told}")
+    tell(published.own_failed)
+
+
+@app.command()
 def query(
     sql: Annotated[
         str,
         typer.Argument(parser=_text, metavar="SQL", help='For instance "SELECT * FROM marts.queue_daily".'),
     ],
+    allow_files: Annotated[
+        bool, typer.Option("--allow-files", help="Let SQL read and write other files, and load extensions.")
+    ] = False,
 ) -> None:
-    """Run a query on the published copy and show the result as a table."""
+    """Run a query on the published copy and show the result as a table.
+
+    It reaches the copy and nothing else.
+    """
     import duckdb
 
-    from cdr_assets.publishing.reading import open_published
+    from cdr_assets.publishing.old_names import take_over_old_names
+    from cdr_assets.publishing.reading import open_for_query, open_published
 
     settings = _settings()
+    # Not the rest of `_settings_and_files`: an analyst has no rights to it.
+    take_over_old_names(settings)
     if not settings.published_path.exists():
         raise OperatorError(f"there is no {settings.published_path} yet; run `cdr backfill` or `make demo` first")
     try:
-        with open_published(settings.published_path) as connection:
+        path = settings.published_path
+        with open_published(path) if allow_files else open_for_query(path, sql) as connection:
             if not connection.extract_statements(sql):
                 raise typer.BadParameter("it contains no statement", param_hint="SQL")
             result = connection.execute(sql)
             columns = [column[0] for column in result.description or []]
             rows = result.fetchall()
+    except duckdb.PermissionException as error:
+        raise OperatorError(f"{' '.join(str(error).split())}; --allow-files allows it") from None
     except duckdb.Error as error:
         raise OperatorError(" ".join(str(error).split())) from None
     except OverflowError as error:
@@ -194,7 +234,7 @@ def report(
 
     if start and finish and finish <= start:
         raise typer.BadParameter("the second date must lie after the first", param_hint="--to")
-    settings = _settings()
+    settings = _settings_and_files()
     days = [day.date() if day else None for day in (start, finish)]
     page, _ = write_report(settings.published_path, settings.reports_dir, *days)
     say(f"{page}, {page.stat().st_size / 1000:.0f} kB")
@@ -203,11 +243,16 @@ def report(
 @app.command()
 def check() -> None:
     """Check that the configuration is complete, the tenant answers and the warehouse opens."""
+    from cdr_assets.domain.protection import protect
     from cdr_assets.ingest.fetching import Alotech
+    from cdr_assets.publishing.old_names import take_over_old_names
     from cdr_assets.warehouse import Warehouse, check_source
 
     def configuration() -> str:
         settings = read_settings()
+        hide(settings.secrets)
+        for warning in warnings_about(settings):
+            say(f"    warning: {warning}", "warn", "yellow")
         settings.require_tenant()
         return f"{settings.base_url}, {settings.alotech_timezone}, from {settings.cdr_start:%Y-%m-%d %H:%M}"
 
@@ -219,7 +264,9 @@ def check() -> None:
         return "answers, and accepts the token"
 
     def warehouse() -> str:
-        settings = _settings()
+        settings = read_settings()
+        protect(settings)
+        take_over_old_names(settings)
         path = settings.warehouse_path
         with Warehouse(path, log=say, patience_seconds=0).connect("cdr check") as connection:
             if not (settings.alotech_tenant or settings.alotech_base_url):
@@ -288,6 +335,7 @@ def demo() -> None:
     """Backfill the last three days of a generated call centre, and show its queues and agents."""
     from cdr_assets.cli.demo import run_demo
 
+    _settings()
     run_demo()
 
 
@@ -306,6 +354,7 @@ def dev(
     """Run the Dagster UI, daemon and schedules on 127.0.0.1, until Ctrl-C."""
     from cdr_assets.cli.demo import run_dev
 
+    _settings_and_files()
     run_dev(port, workspace)
 
 

@@ -9,11 +9,13 @@ import io
 import logging
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from cdr_assets.domain.redaction import redactors
 
 # Control codes (C0 and C1), characters that change the direction of text, separators that some terminals show as a new
 # line, and surrogates (halves of characters), which cannot be printed at all.
@@ -24,6 +26,18 @@ _NO_WIDTH = 1_000_000
 
 console = Console(markup=False, emoji=False, highlight=False, soft_wrap=True)
 errors = Console(markup=False, emoji=False, highlight=False, soft_wrap=True, stderr=True)
+
+
+_cut_secrets: Callable[[str], str] = str
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """Cuts these secrets out of all messages from now on, whatever library's error or log quotes them.
+
+    Not out of tables: they show the copy, and a short secret may be part of its texts.
+    """
+    global _cut_secrets
+    _cut_secrets, _ = redactors(secrets)
 
 
 def take_over() -> None:
@@ -57,12 +71,12 @@ def _escape(found: re.Match[str]) -> str:
 
 def say(text: str, label: str = "", colour: str = "") -> None:
     """Prints a line on standard output, after a label in a colour."""
-    console.print(Text.assemble((label, colour), readable(text)))
+    console.print(Text.assemble((label, colour), readable(_cut_secrets(text))))
 
 
 def complain(text: str) -> None:
     """Prints a line on standard error."""
-    errors.print(readable(text))
+    errors.print(readable(_cut_secrets(text)))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[tuple[object, ...]], title: str | None = None) -> None:

@@ -18,7 +18,9 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.files import refuse_planted
 from cdr_assets.domain.project import PROJECT
+from cdr_assets.domain.redaction import SHORTEST_SECRET
 
 #: Characters that the key of the pseudonyms has at least.
 KEY_LENGTH = 32
@@ -43,6 +45,22 @@ class Callers(StrEnum):
     PSEUDONYM = "pseudonym"
     CLEAR = "clear"
     NONE = "none"
+
+
+class Readers(StrEnum):
+    """Which users of the machine may read the published copy: its owner alone, the group of its folder too, or all."""
+
+    OWNER = "owner"
+    GROUP = "group"
+    ALL = "all"
+
+    @property
+    def file_mode(self) -> int:
+        return {Readers.OWNER: 0o400, Readers.GROUP: 0o440, Readers.ALL: 0o444}[self]
+
+    @property
+    def folder_mode(self) -> int:
+        return {Readers.OWNER: 0o700, Readers.GROUP: 0o750, Readers.ALL: 0o755}[self]
 
 
 def local_hour(text: str) -> dt.datetime:
@@ -80,6 +98,7 @@ class Settings(BaseSettings):
     cdr_data_dir: Path = Path("data")
     cdr_warehouse: Path | None = None
     cdr_published: Path | None = None
+    cdr_published_readers: Readers = Readers.OWNER
     cdr_own_marts: Path = Path("own_marts")
     cdr_raw_pages_days: int | None = Field(default=None, ge=1)
     cdr_callers: Callers = Callers.PSEUDONYM
@@ -188,12 +207,21 @@ class Settings(BaseSettings):
             raise SettingsError("; ".join(missing))
 
     @property
+    def secrets(self) -> list[str]:
+        """The values of all secret settings that are set: a new setting is one of them if its type is SecretStr."""
+        return [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+
+    @property
     def warehouse_path(self) -> Path:
         return self.cdr_warehouse or self.cdr_data_dir / "warehouse" / "warehouse.duckdb"
 
     @property
     def published_path(self) -> Path:
         return self.cdr_published or self.cdr_data_dir / "published" / "callcentre.duckdb"
+
+    @property
+    def secret_key_path(self) -> Path:
+        return self.cdr_data_dir / "secret_key"
 
     @property
     def reports_dir(self) -> Path:
@@ -204,7 +232,7 @@ def find_dot_env() -> Path | None:
     """The nearest `.env` in the working directory or above it, otherwise the project's own; None if there is none.
 
     Skips files without any of our variables: they belong to other programs. Raises SettingsError if it is not UTF-8 or
-    this user cannot read it.
+    this user cannot read it, OperatorError if another user owns it: /tmp/.env would redirect all who work below /tmp.
     """
     here = Path.cwd()
     for file in (folder / ".env" for folder in (here, *here.parents, PROJECT)):
@@ -215,6 +243,7 @@ def find_dot_env() -> Path | None:
                 raise SettingsError(f"cannot read {file}: {error.strerror}; let this user read it") from None
             # In UTF-16 there is a NUL next to each letter.
             if re.search(rb"(?:ALOTECH|CDR)_[A-Z]", content.replace(b"\0", b"")):
+                refuse_planted(file, is_link_allowed=True)
                 try:
                     content.decode("utf-8")
                 except ValueError:
@@ -223,6 +252,26 @@ def find_dot_env() -> Path | None:
                     raise SettingsError(f"{file} is not in UTF-8, so that it cannot be read; save it as UTF-8")
                 return file
     return None
+
+
+def warnings_about(settings: Settings) -> list[str]:
+    """A line for each thing that works, and that the operator should change."""
+    warnings = []
+    file = find_dot_env()
+    if file:
+        found = file.stat()
+        # If the file is root's, a service may have to read it through its group.
+        if found.st_mode & (0o077 if found.st_uid == os.geteuid() else 0o007):
+            warnings.append(
+                f"other users of this machine can read {file}, and what is secret in it: `chmod 600 {file}`"
+            )
+    token = settings.alotech_app_token
+    if token and len(token.get_secret_value()) < SHORTEST_SECRET:
+        warnings.append(
+            f"ALOTECH_APP_TOKEN has fewer than {SHORTEST_SECRET} characters: it could be guessed, and cannot be told "
+            "from other text where a server sends it back; ask AloTech for a longer one"
+        )
+    return warnings
 
 
 def read_settings() -> Settings:

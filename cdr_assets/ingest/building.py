@@ -6,13 +6,15 @@ How dbt runs is in `marts`; how the copy is written is in `publishing`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.protection import prepare_published
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
 from cdr_assets.ingest.spelling import spell_numbers
 from cdr_assets.marts.build import DbtError, NodeResult, build, parse
 from cdr_assets.marts.own import build_own, drop_other_tables
 from cdr_assets.publishing.copy import publish
-from cdr_assets.publishing.secret_key import read_or_make_secret_key
+from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours
 
@@ -53,7 +55,7 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
     Raises DbtError if a mart of ours cannot be built, and WarehouseError if the copy cannot be written.
     """
     key = settings.cdr_secret_key
-    secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.cdr_data_dir / "secret_key")
+    secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.secret_key_path)
     privacy = Privacy(settings.cdr_callers, secret_key, {**CLASSES, **parse(settings).classes})
     with warehouse.held(holder):
         with warehouse.opened() as connection:
@@ -62,6 +64,7 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
             # Another run has loaded calls since the marts were built; the copy must not show them without their marts.
             build_stale_marts(warehouse, settings)
         own_failed = build_own(settings)
+        prepare_published(settings)
         with warehouse.opened() as connection:
             drop_other_tables(connection, settings)
             size = publish(
@@ -70,5 +73,19 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
                 privacy,
                 log=warehouse.log,
                 log_own=own_failed.append,
+                mode=settings.cdr_published_readers.file_mode,
             )
     return Published(f"published {settings.published_path}, {size / 1e6:.1f} MB", own_failed)
+
+
+def rotate_key(warehouse: Warehouse, settings: Settings, holder: str) -> Published:
+    """Makes a new key of the pseudonyms and publishes the copy with it. Raises the errors of `publish_copy`.
+
+    If publishing fails, the next one uses the new key. Raises OperatorError if CDR_SECRET_KEY sets the key.
+    """
+    if settings.cdr_secret_key:
+        raise OperatorError(
+            "CDR_SECRET_KEY sets the key of the pseudonyms: write another one there; the next run uses it"
+        )
+    replace_secret_key(settings.secret_key_path)
+    return publish_copy(warehouse, settings, holder)

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-from filelock import FileLock
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.files import lock, make_private
 from cdr_assets.domain.hours import HOUR
 from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
 from cdr_assets.domain.masking import mask
@@ -88,9 +88,9 @@ def parse(settings: Settings) -> Parsed:
     parsed = folder / _fingerprint()
     if not parsed.exists():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             # If several processes start together, one parses and the others wait.
-            with FileLock(folder / "parse.lock"):
+            with lock(folder / "parse.lock"):
                 if not parsed.exists():
                     _compile(settings, folder, parsed)
         except OSError as error:
@@ -155,6 +155,7 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
     is built again with DuckDB's default limit. This may happen when a changed model reads the whole history at once.
     """
     target = settings.cdr_data_dir / "dbt" / "target"
+    make_private(target)
     args = ["build", "--exclude-resource-type", "unit_test", *written_to(target)]
     if select:
         args += ["--select", *select]

@@ -12,11 +12,10 @@ from pathlib import Path
 import dagster
 import yaml
 from dagster import DagsterInstance
-from filelock import FileLock
 from sqlalchemy.exc import OperationalError
 
 from cdr_assets.domain.errors import OperatorError
-from cdr_assets.domain.files import write_whole
+from cdr_assets.domain.files import lock, make_private, write_whole
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.settings import Settings, SettingsError, read_settings
 from cdr_assets.orchestration.private import TESTED
@@ -50,7 +49,7 @@ def use_dagster_home(settings: Settings) -> Path:
         configuration = yaml.safe_dump(settings_of_instance)
     target = home / "dagster.yaml"
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        make_private(home)
         if not target.exists() or target.read_text(encoding="utf-8") != configuration:
             # Other processes may be reading the file now, so replace it in one step.
             write_whole(target, configuration)
@@ -67,7 +66,7 @@ def open_instance(settings: Settings) -> Iterator[DagsterInstance]:
     home = use_dagster_home(settings)
     try:
         # Dagster creates its databases when it first opens them, and fails if two processes do so at the same time.
-        with FileLock(home / ".opening.lock"):
+        with lock(home / ".opening.lock"):
             instance = DagsterInstance.get()
             _ = instance.schedule_storage
         with instance:

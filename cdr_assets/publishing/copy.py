@@ -59,13 +59,14 @@ def publish(
     *,
     log: Callable[[str], object] = _LOG,
     log_own: Callable[[str], object] = _LOG,
+    mode: int = 0o400,
 ) -> int:
     """Builds the copy from the warehouse that `connection` has in use, puts it in place, and returns its size in bytes.
 
     Programs that have the old copy open keep it; the next ones open the new copy. `log` gets a line for each table with
     hours that changed without a note, `log_own` one for each of the user's own tables that cannot be published, such as
-    a view of a dropped table. Raises WarehouseError if the folder cannot be written or the disk is full; the old copy
-    then stays in place.
+    a view of a dropped table. `mode` is the mode of the new file. Raises WarehouseError if the folder cannot be written
+    or the disk is full; the old copy then stays in place.
     """
     # The name is fixed, so that files of killed runs are overwritten and do not pile up.
     building = published.parent / f".{published.stem}.building"
@@ -73,7 +74,7 @@ def publish(
     before = published.parent / f".{published.stem}.before"
     try:
         shutil.rmtree(building, ignore_errors=True)
-        building.mkdir(parents=True)
+        building.mkdir(mode=0o700, parents=True)
         tables = _tables(connection, privacy, log)
         made_of = _made_of(tables, privacy)
         compared = _hours_to_compare(connection)
@@ -86,7 +87,7 @@ def publish(
                 "to note its hours in cdr.unpublished_hours (in dbt, by the macro note_unpublished)"
             )
         # Read-only: a program that opens the copy for writing would lock out all others, and lose its changes.
-        copy.chmod(0o444)
+        copy.chmod(mode)
         _sync(copy)
         size = copy.stat().st_size
         # A program may still have written to the old copy and left a log, which DuckDB would replay on the new copy.
@@ -96,6 +97,9 @@ def publish(
             with suppress(OSError):
                 before.hardlink_to(published)
         copy.replace(published)
+        # The copy before may show what today's settings hide.
+        if before.exists():
+            before.chmod(0o400)
         _sync(published.parent)
         _note(connection, [published, before], made_of, found, compared)
     except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
@@ -144,7 +148,7 @@ def _begin(
     """
     if _is_as_left(connection, before, made_of) and not _is_in_use(before):
         before.replace(copy)
-        copy.chmod(0o644)
+        copy.chmod(0o600)
         return "(FROM cdr.unpublished_hours UNION FROM raw.newly_published_hours)"
     # Delete it to free its space. A program that has it open can still read it until it closes it.
     before.unlink(missing_ok=True)

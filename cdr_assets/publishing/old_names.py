@@ -7,9 +7,10 @@ Both files were called cdr.duckdb. Opened directly, such a file becomes the cata
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.files import lock
 from cdr_assets.domain.settings import Settings
 
 
@@ -38,12 +39,12 @@ def _take_over_warehouse(path: Path) -> None:
     old = path.with_name("cdr.duckdb")
     if path.exists() or not old.exists():
         return
-    lock = old.with_name("cdr.duckdb.lock")
-    with suppress(Timeout), FileLock(lock, timeout=0):
+    lock_path = old.with_name("cdr.duckdb.lock")
+    with suppress(Timeout), lock(lock_path, timeout=0):
         # After a killed run, DuckDB's log has changes that are not yet in the file, and must be renamed with it.
         _rename(old.with_name("cdr.duckdb.wal"), path.with_name(f"{path.name}.wal"))
         _rename(old, path)
-        lock.unlink(missing_ok=True)
+        lock_path.unlink(missing_ok=True)
 
 
 def _rename(old: Path, new: Path) -> None:

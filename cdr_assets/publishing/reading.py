@@ -5,15 +5,20 @@ They read the copy, because it is what analysts see and needs no lock. Queries o
 """
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
 
+from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.lateness import FINAL_AFTER
 from cdr_assets.warehouse import open_as, open_calls
 from cdr_assets.warehouse.expected import expected_calls
+from cdr_assets.warehouse.place import quoted
 
 _LOADED = "(SELECT DISTINCT partition_hour FROM cdr.loads WHERE error IS NULL AND filters IS NULL)"
 
@@ -37,6 +42,30 @@ class Newest:
 def open_published(path: Path) -> duckdb.DuckDBPyConnection:
     """A read-only connection to the published copy, in which names like `cdr.calls` and `marts.queue_hourly` work."""
     return open_as("published", path, "READ_ONLY")
+
+
+# DuckDB lets queries write the log (.wal) of an attached file even without access to other files: a COPY to it would
+# make the copy unreadable. EXPLAIN ANALYZE and EXECUTE run a COPY too. CREATE can only reach tables in memory.
+_ONLY_READ = (duckdb.StatementType.SELECT, duckdb.StatementType.CREATE)
+
+
+@contextmanager
+def open_for_query(path: Path, sql: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection for SQL that somebody else wrote: it reaches the published copy, and no other file or address.
+
+    Our own queries name no files and use `open_published`. Raises OperatorError if the SQL has a statement that does
+    not only read.
+    """
+    with open_published(path) as connection, TemporaryDirectory(prefix="cdr-query-") as spill:
+        if any(statement.type not in _ONLY_READ for statement in connection.extract_statements(sql)):
+            raise OperatorError(
+                "only SELECT and CREATE can be used on the copy; with --allow-files, all of DuckDB's SQL"
+            )
+        # By default DuckDB spills to the folder .tmp of the working directory, and lets queries read there.
+        connection.execute(f"SET temp_directory = {quoted(spill)}")
+        connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        yield connection
 
 
 def read_newest(published: Path, expected: dt.datetime | None) -> Newest:

@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdr_assets.domain.errors import OperatorError
-from cdr_assets.domain.files import write_whole
+from cdr_assets.domain.files import make_private, write_whole
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.report import plots
 from cdr_assets.report.figures import Figures, days_of, read_figures
@@ -36,7 +36,7 @@ def write_report(
     last = figures.finish - dt.timedelta(days=1)
     page = folder / (f"{last}.html" if figures.start == last else f"{figures.start}_{last}.html")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         write_whole(page, render(figures, published_at))
     except OSError as error:
         raise OperatorError(f"cannot write {page}: {error.strerror}; set CDR_DATA_DIR to another folder") from None

@@ -18,6 +18,7 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.files import lock, make_private, open_private, refuse_planted
 from cdr_assets.domain.schema import TABLES
 from cdr_assets.warehouse.ddl import create_statement
 from cdr_assets.warehouse.messages import is_held_by_another, program_that_holds
@@ -89,9 +90,10 @@ class Warehouse:
         Raises WarehouseError if the folder cannot be written or the wait took too long.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self._lock_path)
-            self._acquire(lock)
+            make_private(self.path.parent)
+            refuse_planted(self._holder_path)
+            held = lock(self._lock_path)
+            self._acquire(held)
         except PermissionError as error:
             raise WarehouseError(
                 f"cannot write to {error.filename or self.path.parent}: give this user the right to write there, "
@@ -104,7 +106,7 @@ class Warehouse:
             yield
         finally:
             self._holder_path.unlink(missing_ok=True)
-            lock.release()
+            held.release()
 
     @contextmanager
     def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -115,6 +117,9 @@ class Warehouse:
         """
         if read_only and not self.path.exists():
             raise WarehouseError(f"there is no {self.path} yet; run `cdr backfill` or `make demo` first")
+        refuse_planted(self.path, is_link_allowed=True)
+        for path in (self._spill_path, self.path.with_name(self.path.name + ".wal")):
+            refuse_planted(path)
         # A killed run may have left files here. Only the process that holds the lock uses this folder.
         shutil.rmtree(self._spill_path, ignore_errors=True)
         connection = self._open("READ_ONLY" if read_only else _WRITING)
@@ -174,8 +179,9 @@ class Warehouse:
 
     def _write_holder(self, holder: str) -> None:
         # This only informs those who wait. If the disk is full, the later writes will report it.
-        with suppress(OSError):
-            self._holder_path.write_text(json.dumps({"holder": holder, "pid": os.getpid()}), encoding="utf-8")
+        with suppress(OSError), open_private(self._holder_path) as file:
+            file.truncate()
+            json.dump({"holder": holder, "pid": os.getpid()}, file)
 
     def _read_holder(self) -> str:
         try:

@@ -15,6 +15,7 @@ import pytest
 
 from cdr_assets.alotech import AlotechClient, ConfigurationError, Window
 from cdr_assets.alotech.limits import Limits
+from cdr_assets.domain.errors import OperatorError
 from cdr_assets_tests.alotech.server import Action, Answer, ScriptedServer, page, record
 
 Connect = Callable[..., AlotechClient]
@@ -47,6 +48,23 @@ def starts(clock: Clock, *limits: Limits, requests: int) -> list[float]:
         with limits[number % len(limits)].request():
             found.append(round(clock.now - 1000, 6))
     return found
+
+
+@pytest.mark.parametrize("name", ["requests", "requests.lock", "request-0.lock"])
+def test_a_planted_link_is_refused_and_nothing_is_written_where_it_leads(tmp_path: Path, name: str) -> None:
+    limits = Limits(1, 10, tmp_path / "limits", time.sleep)
+    with limits.request():
+        pass
+    planted, victim = tmp_path / "limits" / name, tmp_path / "victim"
+    victim.write_text("kept")
+    planted.unlink(missing_ok=True)
+    planted.symlink_to(victim)
+    with pytest.raises(OperatorError, match=f"^{planted} is a link"):
+        Limits(1, 10, tmp_path / "limits", time.sleep)
+    # Also if it is planted later.
+    with pytest.raises(OperatorError), limits.request():
+        pass
+    assert victim.read_text() == "kept"
 
 
 class TestRate:

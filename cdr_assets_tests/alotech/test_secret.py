@@ -15,8 +15,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from cdr_assets.alotech import AlotechClient, AlotechError, Window
-from cdr_assets.alotech.redaction import redactors
 from cdr_assets.alotech.wire import Wire
+from cdr_assets.domain.redaction import redactors
 from cdr_assets_tests.alotech.server import TOKEN, Action, Answer, ScriptedServer, page, record, refused, reset, silence
 
 Connect = Callable[..., AlotechClient]
@@ -226,6 +226,6 @@ def test_a_cursor_that_echoes_it_is_followed_as_it_is(
     ],
 )
 def test_bodies_are_cut_with_care(token: str, body: str, expected: str) -> None:
-    in_text, in_body = redactors(token)
+    in_text, in_body = redactors([token])
     assert in_body(body.encode()).decode() == expected
     assert token not in in_text(body)

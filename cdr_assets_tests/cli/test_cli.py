@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from cdr_assets.domain.project import PROJECT
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets_tests.conftest import HOUR, TOKEN, record, share_parsed
 
@@ -32,6 +34,8 @@ def cdr(data_dir: Path, *args: str, **environment: str) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
+        # The worst one: whatever does not set its own mode can be read and written by all.
+        umask=0,
     )
 
 
@@ -145,6 +149,18 @@ def test_a_backfill_ends_when_the_published_copy_holds_its_hours(filled: Filled)
             assert b"wrong-token" not in path.read_bytes(), path
 
 
+def test_everything_that_a_backfill_writes_is_private_whatever_the_umask(filled: Filled) -> None:
+    assert filled.cdr("report").returncode == 0
+    # The test itself puts dbt/parsed there, as a link.
+    found = {path: path.stat() for path in filled.folder.rglob("*") if not path.is_symlink()}
+    assert {path.name for path in found if path.is_file()} > {"warehouse.duckdb", "callcentre.duckdb", "secret_key"}
+    # What lies beside is SQLite's: event logs and what they keep open.
+    assert {path.suffix for path in found} >= {".db", ".html", ".lock", ".yaml"}
+    for path, status in found.items():
+        allowed = 0o700 if path.is_dir() else 0o400 if path.parent.name == "published" else 0o600
+        assert status.st_mode & 0o777 == allowed, path
+
+
 def test_names_in_the_shape_of_markup_are_shown_as_they_are_by_every_command(filled: Filled) -> None:
     asked = filled.cdr("query", "SELECT '[/x]', key, queue AS \"[/y]\", 'root:x:0', '[vip]' FROM cdr.calls")
     assert [text in asked.stdout for text in (ODD_KEY, SHOWN_QUEUE, "[/y]", " root:x:0 ", " [vip] ")] == 5 * [True]
@@ -185,6 +201,16 @@ def test_a_query_without_a_result_is_told_without_a_traceback(filled: Filled, sq
     assert done.returncode == code
     assert "Traceback" not in done.stderr
     assert "\x1b" not in done.stderr
+
+
+def test_a_query_reads_the_copy_and_nothing_else_unless_it_is_allowed(filled: Filled, tmp_path: Path) -> None:
+    (tmp_path / "queues.csv").write_text("name\nmine\n", encoding="utf-8")
+    for sql in (f"FROM '{tmp_path}/queues.csv'", f"COPY cdr.calls TO '{tmp_path}/new.csv'"):
+        refused = filled.cdr("query", sql)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (1, "", 1)
+        assert "--allow-files" in refused.stderr
+        assert filled.cdr("query", "--allow-files", sql).returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"queues.csv", "new.csv"}
 
 
 def test_a_reader_that_goes_away_is_no_error(filled: Filled) -> None:
@@ -232,6 +258,36 @@ def test_check_tells_each_wrong_setting_once(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.count("is not a time zone"), done.stdout.count("\n")) == (1, 1, 3)
     done = cdr(tmp_path, "check")
     assert [done.stdout.count(f"{name} is not set") for name in ("ALOTECH_TENANT", "ALOTECH_APP_TOKEN")] == [1, 1]
+
+
+@pytest.mark.parametrize("command", [("check",), ("query", "SELECT 1")])
+def test_what_others_can_read_or_guess_is_warned_of_once(tmp_path: Path, command: tuple[str, ...]) -> None:
+    dot_env = tmp_path / ".env"
+    dot_env.write_text("ALOTECH_BASE_URL=http://127.0.0.1:9/api/\nALOTECH_APP_TOKEN=quite-short\n")
+
+    def told() -> str:
+        environment = {**_outside(), "PYTHONPATH": str(PROJECT)}
+        args = [sys.executable, "-m", "cdr_assets.cli.commands", *command]
+        done = subprocess.run(args, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert "quite-short" not in done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    readable, short = (
+        f"warning: other users of this machine can read {dot_env}",
+        "warning: ALOTECH_APP_TOKEN has fewer than",
+    )
+    for mode, count in ((0o644, 1), (0o640, 1), (0o600, 0)):
+        dot_env.chmod(mode)
+        assert [told().count(text) for text in (readable, short)] == [count, 1]
+    dot_env.write_text(f"ALOTECH_BASE_URL=http://127.0.0.1:9/api/\nALOTECH_APP_TOKEN={TOKEN}\n")
+    assert "warning" not in told()
+
+
+def test_no_message_shows_a_secret(filled: Filled) -> None:
+    key = "a key of the pseudonyms in 42 characters."
+    for secret in (TOKEN, key, quote(TOKEN), TOKEN.encode().hex("%").join(("%", ""))):
+        done = filled.cdr("query", f"SELECT '{secret}'::INTEGER", CDR_SECRET_KEY=key)
+        assert (done.returncode, secret in done.stderr, "[token]" in done.stderr) == (1, False, True)
 
 
 def test_check_compares_the_tenant_with_the_warehouses(filled: Filled) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from cdr_assets.domain.settings import Settings, SettingsError, find_dot_env, read_settings
-from cdr_assets_tests.conftest import TOKEN
+from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.settings import KEY_LENGTH, Settings, SettingsError, find_dot_env, read_settings
+from cdr_assets_tests.conftest import TOKEN, give_away
 
 TURKISH = f"# çağrı merkezi\nALOTECH_TENANT=acme\nALOTECH_APP_TOKEN={TOKEN}\nCDR_DATA_DIR=mydata\n"
 
@@ -49,6 +50,30 @@ def test_the_nearest_dot_env_of_ours_counts(folder: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("CDR_PUBLISHED", "copy.duckdb")
     settings = read_settings()
     assert (settings.alotech_tenant, settings.published_path) == ("nearer", folder / "copy.duckdb")
+
+
+def test_a_dot_env_of_another_user_is_refused(folder: Path) -> None:
+    # As root, below a folder in which others can write, such as /tmp.
+    (folder.parent / ".env").write_text("ALOTECH_BASE_URL=https://collects-tokens.example/api/\n")
+    give_away(folder.parent / ".env")
+    with pytest.raises(OperatorError, match=f"^{folder.parent / '.env'} belongs to user 54321 "):
+        read_settings()
+
+
+def test_every_setting_that_is_secret_is_cut_from_messages() -> None:
+    key = "k" * KEY_LENGTH
+    assert Settings(alotech_app_token=TOKEN, cdr_secret_key=key).secrets == [TOKEN, key]
+    assert Settings().secrets == []
+
+
+def test_a_key_that_could_be_guessed_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / ".env").write_text("CDR_SECRET_KEY=kolay-bir-anahtar\nCDR_COUNTRY=Turkey\n")
+    with pytest.raises(SettingsError) as error:
+        read_settings()
+    told = str(error.value)
+    assert "CDR_SECRET_KEY: shorter than 32 characters" in told
+    assert "CDR_COUNTRY: 'Turkey' is not a country; write its two letters, like TR" in told
+    assert "kolay" not in told
 
 
 def test_without_dot_env_relative_folders_start_in_the_working_directory(folder: Path) -> None:

@@ -102,3 +102,16 @@ def test_the_location_loads_without_what_only_a_build_needs(tmp_path: Path) -> N
     environment = os.environ | {"CDR_DATA_DIR": str(share_parsed(tmp_path / "data"))}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert not {"dbt", "sqlglot", "altair", "networkx"} & set(done.stdout.split())
+
+
+def test_only_processes_of_our_own_get_our_umask(tmp_path: Path) -> None:
+    """`defs` is what Dagster's processes load for us; `build_defs` may be part of somebody else's code location."""
+    script = (
+        "import os; from cdr_assets.definitions import build_defs, defs\n"
+        "def umask():\n    found = os.umask(0o022); os.umask(found); return found\n"
+        "os.umask(0o022); build_defs(); print(oct(umask()))\n"
+        "defs(); print(oct(umask()))\n"
+    )
+    environment = os.environ | {"CDR_DATA_DIR": str(share_parsed(tmp_path / "data"))}
+    told = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["0o22", "0o77"]

@@ -87,7 +87,10 @@ def test_the_vendors_numbers_are_pseudonyms_in_the_published_copy(pipeline: Pipe
     assert called == "908501112233"
     assert item == '{"event":"dial","number":"9999933","note":9999933}'
     assert b"905321112233" not in pipeline.settings.published_path.read_bytes()
-    assert (pipeline.settings.cdr_data_dir / "secret_key").stat().st_mode & 0o777 == 0o600
+    # In a code location of somebody else, the umask is theirs: the folders close what is in them.
+    data = pipeline.settings.cdr_data_dir
+    open_folders = {path.name for path in (data, *data.iterdir()) if path.is_dir() and path.stat().st_mode & 0o077}
+    assert (open_folders, (data / "secret_key").stat().st_mode & 0o777) == (set(), 0o600)
 
 
 class _FailsAtFive(BaseHTTPRequestHandler):

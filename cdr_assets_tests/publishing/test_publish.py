@@ -15,7 +15,6 @@ from cdr_assets.domain import masking
 from cdr_assets.domain.settings import Callers
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.reading import open_published
-from cdr_assets.publishing.secret_key import read_or_make_secret_key
 from cdr_assets.warehouse import Warehouse, WarehouseError, memory_limit
 from cdr_assets_tests.conftest import HOUR
 from cdr_assets_tests.publishing.privacy import privacy
@@ -90,7 +89,7 @@ def test_two_files_are_brought_forward_in_turn(published: Path) -> None:
     for n in range(6):
         republish(published, str(n))
         assert reasons(published) == [(str(n),)]
-        assert published.stat().st_mode & 0o777 == 0o444
+        assert published.stat().st_mode & 0o777 == 0o400
         files.append(published.stat().st_ino)
     assert len(set(files)) == 2
     assert files[0] == files[2] == files[4]
@@ -369,8 +368,9 @@ def test_what_a_program_wrote_into_the_copy_never_reaches_the_next_one(published
 
 
 def test_nobody_may_write_into_the_copy(published: Path) -> None:
-    # Many programs open files for writing by default, and one that does would lock all others out.
-    assert published.stat().st_mode & 0o777 == 0o444
+    # Many programs open files for writing by default, and one that does would lock all others out. Nobody else may read
+    # it unless CDR_PUBLISHED_READERS says so.
+    assert published.stat().st_mode & 0o777 == 0o400
 
 
 def test_what_a_killed_run_left_is_cleared_away(published: Path) -> None:
@@ -388,28 +388,6 @@ def test_a_copy_that_cannot_be_built_is_told_and_the_one_before_stays(published:
     with pytest.raises(WarehouseError, match=r"cannot publish to .*; mend this and run again: the copy .* in place"):
         republish(published, "second")
     assert reasons(published) == [("first",)]
-
-
-def test_the_key_of_the_pseudonyms_is_made_once(tmp_path: Path) -> None:
-    path = tmp_path / "data" / "secret_key"
-    key = read_or_make_secret_key(path)
-    assert len(key) == 64
-    assert read_or_make_secret_key(path) == key
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_key_that_a_crash_left_empty_is_made_again(tmp_path: Path) -> None:
-    path = tmp_path / "secret_key"
-    path.touch()
-    (tmp_path / ".secret_key.making").write_text("half")
-    assert len(read_or_make_secret_key(path)) == 64
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
-def test_a_key_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(WarehouseError, match=r"cannot write the key of the pseudonyms .* or set CDR_SECRET_KEY"):
-        read_or_make_secret_key(tmp_path / "file" / "secret_key")
 
 
 def test_a_copy_of_other_hiding_rules_is_written_from_scratch(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:

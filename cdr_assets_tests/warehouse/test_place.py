@@ -11,11 +11,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.schema import TABLES
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.warehouse import Warehouse, WarehouseError, check_source, claim
 from cdr_assets.warehouse import place as module
 from cdr_assets.warehouse.place import transaction
+from cdr_assets_tests.conftest import give_away
 
 _ADD_ONE = """
 import sys
@@ -57,6 +59,33 @@ def hold(script: str, path: Path) -> subprocess.Popen[str]:
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     return process
+
+
+@pytest.mark.parametrize("suffix", [".holder", ".lock", ".wal", ".tmp"])
+def test_a_planted_link_is_refused_and_nothing_is_written_where_it_leads(path: Path, suffix: str) -> None:
+    with Warehouse(path).connect("test"):
+        pass
+    victim = path.with_name("victim")
+    victim.mkdir() if suffix == ".tmp" else victim.write_text("kept")
+    planted = path.with_name(path.name + suffix)
+    planted.unlink(missing_ok=True)
+    planted.symlink_to(victim)
+    with pytest.raises(OperatorError, match=f"^{planted} is a link"), Warehouse(path).connect("test"):
+        pass
+    assert victim.is_dir() or victim.read_text() == "kept"
+    assert planted.is_symlink()
+
+
+@pytest.mark.parametrize("suffix", ["", ".holder", ".lock", ".wal"])
+def test_a_file_of_another_user_is_refused(path: Path, suffix: str) -> None:
+    with Warehouse(path).connect("test"):
+        pass
+    planted = path.with_name(path.name + suffix)
+    planted.touch()
+    give_away(planted)
+    with pytest.raises(OperatorError, match=f"^{planted} belongs to user 54321 "), Warehouse(path).connect("test"):
+        pass
+    assert planted.exists()
 
 
 def test_writers_of_several_processes_queue(path: Path) -> None:
