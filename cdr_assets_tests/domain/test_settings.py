@@ -66,7 +66,7 @@ def test_every_setting_that_is_secret_is_cut_from_messages() -> None:
     assert Settings().secrets == []
 
 
-def test_a_key_that_could_be_guessed_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+def test_a_key_that_could_be_guessed_is_refused_and_not_shown(folder: Path) -> None:
     (folder / ".env").write_text("CDR_SECRET_KEY=kolay-bir-anahtar\nCDR_COUNTRY=Turkey\n")
     with pytest.raises(SettingsError) as error:
         read_settings()
