@@ -339,6 +339,28 @@ LOADS = Table(
     ),
 )
 
+ERASURES = Table(
+    "cdr",
+    "erasures",
+    "When callers were forgotten (`cdr forget`), and how many rows lost what was known of them; never who. One row per "
+    "erasure.",
+    (
+        Column("began_at", Kind.INSTANT, Class.DATE, "When it began, or was continued after a kill."),
+        Column(
+            "finished_at",
+            Kind.INSTANT,
+            Class.DATE,
+            "When every file was rewritten; NULL if it was killed before: the same command then continues it.",
+        ),
+        Column("seconds", Kind.NUMBER, Class.MEASURE, "How long it took, from the last start of the command."),
+        Column("calls", Kind.COUNT, Class.MEASURE, "Calls whose texts changed."),
+        Column("items", Kind.COUNT, Class.MEASURE, "Events, answers and tags of these calls."),
+        Column("rejected_records", Kind.COUNT, Class.MEASURE, "Rejected records that changed."),
+        Column("pages", Kind.COUNT, Class.MEASURE, "Raw pages that changed."),
+        Column("other_texts", Kind.COUNT, Class.MEASURE, "Texts in other tables, such as errors in cdr.loads."),
+    ),
+)
+
 CDR_PAGES = Table(
     "raw",
     "cdr_pages",
@@ -484,6 +506,7 @@ TABLES: tuple[Table, ...] = (
     CALL_TAGS,
     REJECTED_RECORDS,
     LOADS,
+    ERASURES,
     UNKNOWN_FIELDS,
     HOURS_WITHOUT_PAGES,
     HOURS_TO_RETYPE,

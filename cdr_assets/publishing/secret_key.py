@@ -1,4 +1,7 @@
-"""The secret key of the pseudonyms, if CDR_SECRET_KEY does not set one. `copy` computes the pseudonyms."""
+"""Secret keys that are made once and kept in the data folder: those of the pseudonyms and of the suppression list.
+
+CDR_SECRET_KEY may set the first one. `copy` computes the pseudonyms; `ingest/suppression.py` uses the second one.
+"""
 
 import secrets
 from pathlib import Path
@@ -25,6 +28,6 @@ def read_or_make_secret_key(path: Path) -> str:
             return key
     except OSError as error:
         raise WarehouseError(
-            f"cannot write the key of the pseudonyms to {path}: {error.strerror}; let this user write there, "
-            "or set CDR_SECRET_KEY"
+            f"cannot write a key to {path}: {error.strerror}; let this user write there, or, for the key of the "
+            "pseudonyms, set CDR_SECRET_KEY"
         ) from None

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 # Version of the tables in `raw` and `cdr` and of the marts' columns. When they change, add one here, and a migration
 # from the previous version.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 # Uncompressed pages have 130 kB each: those of a year would take many gigabytes of memory.
 _PAGES_AT_ONCE = 512
@@ -97,4 +97,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     4: _set_aside,
     5: _compared_copy,
     6: _e164,
+    7: _new_tables,
 }

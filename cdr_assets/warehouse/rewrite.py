@@ -1,0 +1,68 @@
+"""Writes the warehouse into a new file, which replaces the old one: DuckDB keeps deleted values in its file.
+
+UPDATE, DELETE and CHECKPOINT leave old values in blocks that are free or only half used.
+"""
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+
+import duckdb
+
+from cdr_assets.domain.files import sync
+from cdr_assets.warehouse.place import WRITING, Warehouse, WarehouseError, memory_limit, quoted
+
+# Bytes a second that are read and written, as measured on two cores; see DECISIONS.md.
+_BYTES_A_SECOND = 40e6
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What rewriting the warehouse costs: bytes of its file, bytes that are free on its disk, and seconds."""
+
+    size: int
+    free: int
+
+    @property
+    def seconds(self) -> float:
+        return self.size / _BYTES_A_SECOND
+
+    @property
+    def fits(self) -> bool:
+        return self.size < self.free
+
+
+def cost_of_rewriting(warehouse: Warehouse) -> Cost:
+    size = warehouse.path.stat().st_size if warehouse.path.exists() else 0
+    return Cost(size, shutil.disk_usage(warehouse.path.parent).free if size else 0)
+
+
+def rewrite(warehouse: Warehouse) -> None:
+    """Copies all tables into a new file and puts it in the warehouse's place. The caller must hold the warehouse.
+
+    The old file stays until the new one is on disk and whole, so that a kill at any moment loses nothing.
+    """
+    new = warehouse.rewriting_path
+    log = warehouse.path.with_name(warehouse.path.name + ".wal")
+    try:
+        with warehouse.opened() as connection:
+            connection.execute(f"SET memory_limit = '{memory_limit()}'")
+            # Without DuckDB's log: an unfinished file is thrown away in any case.
+            connection.execute(f"ATTACH {quoted(str(new))} AS rewritten ({WRITING}, RECOVERY_MODE no_wal_writes)")
+            connection.execute("COPY FROM DATABASE warehouse TO rewritten")
+            connection.execute("CHECKPOINT rewritten")
+            connection.execute("DETACH rewritten")
+        if log.exists():
+            # DuckDB writes its log into the file when it closes it. It would replay a log that is left on the new file.
+            raise WarehouseError(f"{log} is still there after {warehouse.path} was closed; run this again")
+        sync(new)
+        new.replace(warehouse.path)
+        sync(warehouse.path.parent)
+    except (OSError, duckdb.Error) as error:
+        raise WarehouseError(
+            f"cannot rewrite {warehouse.path}: {str(error).splitlines()[0]}; its calls are still there: mend this and "
+            "run again"
+        ) from None
+    finally:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
