@@ -455,6 +455,17 @@ HOURS_TO_RETYPE = Table(
     (PARTITION_HOUR,),
 )
 
+KEPT_FROM = Table(
+    "raw",
+    "kept_from",
+    "From which hours on calls and figures are kept; earlier ones were deleted (CDR_CALLS_DAYS, CDR_MARTS_DAYS), and "
+    "are not loaded again. One row, or none if nothing was deleted.",
+    (
+        Column("calls_from", Kind.LOCAL, Class.DATE, "First hour whose calls are kept; NULL if all are."),
+        Column("marts_from", Kind.LOCAL, Class.DATE, "First hour whose figures are kept; NULL if all are."),
+    ),
+)
+
 UNPUBLISHED_HOURS = Table(
     "cdr",
     "unpublished_hours",
@@ -510,6 +521,7 @@ TABLES: tuple[Table, ...] = (
     UNKNOWN_FIELDS,
     HOURS_WITHOUT_PAGES,
     HOURS_TO_RETYPE,
+    KEPT_FROM,
     STALE_HOURS,
     UNPUBLISHED_HOURS,
     NEWLY_PUBLISHED_HOURS,

@@ -24,6 +24,7 @@ from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_all, fetch_from, fe
 from cdr_assets.ingest.suppression import read_forgotten
 from cdr_assets.transforms import DIFFERENCES, Tables, differences, read_hours
 from cdr_assets.warehouse import Warehouse, check_source, hours_never_loaded, stored_calls
+from cdr_assets.warehouse.retention import calls_kept_from
 
 _FINDINGS = ("late change", "missing", "unknown")
 
@@ -69,6 +70,9 @@ def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt
     """
     with warehouse.connect("cdr audit", read_only=True) as connection:
         check_source(connection, alotech.settings.source, warehouse.path)
+        kept_from = calls_kept_from(connection)
+        # Calls that CDR_CALLS_DAYS deleted are not missing.
+        hours = [hour for hour in hours if not kept_from or hour.start >= kept_from]
         unloaded = hours_never_loaded(connection, [hour.start for hour in hours])
     reading = _Reading(alotech, warehouse)
     with alotech.client() as client:

@@ -33,6 +33,7 @@ from cdr_assets.ingest.spelling import spell_numbers
 from cdr_assets.ingest.suppression import read_forgotten
 from cdr_assets.transforms import Forgotten, blank_bodies, compress
 from cdr_assets.warehouse import Warehouse, add_failed_fetches, claim, replace_pages
+from cdr_assets.warehouse.retention import loadable_from
 
 # Fetches are stored in portions, so that the warehouse is opened less often. The portions are limited, so that a long
 # run needs no more memory than a short one, and a run that dies loses little.
@@ -122,9 +123,16 @@ def fetch_and_store(
     with warehouse.connect(holder) as connection:
         claim(connection, alotech.settings.source, warehouse.path)
         spell_numbers(connection, alotech.settings, warehouse.log)
+        first = loadable_from(connection)
+    wanted = []
+    for fetch in fetches:
+        if first and fetch.partition_hour and fetch.partition_hour < first:
+            fail(fetch, f"calls before {first:%Y-%m-%d} are not loaded, because CDR_CALLS_DAYS deleted earlier ones")
+        else:
+            wanted.append(fetch)
     at_once = alotech.settings.alotech_max_concurrency
     with alotech.client() as client:
-        for fetched in fetch_all(client, fetches, filters, fail, at_once=at_once, sorting=sorting):
+        for fetched in fetch_all(client, wanted, filters, fail, at_once=at_once, sorting=sorting):
             with warehouse.connect(holder) as connection:
                 # Read while the warehouse is held: `cdr forget` adds a number while it holds it.
                 forgotten = read_forgotten(alotech.settings)

@@ -27,6 +27,7 @@ from cdr_assets.warehouse import (
     read_pages_to_retype,
     retype_hours,
 )
+from cdr_assets.warehouse.retention import loadable_from
 
 # Records of a batch: enough to keep polars and DuckDB busy, few enough for the memory of a small machine.
 _BATCH_RECORDS = 32_000
@@ -102,10 +103,24 @@ def merge_calls(
         warn(f"a record could not become a call: {record['reason']}")
     load = replace(load_of_calls(pages, read), erased_at=erased_at)
     with warehouse.connect(holder) as connection:
+        first = loadable_from(connection)
+        if first:
+            load = _from(load, first)
         loads = load_hours(connection, load, run_id)
     log(
         f"merged by key: {read.calls.height} calls, {loads['new'].sum()} of them new, {loads['changed'].sum()} "
         "changed; the hours are not marked as materialized, since they were not read whole"
+    )
+
+
+def _from(load: Load, hour: dt.datetime) -> Load:
+    """Without the calls of earlier hours, which would be deleted again (CDR_CALLS_DAYS)."""
+    is_kept = pl.col("partition_hour") >= hour
+    return replace(
+        load,
+        calls=load.calls.filter(is_kept),
+        children={name: rows.filter(is_kept) for name, rows in load.children.items()},
+        loads=load.loads.filter(is_kept),
     )
 
 
