@@ -113,11 +113,11 @@ def forget(settings: Settings, number: str, log: Callable[[str], object]) -> Era
                 raise WarehouseError(
                     f"the number is still in {', '.join(held)}: a run loaded calls meanwhile; run the command again"
                 )
-            connection.execute(
-                "UPDATE cdr.erasures SET finished_at = ?, seconds = ? WHERE finished_at IS NULL",
-                [dt.datetime.now(dt.UTC), round(time.monotonic() - began, 1)],
-            )
-        rewrite(warehouse)
+        rewrite(
+            warehouse,
+            "UPDATE cdr.erasures SET finished_at = ?, seconds = ? WHERE finished_at IS NULL",
+            [dt.datetime.now(dt.UTC), round(time.monotonic() - began, 1)],
+        )
     return erasing.erased
 
 

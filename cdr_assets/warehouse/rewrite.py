@@ -4,6 +4,7 @@ UPDATE, DELETE and CHECKPOINT leave old values in blocks that are free or only h
 """
 
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -37,10 +38,11 @@ def cost_of_rewriting(warehouse: Warehouse) -> Cost:
     return Cost(size, shutil.disk_usage(warehouse.path.parent).free if size else 0)
 
 
-def rewrite(warehouse: Warehouse) -> None:
+def rewrite(warehouse: Warehouse, last: str = "", values: Sequence[object] = ()) -> None:
     """Copies all tables into a new file and puts it in the warehouse's place. The caller must hold the warehouse.
 
-    The old file stays until the new one is on disk and whole, so that a kill at any moment loses nothing.
+    The old file stays until the new one is on disk and whole, so that a kill at any moment loses nothing. `last` is a
+    statement for the new file only: what it writes is there if the file was replaced, and only then.
     """
     new = warehouse.rewriting_path
     log = warehouse.path.with_name(warehouse.path.name + ".wal")
@@ -50,6 +52,10 @@ def rewrite(warehouse: Warehouse) -> None:
             # Without DuckDB's log: an unfinished file is thrown away in any case.
             connection.execute(f"ATTACH {quoted(str(new))} AS rewritten ({WRITING}, RECOVERY_MODE no_wal_writes)")
             connection.execute("COPY FROM DATABASE warehouse TO rewritten")
+            if last:
+                connection.execute("USE rewritten")
+                connection.execute(last, values)
+                connection.execute("USE warehouse")
             connection.execute("CHECKPOINT rewritten")
             connection.execute("DETACH rewritten")
         if log.exists():
