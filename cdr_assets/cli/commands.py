@@ -171,10 +171,11 @@ def forget(
 
     settings = _settings()
     person = _number(number, settings)
-    cost = cost_of_rewriting(Warehouse(settings.warehouse_path))
+    cost = cost_of_rewriting(Warehouse(settings.warehouse_path), settings.published_path)
     told = (
-        f"the warehouse ({cost.size / 1e6:,.0f} MB) and the published copy are rewritten: about {cost.seconds:,.0f} s, "
-        f"{cost.size / 1e6:,.0f} MB of free disk ({cost.free / 1e6:,.0f} MB are free); runs wait meanwhile"
+        f"the warehouse and the published copy ({cost.size / 1e6:,.0f} MB) are rewritten: about "
+        f"{cost.seconds + 20:,.0f} s, and {cost.size / 1e6:,.0f} MB of free disk ({cost.free / 1e6:,.0f} MB are free); "
+        "runs wait meanwhile"
     )
     if not cost.fits:
         raise OperatorError(f"{told}: free some disk first")

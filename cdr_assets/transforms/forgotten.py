@@ -28,6 +28,8 @@ _CHAIN_IN_RUST = rf"{DIGIT}(?:{BETWEEN}*{DIGIT}){{{_FEWEST_DIGITS - 1},}}"
 # %20 and the like in web addresses, whose digits are not the number's.
 _SPACE = re.compile("%2[0-9A-Fa-f]")
 
+_NO_DIGITS = re.compile("[^0-9]+")
+
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -104,10 +106,17 @@ class Forgotten:
         decoded = pl.Series([unescaped(text) for text in texts], dtype=pl.String)
         chains = decoded.str.extract_all(_CHAIN_IN_RUST)
         distinct = chains.explode(empty_as_null=False).unique()
-        found = [chain for chain in distinct if self.holds(chain)]
+        found = [chain for chain in distinct if self._chain_holds(chain)]
         if not found:
             return [False] * len(texts)
         return chains.list.eval(pl.element().is_in(found).any()).list.first().fill_null(False).to_list()
+
+    def _chain_holds(self, chain: str) -> bool:
+        if not chain.isascii() or "%" in chain:
+            return self.holds(chain)
+        # Most chains: half the time.
+        digits = _NO_DIGITS.sub("", chain)
+        return any(self._is_listed(digits[at : at + n]) for n in self._lengths for at in range(len(digits) - n + 1))
 
     def _places(self, text: str) -> Iterator[tuple[int, int]]:
         """The positions of the first and last digit of each forgotten number."""

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
@@ -19,7 +20,7 @@ _BYTES_A_SECOND = 40e6
 
 @dataclass(frozen=True)
 class Cost:
-    """What rewriting the warehouse costs: bytes of its file, bytes that are free on its disk, and seconds."""
+    """What rewriting costs: bytes of the files, bytes that are free on the warehouse's disk, and seconds."""
 
     size: int
     free: int
@@ -33,9 +34,15 @@ class Cost:
         return self.size < self.free
 
 
-def cost_of_rewriting(warehouse: Warehouse) -> Cost:
-    size = warehouse.path.stat().st_size if warehouse.path.exists() else 0
-    return Cost(size, shutil.disk_usage(warehouse.path.parent).free if size else 0)
+def cost_of_rewriting(warehouse: Warehouse, *others: Path) -> Cost:
+    """The cost of rewriting the warehouse, and of writing other files of the size that they have now.
+
+    Raises WarehouseError if there is no warehouse.
+    """
+    if not warehouse.path.exists():
+        raise WarehouseError(f"there is no {warehouse.path} yet, and nobody's calls to forget")
+    size = sum(path.stat().st_size for path in (warehouse.path, *others) if path.exists())
+    return Cost(size, shutil.disk_usage(warehouse.path.parent).free)
 
 
 def rewrite(warehouse: Warehouse, last: str = "", values: Sequence[object] = ()) -> None:

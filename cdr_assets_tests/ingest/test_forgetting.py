@@ -13,9 +13,11 @@ import pytest
 
 from cdr_assets.ingest.forgetting import forget
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets.warehouse import place
+from cdr_assets.transforms import blank_bodies, digits_of, forgotten_of, pattern_in_python, pattern_of
+from cdr_assets.warehouse import Warehouse, WarehouseError, place
 from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
 from cdr_assets_tests.ingest.test_audit import compared
+from cdr_assets_tests.marts import centre
 
 NUMBER = "+905329876543"
 ARABIC, FULL_WIDTH = (f"0532{''.join(chr(zero + int(digit)) for digit in '9876543')}" for zero in (0x660, 0xFF10))
@@ -78,6 +80,50 @@ def field_calls() -> list[dict[str, Any]]:
         record("plain", AT[40], callerid=OTHER),
         record("rejected", AT[41], calldate="2026-13-45 05:00:00", callerid=SPELLINGS[0], call_tags=[SPELLINGS[1]]),
     ]
+
+
+def test_calls_that_were_read_before_a_caller_was_forgotten_are_not_loaded(tmp_path: Path) -> None:
+    """They may be the caller's: a run reads pages, waits while the caller is forgotten, and loads."""
+    warehouse = Warehouse(tmp_path / "warehouse.duckdb")
+    calls, hours = centre.make_calls(1, count=5), centre.hours()
+    centre.load(warehouse, calls, hours, centre.START)
+    with warehouse.connect("cdr forget") as connection:
+        connection.execute("INSERT INTO cdr.erasures (began_at) VALUES (now())")
+    with pytest.raises(WarehouseError, match="a caller was forgotten while these hours were read"):
+        centre.load(warehouse, calls, hours, centre.START + dt.timedelta(days=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("tel:0532%20987%2065%2043", "tel:0*****"),
+        ("2026-03-02 0532 987 65 43 2 kez", "2026-03-02 0***** 2 kez"),
+        ("9.05329876543E11", "9.0*****E11"),
+        ("dün 0532/987 6543, bugün 05329876543", "dün 0*****, bugün 0*****"),
+        ("٠٥٣٢٩٨٧٦٥٤٣", "٠*****"),
+        ("0532 987 65 44", "0532 987 65 44"),
+        ("65f1c2d4-0532-4987-a654-3905329876aa", "65f1c2d4-0532-4987-a654-3905329876aa"),
+    ],
+)
+def test_a_number_is_found_in_any_spelling_and_no_other(text: str, without: str) -> None:
+    forgotten = forgotten_of(NUMBER, "TR")
+    assert forgotten.without(text) == without
+    assert forgotten.which_hold([json.dumps(text), json.dumps(text, ensure_ascii=False)]) == [text != without] * 2
+    assert (re.search(pattern_in_python(pattern_of(digits_of(NUMBER))), text) is not None) == (text != without)
+    with duckdb.connect() as connection:
+        found = connection.execute("SELECT regexp_matches(?, ?)", [text, pattern_of(digits_of(NUMBER))]).fetchone()
+    assert found == (text != without,)
+
+
+def test_a_page_keeps_its_records_and_all_that_is_no_forgotten_callers() -> None:
+    forgotten = forgotten_of(NUMBER, "TR")
+    others = '{ "key": "x",  "n": 1.50, "big": 12345678901234567890, "half": "\\ud83d", "key": "y" }'
+    page = (
+        '{"Success": true , "CallList" :[%s, {"key":"t","inbound":"evet","callerid":5329876543}, 7 ,%s ], "Next":"a"}'
+    )
+    (blank,) = blank_bodies([(page % (others, others)).encode()], forgotten)
+    assert blank.decode() == (page % (others, others)).replace("5329876543", "null").replace(": null", ":null")
+    assert blank_bodies([blank], forgotten) == [blank]
 
 
 @pytest.fixture
