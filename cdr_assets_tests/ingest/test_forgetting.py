@@ -85,7 +85,7 @@ def field_calls() -> list[dict[str, Any]]:
 def test_calls_that_were_read_before_a_caller_was_forgotten_are_not_loaded(tmp_path: Path) -> None:
     """They may be the caller's: a run reads pages, waits while the caller is forgotten, and loads."""
     warehouse = Warehouse(tmp_path / "warehouse.duckdb")
-    calls, hours = centre.make_calls(1, count=5), centre.hours()
+    calls, hours = centre.make_calls(1)[:5], centre.hours()
     centre.load(warehouse, calls, hours, centre.START)
     with warehouse.connect("cdr forget") as connection:
         connection.execute("INSERT INTO cdr.erasures (began_at) VALUES (now())")
@@ -100,7 +100,7 @@ def test_calls_that_were_read_before_a_caller_was_forgotten_are_not_loaded(tmp_p
         ("2026-03-02 0532 987 65 43 2 kez", "2026-03-02 0***** 2 kez"),
         ("9.05329876543E11", "9.0*****E11"),
         ("dün 0532/987 6543, bugün 05329876543", "dün 0*****, bugün 0*****"),
-        ("٠٥٣٢٩٨٧٦٥٤٣", "٠*****"),
+        (ARABIC, "0*****"),
         ("0532 987 65 44", "0532 987 65 44"),
         ("65f1c2d4-0532-4987-a654-3905329876aa", "65f1c2d4-0532-4987-a654-3905329876aa"),
     ],
