@@ -13,7 +13,17 @@ import pytest
 
 from cdr_assets.ingest.forgetting import forget
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets.transforms import blank_bodies, digits_of, forgotten_of, pattern_in_python, pattern_of
+from cdr_assets.transforms import (
+    Entry,
+    Forgotten,
+    blank_bodies,
+    blank_json,
+    digits_of,
+    forgotten_of,
+    keyed,
+    pattern_in_python,
+    pattern_of,
+)
 from cdr_assets.warehouse import Warehouse, WarehouseError, place
 from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
 from cdr_assets_tests.ingest.test_audit import compared
@@ -126,6 +136,22 @@ def test_a_page_keeps_its_records_and_all_that_is_no_forgotten_callers() -> None
     assert blank_bodies([blank], forgotten) == [blank]
 
 
+def test_an_own_line_stays_where_it_is_one() -> None:
+    key, digits = b"key", digits_of(NUMBER)
+    forgotten = Forgotten(key, [Entry(keyed(key, NUMBER), keyed(key, digits), len(digits), is_line=True)], "TR")
+    # Who called, was called, and in which direction; and what is left of it.
+    cases = [
+        (True, OTHER, NUMBER, (OTHER, NUMBER)),
+        (False, NUMBER, OTHER, (NUMBER, OTHER)),
+        (True, NUMBER, OTHER, (None, OTHER)),
+        (False, OTHER, NUMBER, (None, None)),
+    ]
+    for inbound, caller, called, left in cases:
+        record = {"inbound": inbound, "callerid": caller, "called_num": called}
+        blank = json.loads(blank_json(json.dumps(record), forgotten))
+        assert (blank["callerid"], blank["called_num"]) == left
+
+
 @pytest.fixture
 def plain_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is compressed, so that a number that is left in a file can be found there."""
@@ -226,6 +252,7 @@ def test_no_row_and_no_byte_holds_the_number_and_every_figure_stays(loaded: Pipe
     assert not list(settings.reports_dir.iterdir())
     assert figures(loaded) == before
     assert loaded.ask("SELECT content_hash, record_count FROM raw.cdr_pages") == hashes
+    assert loaded.ask("SELECT bool_and(octet_length(body) = body_size) FROM raw.cdr_pages") == [(True,)]
     assert loaded.ask("SELECT calls, finished_at IS NOT NULL FROM cdr.erasures") == [(14, True)]
     assert compared(loaded).differences.is_empty()
 
