@@ -15,7 +15,7 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.person import Person, searched
 from cdr_assets.ingest.spelling import spell_numbers
 from cdr_assets.transforms import forgotten_of, records_of
-from cdr_assets.warehouse import Warehouse
+from cdr_assets.warehouse import Warehouse, WarehouseError
 
 # What says where a text is.
 _PLACES = ("partition_hour", "key", "page_number", "position")
@@ -27,6 +27,8 @@ def export(settings: Settings, number: str) -> tuple[str, int]:
     `calls`: rows of cdr.calls with their events, answers and tags. `records`: the vendor's records of the person's
     calls in the stored pages, rejected ones too, each once. `mentioned_in`: other places that hold the number.
     """
+    if not settings.warehouse_path.exists():
+        raise WarehouseError(f"there is no {settings.warehouse_path} yet, so that nothing is held")
     with Warehouse(settings.warehouse_path).connect("cdr export") as connection:
         spell_numbers(connection, settings, lambda _: None)
         person = Person(connection, number)

@@ -30,7 +30,7 @@ from cdr_assets.domain.schema import (
     Kind,
 )
 from cdr_assets.domain.settings import Settings
-from cdr_assets.ingest.building import publish_copy
+from cdr_assets.ingest.building import build_stale_marts, publish_copy
 from cdr_assets.ingest.person import Person, searched
 from cdr_assets.ingest.spelling import spell_numbers
 from cdr_assets.ingest.suppression import read_forgotten, suppress
@@ -103,6 +103,10 @@ def forget(settings: Settings, number: str, log: Callable[[str], object]) -> Era
         # An incremental model of the user's own may keep what its sources no longer hold.
         connection.execute(f"DROP SCHEMA IF EXISTS {OWN} CASCADE")
     log("building the marts of these hours, and writing the published copy from scratch")
+    with warehouse.held("cdr forget"):
+        build_stale_marts(warehouse, settings)
+        with warehouse.opened() as connection:
+            _blank_figures(connection, person, read_forgotten(settings))
     publish_copy(warehouse, settings, "cdr forget")
     for report in delete_reports(settings, person):
         log(f"deleted the report {report}, which held the number; `cdr report` writes it again")
@@ -119,6 +123,23 @@ def forget(settings: Settings, number: str, log: Callable[[str], object]) -> Era
             [dt.datetime.now(dt.UTC), round(time.monotonic() - began, 1)],
         )
     return erasing.erased
+
+
+def _blank_figures(connection: duckdb.DuckDBPyConnection, person: Person, forgotten: Forgotten) -> None:
+    """Blanks names and tags in figures whose calls were deleted (CDR_CALLS_DAYS), so that no build makes them again."""
+    columns = connection.execute(
+        """SELECT schema_name || '."' || table_name || '"', '"' || column_name || '"'
+           FROM duckdb_columns() JOIN duckdb_tables() USING (database_name, schema_name, table_name)
+           WHERE database_name = current_database() AND schema_name IN ('marts', 'intermediate')
+             AND data_type = 'VARCHAR' AND NOT starts_with(table_name, 'fct_') ORDER BY ALL"""
+    ).fetchall()
+    with transaction(connection):
+        for table, column in columns:
+            texts = connection.execute(f"SELECT DISTINCT {column} FROM {table} WHERE {person.holds(column)}").fetchall()
+            for (text,) in texts:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? WHERE {column} = ?", [forgotten.without(text), text]
+                )
 
 
 def delete_reports(settings: Settings, person: Person) -> list[str]:

@@ -24,7 +24,8 @@ from cdr_assets.transforms import (
     pattern_in_python,
     pattern_of,
 )
-from cdr_assets.warehouse import Warehouse, WarehouseError, place
+from cdr_assets.warehouse import Warehouse, WarehouseError, place, transaction
+from cdr_assets.warehouse.retention import delete_before
 from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
 from cdr_assets_tests.ingest.test_audit import compared
 from cdr_assets_tests.marts import centre
@@ -299,3 +300,16 @@ def test_what_stays_of_a_call(loaded: Pipeline) -> None:
     ]
     # Whether the caller called again is unknown: such contacts are on neither side of the rate.
     assert loaded.ask(repeats) == [(14, 13, 2, 1)]
+
+
+def test_figures_whose_calls_were_deleted_forget_too(loaded: Pipeline) -> None:
+    """The names of tags, queues and agents stay for years, after the calls that they came from."""
+    with Warehouse(loaded.settings.warehouse_path).connect("test") as connection, transaction(connection):
+        delete_before(connection, HOUR + dt.timedelta(days=1), None)
+    tags = "SELECT tag, calls FROM marts.tag_daily ORDER BY ALL"
+    before = loaded.ask(tags)
+    assert ("fatura 0532 987 65 43", 1) in before
+    forget(loaded.settings, NUMBER, lambda _: None)
+    assert traces(loaded.settings.cdr_data_dir) == {}
+    assert sorted(calls for _, calls in loaded.ask(tags)) == sorted(calls for _, calls in before)
+    assert ("fatura 0*****", 1) in loaded.ask(tags)
