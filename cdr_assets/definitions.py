@@ -19,7 +19,13 @@ from cdr_assets.orchestration.assets.marts import build_marts
 from cdr_assets.orchestration.assets.published import build_published
 from cdr_assets.orchestration.assets.raw import build_cdr_pages
 from cdr_assets.orchestration.checks import build_audit_check, build_freshness_checks, build_row_count_checks
-from cdr_assets.orchestration.jobs import build_check_job, build_daily_report_job, build_jobs, build_merging_jobs
+from cdr_assets.orchestration.jobs import (
+    build_check_job,
+    build_daily_report_job,
+    build_jobs,
+    build_merging_jobs,
+    build_retention_job,
+)
 from cdr_assets.orchestration.partitions import daily_partitions, hourly_partitions
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 from cdr_assets.orchestration.resources import build_warehouse
@@ -57,7 +63,11 @@ def build_defs(settings: Settings | None = None) -> Definitions:
         "daily_report": build_daily_report_job(report),
         "audit": build_check_job("audit", audit, "Fetches a sample of old hours again and compares them."),
     }
-    jobs: dict[str, JobDefinition | UnresolvedAssetJobDefinition] = {**asset_jobs, **build_merging_jobs(settings)}
+    jobs: dict[str, JobDefinition | UnresolvedAssetJobDefinition] = {
+        **asset_jobs,
+        **build_merging_jobs(settings),
+        "retention": build_retention_job(settings),
+    }
     return Definitions(
         assets=[*hourly_assets, report],
         asset_checks=[build_row_count_checks(partitions), freshness, audit],

@@ -159,6 +159,74 @@ def audit(start: _Hour, finish: _Hour) -> None:
     tell(problems)
 
 
+_Number = Annotated[
+    str, typer.Argument(parser=_text, metavar="NUMBER", help="A phone number in any spelling; - reads it from stdin.")
+]
+
+
+def _number(text: str, settings: Settings) -> str:
+    from cdr_assets.ingest.person import number_of
+
+    # From stdin, it is neither in the shell's history nor in the list of processes.
+    return number_of(sys.stdin.readline() if text == "-" else text, settings)
+
+
+@app.command()
+def forget(
+    number: _Number,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask. Needed where there is no terminal.")] = False,
+) -> None:
+    """Remove what is known of a caller, everywhere and for good. Calls and their figures stay."""
+    from cdr_assets.ingest.forgetting import forget
+    from cdr_assets.orchestration.history import forget_in_history
+    from cdr_assets.warehouse import Warehouse
+    from cdr_assets.warehouse.rewrite import cost_of_rewriting
+
+    settings = _settings_and_files()
+    person = _number(number, settings)
+    cost = cost_of_rewriting(Warehouse(settings.warehouse_path), settings.published_path)
+    told = (
+        f"the warehouse and the published copy ({cost.size / 1e6:,.0f} MB) are rewritten: about "
+        f"{cost.seconds + 20:,.0f} s, and {cost.size / 1e6:,.0f} MB of free disk ({cost.free / 1e6:,.0f} MB are free); "
+        "runs wait meanwhile"
+    )
+    if not cost.fits:
+        raise OperatorError(f"{told}: free some disk first")
+    if not yes:
+        if not sys.stdin.isatty() or number == "-":
+            raise OperatorError(f"{told}; this cannot be undone: add --yes to do it")
+        say(f"{told}; this cannot be undone")
+        if not typer.confirm("Forget this number?"):
+            raise typer.Exit(1)
+    erased = forget(settings, person, say)
+    files = forget_in_history(settings, person)
+    say(f"forgotten: {erased}, and {files} files of Dagster's history")
+    say("later readings will not bring the number back; backups and copies elsewhere still hold it")
+
+
+@app.command()
+def export(
+    number: _Number,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="Write to this file, which only this user can read, not to stdout.")
+    ] = None,
+) -> None:
+    """Write all that is held about a caller, as JSON."""
+    from cdr_assets.domain.files import write_whole
+    from cdr_assets.ingest.export import export
+
+    settings = _settings_and_files()
+    found, calls = export(settings, _number(number, settings))
+    if to:
+        try:
+            write_whole(to, found)
+        except OSError as error:
+            raise OperatorError(f"cannot write to {to}: {error.strerror}; name a file in another folder") from None
+    else:
+        sys.stdout.write(found)
+    complain(f"{calls} calls of this number")
+
+
 @app.command()
 def rotate_key() -> None:
     """Make a new key of the pseudonyms, and write the published copy with it.

@@ -37,3 +37,12 @@ CSAT_OVER = dt.timedelta(days=CSAT_DAYS) + DAY
 
 # How far back the nightly look-back fetches hours that an outage left out.
 CATCH_UP = dt.timedelta(days=30)
+
+# After the hours whose calls were deleted (CDR_CALLS_DAYS), so much is frozen, because figures and contacts are made of
+# calls up to two days away: a day's figures are made of the calls from 25 hours before it, and a contact's legs are
+# looked for 50 hours back. What is loaded may touch hours up to a day before it.
+FIGURES_FROZEN = 3 * DAY
+LOADS_FROZEN = FIGURES_FROZEN + DAY
+
+# Calls must be kept for as long as a schedule reads them again.
+CALLS_KEPT_FOR = max(CATCH_UP, CSAT_OVER) + LOADS_FROZEN

@@ -9,7 +9,7 @@ single messages; columns are masked by DuckDB, in `publishing/shown.py`.
 """
 
 # A digit of any script; ², ① and Ⅷ count too.
-DIGIT = r"\p{N}"
+DIGIT = r"[\p{N}]"
 
 # Characters that may stand between the digits of one number. \p{Cf} are invisible, such as a zero-width space; \p{M}
 # stand on or around a digit, as in a key cap.

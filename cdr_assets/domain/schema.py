@@ -339,6 +339,28 @@ LOADS = Table(
     ),
 )
 
+ERASURES = Table(
+    "cdr",
+    "erasures",
+    "When callers were forgotten (`cdr forget`), and how many rows lost what was known of them; never who. One row per "
+    "erasure.",
+    (
+        Column("began_at", Kind.INSTANT, Class.DATE, "When it began, or was continued after a kill."),
+        Column(
+            "finished_at",
+            Kind.INSTANT,
+            Class.DATE,
+            "When every file was rewritten; NULL if it was killed before: the same command then continues it.",
+        ),
+        Column("seconds", Kind.NUMBER, Class.MEASURE, "How long it took, from the last start of the command."),
+        Column("calls", Kind.COUNT, Class.MEASURE, "Calls whose texts changed."),
+        Column("items", Kind.COUNT, Class.MEASURE, "Events, answers and tags of these calls."),
+        Column("rejected_records", Kind.COUNT, Class.MEASURE, "Rejected records that changed."),
+        Column("pages", Kind.COUNT, Class.MEASURE, "Raw pages that changed."),
+        Column("other_texts", Kind.COUNT, Class.MEASURE, "Texts in other tables, such as errors in cdr.loads."),
+    ),
+)
+
 CDR_PAGES = Table(
     "raw",
     "cdr_pages",
@@ -433,6 +455,17 @@ HOURS_TO_RETYPE = Table(
     (PARTITION_HOUR,),
 )
 
+KEPT_FROM = Table(
+    "raw",
+    "kept_from",
+    "From which hours on calls and figures are kept; earlier ones were deleted (CDR_CALLS_DAYS, CDR_MARTS_DAYS), and "
+    "are not loaded again. One row, or none if nothing was deleted.",
+    (
+        Column("calls_from", Kind.LOCAL, Class.DATE, "First hour whose calls are kept; NULL if all are."),
+        Column("marts_from", Kind.LOCAL, Class.DATE, "First hour whose figures are kept; NULL if all are."),
+    ),
+)
+
 UNPUBLISHED_HOURS = Table(
     "cdr",
     "unpublished_hours",
@@ -484,9 +517,11 @@ TABLES: tuple[Table, ...] = (
     CALL_TAGS,
     REJECTED_RECORDS,
     LOADS,
+    ERASURES,
     UNKNOWN_FIELDS,
     HOURS_WITHOUT_PAGES,
     HOURS_TO_RETYPE,
+    KEPT_FROM,
     STALE_HOURS,
     UNPUBLISHED_HOURS,
     NEWLY_PUBLISHED_HOURS,

@@ -14,11 +14,20 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.files import refuse_planted
+from cdr_assets.domain.lateness import CALLS_KEPT_FOR
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.redaction import SHORTEST_SECRET
 
@@ -101,6 +110,8 @@ class Settings(BaseSettings):
     cdr_published_readers: Readers = Readers.OWNER
     cdr_own_marts: Path = Path("own_marts")
     cdr_raw_pages_days: int | None = Field(default=None, ge=1)
+    cdr_calls_days: int | None = None
+    cdr_marts_days: int | None = None
     cdr_callers: Callers = Callers.PSEUDONYM
     cdr_secret_key: SecretStr | None = Field(default=None, repr=False)
     cdr_country: str = "TR"
@@ -150,6 +161,33 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"shorter than {KEY_LENGTH} characters, so that it could be guessed; remove it (a key is then made), "
                 "or write a random one"
+            )
+        return value
+
+    @field_validator("cdr_calls_days")
+    @classmethod
+    def _calls_outlive_look_backs(cls, value: int | None, info: ValidationInfo) -> int | None:
+        if value is None:
+            return value
+        if value < CALLS_KEPT_FOR.days:
+            raise ValueError(
+                f"schedules read calls again for a month, and the marts need some days more; write "
+                f"{CALLS_KEPT_FOR.days} or more"
+            )
+        if (info.data.get("cdr_raw_pages_days") or 0) > value:
+            raise ValueError(
+                "raw pages hold the calls, and would keep them longer (CDR_RAW_PAGES_DAYS); write at least as many days"
+            )
+        return value
+
+    @field_validator("cdr_marts_days")
+    @classmethod
+    def _marts_outlive_calls(cls, value: int | None, info: ValidationInfo) -> int | None:
+        calls_days = info.data.get("cdr_calls_days")
+        if value is not None and (calls_days is None or value < calls_days):
+            raise ValueError(
+                "the marts are made of the calls, and would be made again as long as these are kept; write at least as "
+                "many days as CDR_CALLS_DAYS has, or remove it"
             )
         return value
 

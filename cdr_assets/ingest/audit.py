@@ -4,6 +4,8 @@ A difference is excused as long as a schedule will still read it: the look-backs
 it, the sweep of survey answers about thirty. A later difference, or one in an hour that was never loaded, is due: it
 should not exist. Records that cannot become a call are reported, because the warehouse does not have them either.
 
+Forgotten callers are blanked in what the API lists, as in the warehouse, and make no difference.
+
 How calls are compared is `transforms/comparison.py`; the command and the check that report it are in `cli` and
 `orchestration`.
 """
@@ -19,8 +21,10 @@ from cdr_assets.domain.hours import HOUR, Hour
 from cdr_assets.domain.lateness import CSAT_OVER, LOOK_BACK_OVER
 from cdr_assets.domain.schema import REJECTED_RECORDS
 from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_all, fetch_from, fetch_of, pages_frame
+from cdr_assets.ingest.suppression import read_forgotten
 from cdr_assets.transforms import DIFFERENCES, Tables, differences, read_hours
 from cdr_assets.warehouse import Warehouse, check_source, hours_never_loaded, stored_calls
+from cdr_assets.warehouse.retention import calls_kept_from
 
 _FINDINGS = ("late change", "missing", "unknown")
 
@@ -66,6 +70,9 @@ def audit(hours: Sequence[Hour], alotech: Alotech, warehouse: Warehouse, now: dt
     """
     with warehouse.connect("cdr audit", read_only=True) as connection:
         check_source(connection, alotech.settings.source, warehouse.path)
+        kept_from = calls_kept_from(connection)
+        # Calls that CDR_CALLS_DAYS deleted are not missing.
+        hours = [hour for hour in hours if not kept_from or hour.start >= kept_from]
         unloaded = hours_never_loaded(connection, [hour.start for hour in hours])
     reading = _Reading(alotech, warehouse)
     with alotech.client() as client:
@@ -81,6 +88,7 @@ class _Reading:
 
     def __init__(self, alotech: Alotech, warehouse: Warehouse) -> None:
         self._settings, self._warehouse = alotech.settings, warehouse
+        self._forgotten = read_forgotten(alotech.settings)
         self.hours = self.calls = self.elsewhere = 0
         self.found = [pl.DataFrame(schema=DIFFERENCES)]
         self.rejected = [REJECTED_RECORDS.polars_schema.to_frame()]
@@ -117,7 +125,7 @@ class _Reading:
         filters = Filters()
         at_once = self._settings.alotech_max_concurrency
         for fetched in fetch_all(client, fetches, filters, self.failed.__setitem__, at_once=at_once):
-            pages = pages_frame(fetched, filters.arrays())
+            pages = pages_frame(fetched, filters.arrays(), forgotten=self._forgotten)
             listed, unread = read_hours(pages, self._settings.alotech_timezone, self._settings.cdr_country)
             hour_of = {fetch: fetch.partition_hour for fetch in fetched if fetch.partition_hour}
             self.failed |= {fetch: unread[hour] for fetch, hour in hour_of.items() if hour in unread}

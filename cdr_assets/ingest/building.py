@@ -16,7 +16,8 @@ from cdr_assets.marts.own import build_own, drop_other_tables
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
-from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours
+from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours, transaction
+from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 
 
 def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
@@ -30,14 +31,19 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
     with warehouse.opened() as connection:
         retype(connection, settings, warehouse.log)
         spell_numbers(connection, settings, warehouse.log)
+        keep_frozen_figures(connection)
     results = build(settings, select)
     broken = [result for result in results if result.status == "error"]
     if broken:
         told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
         raise DbtError(f"the marts could not be built and keep what they held: {told}")
     if not select:
-        with warehouse.opened() as connection:
+        with warehouse.opened() as connection, transaction(connection):
+            are_back = put_figures_back(connection)
             clear_stale_hours(connection)
+        if are_back:
+            # The dimensions list the queues and agents of these figures too.
+            build(settings, ["dim_queues", "dim_agents"])
     return results
 
 

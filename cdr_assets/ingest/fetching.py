@@ -31,13 +31,17 @@ from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import CDR_PAGES
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.spelling import spell_numbers
-from cdr_assets.transforms import compress
+from cdr_assets.ingest.suppression import read_forgotten
+from cdr_assets.transforms import Forgotten, blank_bodies, compress
 from cdr_assets.warehouse import Warehouse, add_failed_fetches, claim, replace_pages
+from cdr_assets.warehouse.retention import loadable_from
 
 # Fetches are stored in portions, so that the warehouse is opened less often. The portions are limited, so that a long
 # run needs no more memory than a short one, and a run that dies loses little.
 _HAND_OVER_BYTES = 16_000_000
 _HAND_OVER_SECONDS = 2.0
+
+NOBODY = Forgotten()
 
 # Errors that every other fetch would meet too, so that the run gives up without trying them.
 _FATAL = (TokenRejectedError, UnknownHostError, TlsError, WrongAddressError)
@@ -111,7 +115,8 @@ def fetch_and_store(
 
     If a fetch fails, its reason goes to `failed`, and at once to `log_error`, because the other fetches may take hours.
     Failed hours get a row in cdr.loads at the end. `narrowed_by` has the filters that leave calls out, as JSON; None if
-    all calls are requested. Raises WarehouseError if the warehouse holds another tenant's calls.
+    all calls are requested. Forgotten callers are blanked before anything is stored. Raises WarehouseError if the
+    warehouse holds another tenant's calls.
     """
 
     def fail(fetch: Fetch, reason: str) -> None:
@@ -121,16 +126,27 @@ def fetch_and_store(
     with warehouse.connect(holder) as connection:
         claim(connection, alotech.settings.source, warehouse.path)
         spell_numbers(connection, alotech.settings, warehouse.log)
+        first = loadable_from(connection)
+    wanted = []
+    for fetch in fetches:
+        if first and fetch.partition_hour and fetch.partition_hour < first:
+            fail(fetch, f"calls before {first:%Y-%m-%d} are not loaded, because CDR_CALLS_DAYS deleted earlier ones")
+        else:
+            wanted.append(fetch)
     at_once = alotech.settings.alotech_max_concurrency
     with alotech.client() as client:
-        for fetched in fetch_all(client, fetches, filters, fail, at_once=at_once, sorting=sorting):
+        for fetched in fetch_all(client, wanted, filters, fail, at_once=at_once, sorting=sorting):
             with warehouse.connect(holder) as connection:
-                replace_pages(connection, pages_frame(fetched, filters.arrays(), narrowed_by, run_id))
+                # Read while the warehouse is held: `cdr forget` adds a number while it holds it.
+                forgotten = read_forgotten(alotech.settings)
+                replace_pages(connection, pages_frame(fetched, filters.arrays(), narrowed_by, run_id, forgotten))
             yield fetched
     errors = {fetch.partition_hour: reason for fetch, reason in failed.items() if fetch.partition_hour}
     if errors:
         with warehouse.connect(holder) as connection:
-            add_failed_fetches(connection, errors, run_id, narrowed_by)
+            forgotten = read_forgotten(alotech.settings)
+            errors = {hour: forgotten.without(reason) for hour, reason in errors.items()}
+            add_failed_fetches(connection, errors, run_id, narrowed_by and forgotten.without(narrowed_by))
 
 
 def fetch_all(
@@ -218,12 +234,21 @@ def pages_frame(
     arrays: Sequence[str],
     narrowed_by: str | None = None,
     run_id: str | None = None,
+    forgotten: Forgotten = NOBODY,
 ) -> pl.DataFrame:
-    """The pages in the columns of raw.cdr_pages. Pages of a key get the hour of their first call."""
+    """The pages in the columns of raw.cdr_pages, without forgotten callers; their hash is that of the page as served.
+
+    Pages of a key get the hour of their first call.
+    """
+    served = [(fetch, page) for fetch, pages_of_fetch in fetched.items() for page in pages_of_fetch]
+    bodies = blank_bodies(
+        [page.body if page.charset == "utf-8" else page.body.decode(page.charset).encode() for _, page in served],
+        forgotten,
+    )
     pages = [
         (
             fetch.partition_hour or _hour_of_call(body),
-            narrowed_by,
+            narrowed_by and forgotten.without(narrowed_by),
             ",".join(arrays),
             page.number,
             max(page.window_start, fetch.partition_hour) if page.window_start and fetch.partition_hour else None,
@@ -236,9 +261,7 @@ def pages_frame(
             compress(body),
             run_id,
         )
-        for fetch, pages_of_fetch in fetched.items()
-        for page in pages_of_fetch
-        for body in [page.body if page.charset == "utf-8" else page.body.decode(page.charset).encode()]
+        for (fetch, page), body in zip(served, bodies, strict=True)
     ]
     return pl.DataFrame(pages, schema=CDR_PAGES.polars_schema, orient="row")
 

@@ -7,6 +7,7 @@ import datetime as dt
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 
 import duckdb
 import polars as pl
@@ -19,12 +20,14 @@ from cdr_assets.warehouse import (
     Load,
     Warehouse,
     hours_to_retype,
+    last_erasure,
     load_hours,
     read_narrowed_pages,
     read_pages_of,
     read_pages_to_retype,
     retype_hours,
 )
+from cdr_assets.warehouse.retention import loadable_from
 
 # Records of a batch: enough to keep polars and DuckDB busy, few enough for the memory of a small machine.
 _BATCH_RECORDS = 32_000
@@ -42,21 +45,29 @@ def read_batches(
     because neither reading nor writing keeps two cores busy.
     """
     with ThreadPoolExecutor(max_workers=1) as reader:
-        begun: deque[tuple[list[Hour], pl.DataFrame, Future[tuple[Tables, dict[dt.datetime, str]]]]] = deque()
+        begun: deque[
+            tuple[list[Hour], pl.DataFrame, dt.datetime | None, Future[tuple[Tables, dict[dt.datetime, str]]]]
+        ] = deque()
 
         def finished() -> tuple[list[Hour], Load, dict[Hour, str]]:
             # Pop before yielding; otherwise three batches stay in memory instead of two.
-            batch, pages, reading = begun.popleft()
+            batch, pages, erased_at, reading = begun.popleft()
             tables, reasons = reading.result()
             unread = {hour: f"{NOT_LOADED}{reasons[hour.start]}" for hour in batch if hour.start in reasons}
             read = [hour for hour in batch if hour not in unread]
-            return read, load_of_hours(pages, tables, read), unread
+            return read, replace(load_of_hours(pages, tables, read), erased_at=erased_at), unread
 
         for batch in _batches(hours, records):
             with warehouse.connect(holder) as connection:
                 pages = read_pages_of(connection, [hour.start for hour in batch])
+                erased_at = last_erasure(connection)
             begun.append(
-                (batch, pages, reader.submit(read_hours, pages, settings.alotech_timezone, settings.cdr_country))
+                (
+                    batch,
+                    pages,
+                    erased_at,
+                    reader.submit(read_hours, pages, settings.alotech_timezone, settings.cdr_country),
+                )
             )
             if len(begun) > 1:
                 yield finished()
@@ -86,15 +97,30 @@ def merge_calls(
     """Merges the calls of the run's narrowed fetches by key, because their hours have other calls too."""
     with warehouse.connect(holder) as connection:
         pages = read_narrowed_pages(connection, run_id)
+        erased_at = last_erasure(connection)
     read = read_narrowed(pages, settings)
     for record in read.rejected_records.iter_rows(named=True):
         warn(f"a record could not become a call: {record['reason']}")
-    load = load_of_calls(pages, read)
+    load = replace(load_of_calls(pages, read), erased_at=erased_at)
     with warehouse.connect(holder) as connection:
+        first = loadable_from(connection)
+        if first:
+            load = _from(load, first)
         loads = load_hours(connection, load, run_id)
     log(
         f"merged by key: {read.calls.height} calls, {loads['new'].sum()} of them new, {loads['changed'].sum()} "
         "changed; the hours are not marked as materialized, since they were not read whole"
+    )
+
+
+def _from(load: Load, hour: dt.datetime) -> Load:
+    """Without the calls of earlier hours, which would be deleted again (CDR_CALLS_DAYS)."""
+    is_kept = pl.col("partition_hour") >= hour
+    return replace(
+        load,
+        calls=load.calls.filter(is_kept),
+        children={name: rows.filter(is_kept) for name, rows in load.children.items()},
+        loads=load.loads.filter(is_kept),
     )
 
 

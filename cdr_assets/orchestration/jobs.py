@@ -15,7 +15,13 @@ from dagster import (
 )
 
 from cdr_assets.domain.settings import Settings
-from cdr_assets.orchestration.ops import ask_for_call, ask_for_csat, ask_for_open_calls, build_publish_merged
+from cdr_assets.orchestration.ops import (
+    ask_for_call,
+    ask_for_csat,
+    ask_for_open_calls,
+    build_delete_old,
+    build_publish_merged,
+)
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 
 _DESCRIPTIONS = {
@@ -49,6 +55,17 @@ def build_merging_jobs(settings: Settings) -> dict[str, JobDefinition]:
 
     ops = {"refresh_call": ask_for_call, "csat_sweep": ask_for_csat, "open_calls": ask_for_open_calls}
     return {name: build(first, name) for name, first in ops.items()}
+
+
+def build_retention_job(settings: Settings) -> JobDefinition:
+    """The job that deletes old calls and figures."""
+    delete_old_hours = build_delete_old(settings)
+
+    @job(description=delete_old_hours.description, executor_def=in_process_executor)
+    def retention() -> None:
+        delete_old_hours()
+
+    return retention
 
 
 def build_check_job(name: str, checks: AssetChecksDefinition, description: str) -> UnresolvedAssetJobDefinition:

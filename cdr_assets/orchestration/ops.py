@@ -18,6 +18,7 @@ from cdr_assets.ingest.balance import find_wrong, find_wrong_children
 from cdr_assets.ingest.building import build_stale_marts, publish_copy
 from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_and_store, fetch_from
 from cdr_assets.ingest.loading import merge_calls
+from cdr_assets.ingest.retention import delete_old
 from cdr_assets.orchestration.assets.config import as_json
 from cdr_assets.orchestration.steps import failure, holder, in_operators_words
 from cdr_assets.warehouse import (
@@ -141,6 +142,19 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
         yield Output(None)
 
     return marts_of_merged, publish_merged
+
+
+def build_delete_old(settings: Settings) -> OpDefinition:
+    """The step that deletes old calls and figures, and publishes the copy without them."""
+
+    @op(description="Deletes calls, pages and figures that are older than the settings keep, and publishes the copy.")
+    @in_operators_words
+    def delete_old_hours(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
+        context.log.info(delete_old(settings, warehouse, holder(context), dt.datetime.now(dt.UTC)))
+        context.log.info(publish_copy(warehouse, settings, holder(context)).told)
+        yield Output(None)
+
+    return delete_old_hours
 
 
 def _fetch_and_merge(

@@ -100,6 +100,10 @@ def build_schedules(
     def at(now: dt.datetime) -> Iterator[RunRequest]:
         yield RunRequest(run_key=f"{now}")
 
+    def old_hours(now: dt.datetime) -> Iterator[RunRequest]:
+        if settings.cdr_calls_days or settings.cdr_marts_days or settings.cdr_raw_pages_days:
+            yield RunRequest(run_key=f"{now}")
+
     return [
         build(
             "hourly",
@@ -136,6 +140,13 @@ def build_schedules(
             f"{minute(40)} * * * *",
             "Fetches the last day's calls that had not ended again, by key, or whole hours where there are many.",
             calls_that_were_open,
+        ),
+        build(
+            "retention",
+            "retention",
+            "15 4 * * *",
+            "Deletes what is older than CDR_CALLS_DAYS, CDR_MARTS_DAYS and CDR_RAW_PAGES_DAYS keep.",
+            old_hours,
         ),
         build("audit", "audit", "15 5 * * *", "Fetches a sample of old hours again and compares them.", at),
         build(

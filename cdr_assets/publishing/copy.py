@@ -27,6 +27,7 @@ from pathlib import Path
 
 import duckdb
 
+from cdr_assets.domain.files import sync
 from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import CALLS, CHILDREN, OWN, Class
 from cdr_assets.publishing.shown import Privacy, set_key, shown
@@ -88,7 +89,7 @@ def publish(
             )
         # Read-only: a program that opens the copy for writing would lock out all others, and lose its changes.
         copy.chmod(mode)
-        _sync(copy)
+        sync(copy)
         size = copy.stat().st_size
         # A program may still have written to the old copy and left a log, which DuckDB would replay on the new copy.
         published.with_name(published.name + ".wal").unlink(missing_ok=True)
@@ -100,7 +101,7 @@ def publish(
         # The copy before may show what today's settings hide.
         if before.exists():
             before.chmod(0o400)
-        _sync(published.parent)
+        sync(published.parent)
         _note(connection, [published, before], made_of, found, compared)
     except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
         raise WarehouseError(
@@ -454,12 +455,3 @@ def _copy(source: Path, target: Path) -> None:
     except (AttributeError, OSError):
         # This system, or these files, do not support it.
         shutil.copyfile(source, target)
-
-
-def _sync(path: Path) -> None:
-    """Forces the file to disk. Otherwise a power cut after the replacement could leave an empty file in place."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

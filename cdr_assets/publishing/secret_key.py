@@ -1,4 +1,7 @@
-"""The secret key of the pseudonyms, if CDR_SECRET_KEY does not set one. `shown` computes the pseudonyms."""
+"""Secret keys that are made once and kept in the data folder: those of the pseudonyms and of the suppression list.
+
+CDR_SECRET_KEY may set the first one. `shown` computes the pseudonyms; `ingest/suppression.py` uses the second one.
+"""
 
 import os
 import secrets
@@ -24,8 +27,8 @@ def read_or_make_secret_key(path: Path) -> str:
             key = read_secret(path).strip()
     except OSError as error:
         raise WarehouseError(
-            f"cannot write the key of the pseudonyms to {path}: {error.strerror}; let this user write there, "
-            "or set CDR_SECRET_KEY"
+            f"cannot write a key to {path}: {error.strerror}; let this user write there, or, for the key of the "
+            "pseudonyms, set CDR_SECRET_KEY"
         ) from None
     if len(key) < KEY_LENGTH:
         # Not replaced: with another key all pseudonyms change, and the whole one may lie in a backup.

@@ -112,7 +112,7 @@ def _shown(schema: str, name: str, columns: Mapping[str, tuple[str, Class]], pri
         case Class.NAME | Class.FREE_TEXT:
             # Nested columns of the user's own marts become JSON as well.
             json = f"{column}::VARCHAR" if type_of_column == "JSON" else f"to_json({column})::VARCHAR"
-            return f"{_masked(_decoded(json), masking.MASK_IN_JSON)}::JSON"
+            return f"{_masked(decoded(json), masking.MASK_IN_JSON)}::JSON"
         case Class.REFERENCE:
             return f"CASE WHEN {_is_without(column)} THEN {column} ELSE {_named(_keyed(column), privacy)} END"
         case Class.FINGERPRINT:
@@ -154,7 +154,7 @@ def _masked(text: str, mask: str) -> str:
     return f"CASE WHEN {_is_without(text)} THEN {text} ELSE {masked} END"
 
 
-def _decoded(json: str) -> str:
+def decoded(json: str) -> str:
     r"""JSON without escapes like \u0035, which would hide a digit. Where DuckDB cannot decode them, ? replaces each."""
     without = f"regexp_replace({json}, '\\\\u[0-9A-Fa-f]{{4}}', '?', 'g')"
     return f"CASE WHEN contains({json}, '\\u') THEN coalesce(TRY(json({json}))::VARCHAR, {without}) ELSE {json} END"

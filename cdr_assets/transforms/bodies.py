@@ -20,6 +20,11 @@ def compress(body: bytes) -> bytes:
     return compressed
 
 
+def decompress(body: bytes, size: int) -> bytes:
+    unpacked: bytes = pa.decompress(body, size, codec=_CODEC, asbytes=True) if size else b""
+    return unpacked
+
+
 def texts(pages: pl.DataFrame, long_texts: dict[bytes, memoryview]) -> pl.Series:
     """The bodies of pages (columns body and body_size of raw.cdr_pages) as texts; NULL for NULL.
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
 from cdr_assets.domain.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, MORE, REJECTED_RECORDS, Table
-from cdr_assets.warehouse.place import transaction
+from cdr_assets.warehouse.place import WarehouseError, transaction
 
 # Rows that one table may have in cdr.unknown_fields: as many as five loads with the most names that a load lists.
 _MOST_UNKNOWN_FIELDS = 1000
@@ -33,7 +33,8 @@ class Load:
     `calls` lacks fetched_at and vanished_at, which depend on the stored calls. `loads` has one row per hour, with the
     columns of cdr.loads except new, changed, vanished, moved, content_hash, loaded_at, run_id and error, and with
     `ends_at`, the instant at which the hour ended. If `filters` is NULL, the hour was read whole and is replaced;
-    otherwise its calls are merged by key.
+    otherwise its calls are merged by key. `erased_at` is when a caller was last forgotten before the pages were read
+    (`last_erasure`).
     """
 
     calls: pl.DataFrame
@@ -41,6 +42,7 @@ class Load:
     rejected_records: pl.DataFrame
     unknown_fields: pl.DataFrame
     loads: pl.DataFrame
+    erased_at: dt.datetime | None = None
 
 
 def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> None:
@@ -143,6 +145,13 @@ def open_calls(connection: duckdb.DuckDBPyConnection, since: dt.datetime) -> dic
     )
 
 
+def last_erasure(connection: duckdb.DuckDBPyConnection) -> dt.datetime | None:
+    """When a caller was last forgotten."""
+    row = connection.execute("SELECT max(began_at) FROM cdr.erasures").fetchone()
+    began_at: dt.datetime | None = row[0] if row else None
+    return began_at
+
+
 def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Load, run_id: str) -> pl.DataFrame:
     """Replaces the stored hours by those in `loaded`, or merges narrowed fetches; returns the new rows of cdr.loads.
 
@@ -153,7 +162,13 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Load, run_id: str)
     - The later fetch of an hour wins, in whichever order fetches are loaded.
     - An array that was not requested stays as it is stored.
     - Hours whose marts must be built again are added to cdr.stale_hours.
+
+    Raises WarehouseError if a caller was forgotten after the pages were read: the calls may be the caller's.
     """
+    if last_erasure(connection) != loaded.erased_at:
+        raise WarehouseError(
+            "a caller was forgotten while these hours were read, so they were not loaded; run them again"
+        )
     now = dt.datetime.now(dt.UTC)
     with _registered(connection, loaded), transaction(connection):
         _compare(connection)
@@ -426,6 +441,24 @@ def mark_stale(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetim
     )
 
 
+def mark_calls_stale(connection: duckdb.DuckDBPyConnection, keys: pl.Series) -> None:
+    """Marks the hours of these stored calls as stale, because their texts are about to change."""
+    connection.register("changing", keys.alias("key").to_frame())
+    connection.execute(
+        f"""
+        INSERT INTO cdr.stale_hours
+        WITH calls AS (FROM cdr.calls SEMI JOIN changing USING (key)),
+        spans AS (
+            SELECT calldate, queuedate, greatest(hangupdate, talkdate, queuedate, calldate) AS ended FROM calls
+        )
+        (SELECT hour, 'touched' FROM ({_TOUCHED}) WHERE hour IS NOT NULL
+         UNION SELECT partition_hour, 'partition' FROM calls)
+        EXCEPT FROM cdr.stale_hours
+        """
+    )
+    connection.unregister("changing")
+
+
 def has_stale_hours(connection: duckdb.DuckDBPyConnection) -> bool:
     """True if calls have changed since the marts were built."""
     return connection.execute("SELECT 1 FROM cdr.stale_hours LIMIT 1").fetchone() is not None
@@ -519,11 +552,24 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
+# A call in `spans` (calldate, queuedate, ended) touches the hour of its queue entry, and all hours from its start to
+# its end. A call longer than a week has a broken clock, and touches only the first week and the last hour.
+_TOUCHED = """
+    SELECT unnest(
+        generate_series(
+            date_trunc('hour', calldate),
+            least(date_trunc('hour', ended), date_trunc('hour', calldate) + INTERVAL 7 DAY),
+            INTERVAL 1 HOUR
+        )
+    ) AS hour FROM spans
+    UNION SELECT date_trunc('hour', ended) FROM spans
+    UNION SELECT date_trunc('hour', queuedate) FROM spans
+"""
+
+
 def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
-    # A call touches the hour of its queue entry, and all hours from its start to its end. A call longer than a week has
-    # a broken clock, and touches only the first week and the last hour.
     connection.execute(
-        """
+        f"""
         CREATE OR REPLACE TEMP TABLE stale AS
         WITH spans AS (
             SELECT calls.calldate, calls.queuedate,
@@ -537,17 +583,7 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
             FROM incoming_calls AS calls JOIN difference USING (key, partition_hour)
             WHERE outcome IN ('new', 'changed')
         ),
-        touched AS (
-            SELECT unnest(
-                generate_series(
-                    date_trunc('hour', calldate),
-                    least(date_trunc('hour', ended), date_trunc('hour', calldate) + INTERVAL 7 DAY),
-                    INTERVAL 1 HOUR
-                )
-            ) AS hour FROM spans
-            UNION SELECT date_trunc('hour', ended) FROM spans
-            UNION SELECT date_trunc('hour', queuedate) FROM spans
-        ),
+        touched AS ({_TOUCHED}),
         -- A call without an end counts as open for a day. Its hour is stale on the first reading after that day.
         expired AS (
             SELECT DISTINCT partition_hour FROM cdr.calls AS calls JOIN incoming USING (partition_hour)

@@ -9,9 +9,11 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
+from cdr_assets.warehouse.retention import put_figures_aside
+
 # Version of the tables in `raw` and `cdr` and of the marts' columns. When they change, add one here, and a migration
 # from the previous version.
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 # Uncompressed pages have 130 kB each: those of a year would take many gigabytes of memory.
 _PAGES_AT_ONCE = 512
@@ -65,7 +67,11 @@ def _set_aside(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def rebuild_marts(connection: duckdb.DuckDBPyConnection) -> None:
-    """Drops the marts, whose columns or rules have changed, so that they are built from scratch."""
+    """Drops the marts, whose columns or rules have changed, so that they are built from scratch.
+
+    Figures of hours whose calls were deleted are put aside (see `retention`).
+    """
+    put_figures_aside(connection)
     for schema in ("marts", "intermediate", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     # One stale hour is enough: the next publishing then builds the marts first.
@@ -97,4 +103,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     4: _set_aside,
     5: _compared_copy,
     6: _e164,
+    7: _new_tables,
 }

@@ -31,7 +31,8 @@ _STORAGE_VERSION = "v1.5.0"
 # a whole: with the default of 122,880, a week's run wrote most rows three times.
 _ROW_GROUP_SIZE = 20_480
 
-_WRITING = f"STORAGE_VERSION '{_STORAGE_VERSION}', ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
+#: How the warehouse is attached to be written.
+WRITING = f"STORAGE_VERSION '{_STORAGE_VERSION}', ROW_GROUP_SIZE {_ROW_GROUP_SIZE}"
 
 # DuckDB's memory limit for each processor, in MB, for statements that read the whole history; the rest spills to disk.
 # By default DuckDB may take four fifths of the memory and keeps what it read, so that runs grew with the history.
@@ -73,6 +74,8 @@ class Warehouse:
         self._holder_path = path.with_name(path.name + ".holder")
         # DuckDB writes here what does not fit into memory.
         self._spill_path = path.with_name(path.name + ".tmp")
+        #: `rewrite` writes the new file here.
+        self.rewriting_path = path.with_name(path.name + ".rewriting")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -122,7 +125,10 @@ class Warehouse:
             refuse_planted(path)
         # A killed run may have left files here. Only the process that holds the lock uses this folder.
         shutil.rmtree(self._spill_path, ignore_errors=True)
-        connection = self._open("READ_ONLY" if read_only else _WRITING)
+        for unfinished in (self.rewriting_path, self.rewriting_path.with_name(self.rewriting_path.name + ".wal")):
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+        connection = self._open("READ_ONLY" if read_only else WRITING)
         try:
             connection.execute(f"SET temp_directory = {quoted(str(self._spill_path))}; {_SETTINGS}")
             _prepare(connection, self.path, read_only)

@@ -31,6 +31,9 @@ _AS_VERSION_4 = """
     ALTER TABLE cdr.loads DROP COLUMN elsewhere;
     DROP TABLE cdr.hours_without_pages;
     DROP TABLE raw.hours_to_retype;
+    ALTER TABLE cdr.calls DROP COLUMN callerid_e164;
+    ALTER TABLE cdr.calls DROP COLUMN called_num_e164;
+    ALTER TABLE raw.warehouse DROP COLUMN country;
     UPDATE raw.warehouse SET version = 4;
 """
 
@@ -122,6 +125,9 @@ def test_marts_of_version_5_are_made_anew_with_their_new_columns(pipeline: Pipel
     pipeline.ask(
         """ALTER TABLE marts.fct_calls DROP COLUMN is_sl_known;
            ALTER TABLE marts.queue_hourly DROP COLUMN sl_known;
+           ALTER TABLE cdr.calls DROP COLUMN callerid_e164;
+           ALTER TABLE cdr.calls DROP COLUMN called_num_e164;
+           ALTER TABLE raw.warehouse DROP COLUMN country;
            UPDATE raw.warehouse SET version = 5"""
     )
     # Another hour, in which nothing happens.

@@ -61,5 +61,5 @@ def test_a_key_of_another_user_is_refused(tmp_path: Path) -> None:
 
 def test_a_key_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(WarehouseError, match=r"cannot write the key of the pseudonyms .* or set CDR_SECRET_KEY"):
+    with pytest.raises(WarehouseError, match=r"cannot write a key .* of the pseudonyms, set CDR_SECRET_KEY"):
         read_or_make_secret_key(tmp_path / "file" / "secret_key")
