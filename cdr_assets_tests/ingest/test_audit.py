@@ -7,15 +7,13 @@ import pytest
 
 from cdr_assets.ingest.audit import Audit, audit
 from cdr_assets.ingest.fetching import Alotech
-from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY
 from cdr_assets.orchestration.partitions import hourly_partitions, hours_between
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.warehouse import Warehouse, WarehouseError
-from cdr_assets_tests.cli.test_cli import cdr
-from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
+from cdr_assets_tests.cli.command import cdr
+from cdr_assets_tests.conftest import HOUR, TOKEN, UP_TO_THE_CALLS, Pipeline, record
 
 NEXT = dt.timedelta(hours=1)
-UP_TO_THE_CALLS = [PAGES_KEY, *CDR_KEYS]
 
 
 def compared(pipeline: Pipeline, hours: int = 1, age: dt.timedelta = dt.timedelta(days=60)) -> Audit:
