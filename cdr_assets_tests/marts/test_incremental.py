@@ -112,7 +112,7 @@ def test_a_call_without_an_end_is_open_for_a_day(tmp_path: Path) -> None:
     found = []
     for later in (dt.timedelta(hours=2), dt.timedelta(hours=25), dt.timedelta(days=3)):
         centre.load(marts.warehouse, [made], [hour], start + later)
-        marts.build("+fct_calls", "+dim_hours")
+        marts.build()
         found.append(
             marts.frame(
                 """SELECT is_open, open_calls, is_final, ended_at, talk_seconds FROM marts.fct_calls
@@ -135,8 +135,8 @@ def test_an_hour_is_final_once_the_one_before_it_is_loaded(tmp_path: Path) -> No
         return rows["is_final"].to_list()
 
     centre.load(marts.warehouse, [made[0], made[2], made[3]], [hours[0], hours[2], hours[3]], late)
-    marts.build("+queue_hourly", "+dim_hours")
+    marts.build()
     assert final() == [True, False, True]
     centre.load(marts.warehouse, [made[1]], [hours[1]], late)
-    marts.build("+queue_hourly", "+dim_hours")
+    marts.build()
     assert final() == [True, True, True, True]

@@ -87,7 +87,7 @@ def test_a_window_is_closed_if_all_its_hours_are_loaded_and_only_then(tmp_path: 
     # Hours of which only single calls were fetched by key are not loaded.
     by_key = {centre.local_hour(call["calldate"]) for call in calls} - hours
     centre.load(marts.warehouse, calls, by_key, FETCHED_AT, filters='{"callkey": "c"}')
-    marts.build("+fct_contacts")
+    marts.build()
     check(marts)
     closed = marts.frame("SELECT window_24h_closed, window_7d_closed, count(*) FROM marts.fct_contacts GROUP BY ALL")
     assert closed.height == 3
@@ -137,8 +137,8 @@ def test_a_repeated_hour_that_was_read_after_its_first_pass_alone_closes_nothing
     centre.load(marts.warehouse, calls, hours, FETCHED_AT)
     first_pass_over = begin + 25 * HOUR
     centre.load(marts.warehouse, calls, [repeated], first_pass_over + dt.timedelta(minutes=10))
-    marts.build("+fct_contacts")
+    marts.build()
     assert marts.one("SELECT window_24h_closed FROM marts.fct_contacts") is False
     centre.load(marts.warehouse, calls, [repeated], first_pass_over + HOUR)
-    marts.build("+fct_contacts")
+    marts.build()
     assert marts.one("SELECT window_24h_closed FROM marts.fct_contacts") is True
