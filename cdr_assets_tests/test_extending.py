@@ -75,7 +75,7 @@ def test_the_document_has_these_examples() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_own_marts_and_a_field_of_extra(pipeline: Pipeline, calls: ListedCalls) -> None:
+def test_own_marts_and_a_field_of_extra_are_in_a_copy_that_clients_open(pipeline: Pipeline, calls: ListedCalls) -> None:
     evening = HOUR.replace(hour=18)
     calls.add(record("a", evening, campaign="spring"))
     calls.add(record("b", evening))
@@ -93,6 +93,13 @@ def test_own_marts_and_a_field_of_extra(pipeline: Pipeline, calls: ListedCalls) 
     ]
     assert set(pipeline.ask_published(QUERIES[0])) == {("spring", 1), (None, 1)}
     assert pipeline.ask_published("SELECT table_name, name FROM cdr.unknown_fields") == [("calls", "campaign")]
+
+    # Clients that we have ourselves open the copy directly.
+    query = "SELECT count(*) FROM cdr.calls"
+    with duckdb.connect(str(pipeline.settings.published_path), read_only=True) as connection:
+        assert connection.sql(query).fetchall() == [(2,)]
+        assert pl.read_database(query, connection).item() == 2
+        assert connection.sql(query).pl().item() == 2
 
 
 def test_an_own_check_runs_with_our_hours_after_they_are_published_and_an_own_asset_does_not(
@@ -132,14 +139,3 @@ def test_dagster_loads_the_workspace(folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "Validation successful for code location cdr_assets" in done.stderr
-
-
-def test_clients_that_we_have_ourselves_open_the_copy_directly(pipeline: Pipeline, calls: ListedCalls) -> None:
-    calls.add(record("a"))
-    calls.add(record("b"))
-    assert pipeline.run(HOUR).success
-    query = "SELECT count(*) FROM cdr.calls"
-    with duckdb.connect(str(pipeline.settings.published_path), read_only=True) as connection:
-        assert connection.sql(query).fetchall() == [(2,)]
-        assert pl.read_database(query, connection).item() == 2
-        assert connection.sql(query).pl().item() == 2

@@ -261,13 +261,20 @@ def _comment(connection: duckdb.DuckDBPyConnection, table: _Table) -> None:
 
 def _renew(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, changed: str) -> bool:
     """Replaces the changed hours; False if the whole table must be written, because it changed or the counts differ."""
-    hours = f"FROM {changed} WHERE table_name = {quoted(table.noted_as)}"
-    if connection.execute(f"{hours} AND hour IS NULL").fetchone():
+    hours = _noted_hours(table, changed)
+    noted = connection.execute(hours).fetchall()
+    if (None,) in noted:
         return False
     name = table.full_name
-    _replace(connection, table, shown, f"SELECT hour {hours}")
+    if noted:
+        _replace(connection, table, shown, hours)
     counts = connection.execute(f"SELECT (SELECT count(*) FROM copy.{name}) = (SELECT count(*) FROM {name})")
     return counts.fetchone() == (True,)
+
+
+def _noted_hours(table: _Table, changed: str) -> str:
+    """The query for the table's hours that `changed` lists; NULL stands for all hours."""
+    return f"SELECT hour FROM {changed} WHERE table_name = {quoted(table.noted_as)}"
 
 
 def _correct(
@@ -280,12 +287,16 @@ def _correct(
     """
     of_calls = connection.execute(
         f"""SELECT hour FROM {changed} WHERE table_name = {quoted(CALLS.name)}
-            EXCEPT SELECT hour FROM {changed} WHERE table_name = {quoted(table.noted_as)} ORDER BY hour"""
+            EXCEPT {_noted_hours(table, changed)} ORDER BY hour"""
     ).fetchall()
+    # `_renew` has just written the noted hours. For a few calls, compiling the patterns of `shown` takes most of the
+    # time of a comparison.
+    renewed = {hour for (hour,) in connection.execute(_noted_hours(table, changed)).fetchall()}
+    not_renewed = [hour for hour in compared if hour not in renewed]
     # In two queries: the hours of each lie near each other, so that DuckDB skips all others.
     found = [
         hour
-        for hours in ([hour for (hour,) in of_calls], compared)
+        for hours in ([hour for (hour,) in of_calls], not_renewed)
         if hours
         for hour in _differing(connection, table, shown, hours)
     ]

@@ -1,7 +1,6 @@
-"""The `cdr` command in its own process: its exit codes and its output. Printing alone is tested in `test_console`."""
+"""The `cdr` command: its exit codes and its output. Printing alone is tested in `test_console`."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,34 +15,10 @@ import pytest
 
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets_tests.conftest import HOUR, TOKEN, record, share_parsed
+from cdr_assets_tests.cli.command import cdr, cdr_process, outside
+from cdr_assets_tests.conftest import HOUR, TOKEN, record
 
 HOURS = ("2026-03-02 05:00", "2026-03-02 07:00")
-
-
-def cdr(data_dir: Path, *args: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    share_parsed(data_dir)
-    return subprocess.run(
-        [sys.executable, "-m", "cdr_assets.cli.commands", *args],
-        env={
-            **_outside(),
-            "CDR_DATA_DIR": str(data_dir),
-            "ALOTECH_REQUESTS_PER_SECOND": "0",
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        # The worst one: whatever does not set its own mode can be read and written by all.
-        umask=0,
-    )
-
-
-def _outside() -> dict[str, str]:
-    """This machine's environment without our variables. Fixtures of a whole module run before the one that clears
-    them."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("ALOTECH_", "CDR_"))}
-
 
 # Rich reads markup and an emoji here, a terminal reads a colour.
 ODD_KEY, ODD_QUEUE = "[/k1]", "[bold]x[/bold] :x: \x1b[31mred"
@@ -52,7 +27,7 @@ SHOWN_QUEUE = ODD_QUEUE.replace("\x1b", r"\x1b")
 
 @dataclass(frozen=True)
 class Filled:
-    """A folder into which `cdr backfill` has loaded two hours from a sandbox that is still running."""
+    """A folder into which a process, `cdr backfill`, has loaded two hours from a sandbox that is still running."""
 
     folder: Path
     calls: ListedCalls
@@ -69,7 +44,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     calls = ListedCalls([record("a"), record(ODD_KEY, HOUR.replace(minute=10), queue=ODD_QUEUE, queuekey="q-markup")])
     with Sandbox(calls, token=TOKEN) as sandbox:
         base = {"ALOTECH_BASE_URL": sandbox.base_url, "ALOTECH_APP_TOKEN": TOKEN, "CDR_START": "2026-03-01"}
-        yield Filled(folder, calls, base, cdr(folder, "backfill", *HOURS, **base))
+        yield Filled(folder, calls, base, cdr_process(folder, "backfill", *HOURS, **base))
 
 
 @pytest.mark.parametrize(
@@ -92,6 +67,19 @@ def test_a_wrong_setting_is_one_line_and_exit_code_1(tmp_path: Path, environment
     assert done.stderr.startswith(f"cdr: {told}")
     assert done.stderr.count("\n") == 1
     assert TOKEN not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [(("refresh", "k"), 1, "cdr: ALOTECH_TIMEZONE: 'x' is not a time zone"), (("no-such-command",), 2, "Usage: ")],
+)
+def test_a_process_ends_with_the_code_and_prints_no_traceback(
+    tmp_path: Path, args: tuple[str, ...], code: int, told: str
+) -> None:
+    done = cdr_process(tmp_path, *args, ALOTECH_TIMEZONE="x")
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(told)
+    assert "Traceback" not in done.stderr
 
 
 def test_a_data_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -187,7 +175,7 @@ def test_a_query_without_a_copy_says_what_to_do(tmp_path: Path) -> None:
 def test_an_ascii_terminal_is_given_escapes(filled: Filled) -> None:
     # In an ASCII terminal Python cannot decode the bytes of the argument either.
     ascii_only = {"PYTHONIOENCODING": "", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = filled.cdr("query", "SELECT 'Satış' AS kuyruk", **ascii_only)
+    done = cdr_process(filled.folder, "query", "SELECT 'Satış' AS kuyruk", **filled.environment | ascii_only)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.isascii()
     assert r"| Sat\u0131\u015f |" in done.stdout
@@ -215,7 +203,7 @@ def test_a_query_reads_the_copy_and_nothing_else_unless_it_is_allowed(filled: Fi
 
 def test_a_reader_that_goes_away_is_no_error(filled: Filled) -> None:
     command = f'"{sys.executable}" -m cdr_assets.cli.commands query "SELECT * FROM range(5000)" | head -1'
-    environment = {**_outside(), "CDR_DATA_DIR": str(filled.folder)}
+    environment = {**outside(), "CDR_DATA_DIR": str(filled.folder)}
     done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -266,7 +254,7 @@ def test_what_others_can_read_or_guess_is_warned_of_once(tmp_path: Path, command
     dot_env.write_text("ALOTECH_BASE_URL=http://127.0.0.1:9/api/\nALOTECH_APP_TOKEN=quite-short\n")
 
     def told() -> str:
-        environment = {**_outside(), "PYTHONPATH": str(PROJECT)}
+        environment = {**outside(), "PYTHONPATH": str(PROJECT)}
         args = [sys.executable, "-m", "cdr_assets.cli.commands", *command]
         done = subprocess.run(args, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert "quite-short" not in done.stdout + done.stderr
@@ -301,7 +289,7 @@ def test_a_command_below_the_folder_of_dot_env_and_a_folder_of_odd_letters(tmp_p
     folder = tmp_path / 'it\'s "odd" {{ x }} $HOME #1'
     (folder / "below").mkdir(parents=True)
     (folder / ".env").write_bytes(b"\xef\xbb\xbfALOTECH_TENANT=acme\r\nALOTECH_APP_TOKEN=t\r\nCDR_DATA_DIR=mine\r\n")
-    environment = {name: value for name, value in _outside().items() if name != "DAGSTER_HOME"}
+    environment = {name: value for name, value in outside().items() if name != "DAGSTER_HOME"}
     done = subprocess.run(
         [sys.executable, "-c", "from cdr_assets.orchestration.home import *; from cdr_assets.domain.settings import *\n"
          "with open_instance(read_settings()) as instance: print(instance.root_directory, instance.get_runs_count())"],

@@ -17,7 +17,8 @@ from cdr_assets.ingest.person import number_of
 from cdr_assets.orchestration.home import open_instance
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.warehouse import Warehouse
-from cdr_assets_tests.cli.test_cli import Filled, cdr
+from cdr_assets_tests.cli.command import cdr
+from cdr_assets_tests.cli.test_cli import Filled
 from cdr_assets_tests.conftest import HOUR, TOKEN, record
 from cdr_assets_tests.ingest.test_forgetting import OTHER, traces
 

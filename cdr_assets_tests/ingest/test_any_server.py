@@ -163,7 +163,7 @@ def check(server: ScriptedServer, tenant: Tenant, spelling: str, story: Sequence
         assert_the_warehouse_follows(server, connection, tenant, story)
 
 
-@examples(12)
+@examples(5)
 def test_the_warehouse_follows_any_server(
     server: ScriptedServer, tenant: Tenant, spelling: str, story: list[Step]
 ) -> None:

@@ -1,21 +1,21 @@
 """The audit finds every difference between the warehouse and the API, and knows which are excused."""
 
 import datetime as dt
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from cdr_assets.ingest.audit import Audit, audit
 from cdr_assets.ingest.fetching import Alotech
-from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY
 from cdr_assets.orchestration.partitions import hourly_partitions, hours_between
-from cdr_assets.sandbox import ListedCalls
+from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.warehouse import Warehouse, WarehouseError
-from cdr_assets_tests.cli.test_cli import cdr
-from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
+from cdr_assets_tests.cli.command import cdr
+from cdr_assets_tests.conftest import HOUR, TOKEN, UP_TO_THE_CALLS, Pipeline, pipelines_in, record
 
 NEXT = dt.timedelta(hours=1)
-UP_TO_THE_CALLS = [PAGES_KEY, *CDR_KEYS]
 
 
 def compared(pipeline: Pipeline, hours: int = 1, age: dt.timedelta = dt.timedelta(days=60)) -> Audit:
@@ -27,11 +27,30 @@ def compared(pipeline: Pipeline, hours: int = 1, age: dt.timedelta = dt.timedelt
     return audit(chosen, Alotech(pipeline.settings), Warehouse(pipeline.settings.warehouse_path), now)
 
 
+def listed() -> list[dict[str, Any]]:
+    return [
+        record(f"k{n}", HOUR + dt.timedelta(seconds=20 * n), recordingurl="https://x/@signature@") for n in range(120)
+    ]
+
+
+@pytest.fixture(scope="module")
+def loaded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The warehouse after a run over the listed calls."""
+    with Sandbox(ListedCalls(listed()), token=TOKEN) as sandbox, pipelines_in(tmp_path_factory.mktemp("once")) as make:
+        pipeline = make(sandbox.base_url, alotech_tenant="acme")
+        assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
+    return pipeline.settings.warehouse_path
+
+
 @pytest.fixture
-def loaded(pipeline: Pipeline, calls: ListedCalls) -> Pipeline:
-    for n in range(120):
-        calls.add(record(f"k{n}", HOUR + dt.timedelta(seconds=20 * n), recordingurl="https://x/@signature@"))
-    assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
+def loaded(pipeline: Pipeline, calls: ListedCalls, loaded_once: Path) -> Pipeline:
+    """A pipeline with a copy of that warehouse, whose sandbox lists the same calls."""
+    for made in listed():
+        calls.add(made)
+    # The same tenant at another port, so that the warehouse accepts it.
+    pipeline.settings.alotech_tenant = "acme"
+    pipeline.settings.warehouse_path.parent.mkdir(parents=True)
+    shutil.copy(loaded_once, pipeline.settings.warehouse_path)
     return pipeline
 
 
@@ -95,12 +114,13 @@ def test_a_key_that_two_hours_list_is_one_call_and_no_difference(
     assert compared(pipeline, 2).differences.height == 0
 
 
-def test_a_record_that_cannot_become_a_call_is_told(loaded: Pipeline, calls: ListedCalls, served: str) -> None:
+def test_a_record_that_cannot_become_a_call_is_told(
+    loaded: Pipeline, calls: ListedCalls, environment: dict[str, str]
+) -> None:
     calls.add(record("lost", HOUR, calldate="02/03/2026 05:11:00"), f"{HOUR}")
     found = compared(loaded)
     assert str(found) == "120 calls in 1 h: 120 equal, 0 late change, 0 missing, 0 unknown, 1 rejected"
-    base = {"ALOTECH_BASE_URL": served, "ALOTECH_APP_TOKEN": TOKEN, "CDR_START": "2026-03-01"}
-    done = cdr(loaded.settings.cdr_data_dir, "audit", "2026-03-02 05:00", "2026-03-02 06:00", **base)
+    done = cdr(loaded.settings.cdr_data_dir, "audit", "2026-03-02 05:00", "2026-03-02 06:00", **environment)
     assert done.returncode == 1
     assert "1 rejected" in done.stdout
     assert (
@@ -136,8 +156,8 @@ def test_an_hour_that_was_never_loaded_is_not_excused(loaded: Pipeline, calls: L
 
 
 def test_another_tenants_warehouse_or_none_is_told(loaded: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(type(loaded.settings), "source", "acme.alo-tech.com/api")
-    with pytest.raises(WarehouseError, match=r"calls of 127\.0\.0\.1:\d+/api, not of acme\.alo-tech\.com/api"):
+    monkeypatch.setattr(type(loaded.settings), "source", "other.alo-tech.com/api")
+    with pytest.raises(WarehouseError, match=r"calls of acme\.alo-tech\.com/api, not of other\.alo-tech\.com/api"):
         compared(loaded)
     loaded.settings.warehouse_path.unlink()
     with pytest.raises(WarehouseError, match=r"there is no .* yet; run `cdr backfill`"):
@@ -145,30 +165,36 @@ def test_another_tenants_warehouse_or_none_is_told(loaded: Pipeline, monkeypatch
     assert not loaded.settings.warehouse_path.exists()
 
 
-def test_the_command_says_what_differs_and_what_to_do(loaded: Pipeline, calls: ListedCalls, served: str) -> None:
-    base = {"ALOTECH_BASE_URL": served, "ALOTECH_APP_TOKEN": TOKEN, "CDR_START": "2026-03-01"}
+def test_the_command_says_what_differs_and_what_to_do(
+    loaded: Pipeline, calls: ListedCalls, environment: dict[str, str]
+) -> None:
     hours = ("2026-03-02 05:00", "2026-03-02 06:00")
-    done = cdr(loaded.settings.cdr_data_dir, "audit", *hours, **base)
+    done = cdr(loaded.settings.cdr_data_dir, "audit", *hours, **environment)
     assert (done.returncode, done.stdout) == (
         0,
         "120 calls in 1 h: 120 equal, 0 late change, 0 missing, 0 unknown\n",
     )
     calls.edit("k1", agent="x@y")
-    done = cdr(loaded.settings.cdr_data_dir, "audit", *hours, **base)
+    done = cdr(loaded.settings.cdr_data_dir, "audit", *hours, **environment)
     assert done.returncode == 1
     assert "late change" in done.stdout
     assert done.stderr == (
         "cdr: calls that differ and should be equal by now: 1; `cdr backfill 2026-03-02 2026-03-03` loads them again\n"
     )
     calls.edit("k1", agent="ayşe@example")
-    refreshed = cdr(loaded.settings.cdr_data_dir, "refresh", "k1", **base)
+    refreshed = cdr(loaded.settings.cdr_data_dir, "refresh", "k1", **environment)
     assert not refreshed.stderr
     assert (refreshed.returncode, refreshed.stdout) == (0, "call k1 of 2026-03-02 05:00: unchanged\n")
-    unknown = cdr(loaded.settings.cdr_data_dir, "refresh", "--unique-id", "nobody", **base)
+    unknown = cdr(loaded.settings.cdr_data_dir, "refresh", "--unique-id", "nobody", **environment)
     assert unknown.returncode == 1
     assert unknown.stderr == "cdr: AloTech knows no call with the uniqueid nobody; nothing was changed\n"
 
 
 @pytest.fixture
-def served(pipeline: Pipeline) -> str:
-    return pipeline.settings.base_url
+def environment(pipeline: Pipeline) -> dict[str, str]:
+    return {
+        "ALOTECH_BASE_URL": pipeline.settings.base_url,
+        "ALOTECH_TENANT": "acme",
+        "ALOTECH_APP_TOKEN": TOKEN,
+        "CDR_START": "2026-03-01",
+    }

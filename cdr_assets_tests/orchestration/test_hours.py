@@ -14,8 +14,8 @@ import pytest
 from dagster import AssetCheckKey, AssetKey, EventLogEntry, ExecuteInProcessResult
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from cdr_assets.sandbox import ListedCalls
-from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
+from cdr_assets.sandbox import ListedCalls, Sandbox
+from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, pipelines_in, record
 
 NEXT = dt.timedelta(hours=1)
 
@@ -187,6 +187,19 @@ def test_a_run_that_publishes_nothing_judges_no_freshness(failing_at_five: Pipel
     assert result.get_asset_check_evaluations() == []
 
 
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """A pipeline that has loaded an hour, for runs that change nothing."""
+    with (
+        Sandbox(ListedCalls([record("a")]), token=TOKEN) as sandbox,
+        pipelines_in(tmp_path_factory.mktemp("one")) as make,
+    ):
+        pipeline = make(sandbox.base_url)
+        assert pipeline.run(HOUR).success
+        pipeline.settings = pipeline.settings.model_copy(update={"alotech_tenant": None})
+        yield pipeline
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -197,25 +210,15 @@ def test_a_run_that_publishes_nothing_judges_no_freshness(failing_at_five: Pipel
     ],
 )
 def test_a_server_that_cannot_be_used_fails_the_run_in_one_line(
-    pipeline: Pipeline,
-    calls: ListedCalls,
-    change: dict[str, str],
-    told: str,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    loaded: Pipeline, change: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cdr_assets.alotech.client._backoff", lambda _: 0)
-    calls.add(record("a"))
-    assert pipeline.run(HOUR).success
-    pipeline.settings = pipeline.settings.model_copy(update={"alotech_tenant": None})
-    before = pipeline.ask("FROM cdr.calls")
-    published = pipeline.settings.published_path.read_bytes()
-    changed = type(pipeline.settings).model_validate(
-        pipeline.settings.model_dump() | {"alotech_app_token": TOKEN} | change
-    )
+    before = loaded.ask("FROM cdr.calls")
+    published = loaded.settings.published_path.read_bytes()
+    changed = type(loaded.settings).model_validate(loaded.settings.model_dump() | {"alotech_app_token": TOKEN} | change)
     # The warehouse accepts every address here: this tests the address, not the guard against mixing tenants.
-    monkeypatch.setattr(type(changed), "source", pipeline.settings.source)
-    pipeline.settings = changed
+    monkeypatch.setattr(type(changed), "source", loaded.settings.source)
+    pipeline = Pipeline(changed, loaded.instance)
     result = pipeline.run(HOUR, 2)
     assert not result.success
     line = failure_of(result)
@@ -224,10 +227,8 @@ def test_a_server_that_cannot_be_used_fails_the_run_in_one_line(
     assert TOKEN not in line
     assert pipeline.ask("FROM cdr.calls") == before
     assert pipeline.settings.published_path.read_bytes() == published
-    assert not files_with_the_token(tmp_path)
+    assert not files_with_the_token(loaded.settings.cdr_data_dir.parent)
 
 
-def test_the_token_is_in_no_file_of_a_run(pipeline: Pipeline, calls: ListedCalls, tmp_path: Path) -> None:
-    calls.add(record("a"))
-    assert pipeline.run(HOUR).success
-    assert not files_with_the_token(tmp_path)
+def test_the_token_is_in_no_file_of_a_run(loaded: Pipeline) -> None:
+    assert not files_with_the_token(loaded.settings.cdr_data_dir.parent)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetKey
 
+from cdr_assets.orchestration.keys import CDR_KEYS, PUBLISHED_KEY
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
+from cdr_assets_tests.conftest import HOUR, TOKEN, UP_TO_THE_CALLS, Pipeline, record
 from cdr_assets_tests.orchestration.test_hours import failure_of, files_with_the_token
 
 NEXT = dt.timedelta(hours=1)
@@ -18,13 +18,13 @@ STORED = "SELECT key, queue, csat_answers_count FROM cdr.calls ORDER BY key"
 
 
 def materialized(pipeline: Pipeline) -> set[str]:
-    return pipeline.instance.get_materialized_partitions(AssetKey(["published", "cdr"]))
+    return pipeline.instance.get_materialized_partitions(PUBLISHED_KEY)
 
 
 def test_a_narrowed_run_merges_and_never_replaces_an_hour_by_less(pipeline: Pipeline, calls: ListedCalls) -> None:
     calls.add(record("a"))
     calls.add(record("b", queuekey="Q2", queue="Destek"))
-    assert pipeline.run(HOUR).success
+    assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
     calls.edit("b", queue="Destek (yeni)")
     calls.edit("a", queue="Satış (yeni)")
     calls.add(record("c", HOUR + dt.timedelta(minutes=5), queuekey="Q2", queue="Destek (yeni)"))
@@ -40,15 +40,12 @@ def test_a_narrowed_run_merges_and_never_replaces_an_hour_by_less(pipeline: Pipe
         ('{"queue": "Q2"}', 2),
         (None, 2),
     ]
-    assert pipeline.run(HOUR, selection=[AssetKey(["cdr", "calls"]), *CHILD_KEYS]).success
+    assert pipeline.run(HOUR, selection=CDR_KEYS).success
     assert pipeline.ask(STORED) == [("a", "Satış", 1), ("b", "Destek (yeni)", 1), ("c", "Destek (yeni)", 1)]
     assert pipeline.ask_published("SELECT queue_name, offered FROM marts.queue_hourly ORDER BY ALL") == [
         ("Destek (yeni)", 2),
         ("Satış", 1),
     ]
-
-
-CHILD_KEYS = [AssetKey(["cdr", name]) for name in ("call_history", "csat_answers", "call_tags")]
 
 
 def test_an_hour_that_was_read_in_part_alone_counts_as_missing(pipeline: Pipeline, calls: ListedCalls) -> None:
@@ -69,21 +66,22 @@ def test_arrays_that_are_not_asked_for_are_not_known_and_take_nothing_away(
     calls.add(record("a"))
     without = {"include_csat": False, "include_call_tags": False, "sorting": sorting}
     assert pipeline.run(HOUR, asked=without).success
-    counts = "SELECT call_history_count, csat_answers_count, call_tags_count FROM cdr.calls"
-    assert pipeline.ask(counts) == [(2, None, None)]
-    assert pipeline.run(HOUR).success
-    assert pipeline.ask(counts) == [(2, 1, 1)]
-    before = pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT * FROM cdr.call_tags")
-    assert pipeline.run(HOUR, asked=without).success
-    assert (pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT * FROM cdr.call_tags")) == before
     # An hour fetched without its arrays is still whole: all its calls are there.
     assert materialized(pipeline) == {"2026-03-02-05:00"}
+    counts = "SELECT call_history_count, csat_answers_count, call_tags_count FROM cdr.calls"
+    assert pipeline.ask(counts) == [(2, None, None)]
+    assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
+    assert pipeline.ask(counts) == [(2, 1, 1)]
+    before = pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT * FROM cdr.call_tags")
+    assert pipeline.run(HOUR, asked=without, selection=UP_TO_THE_CALLS).success
+    assert (pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT * FROM cdr.call_tags")) == before
 
 
 @pytest.mark.parametrize("name", ["callkey", "activecallkey", "uniqueid"])
 def test_a_call_is_refreshed_by_each_of_its_keys(pipeline: Pipeline, calls: ListedCalls, name: str) -> None:
     calls.add(record("a", hangupdate=None, duration=None, uniqueid="crm-1", activecallkey="live-1", csat_answers=[]))
-    assert pipeline.run(HOUR).success
+    # By its first key, in a copy that holds the call already.
+    assert pipeline.run(HOUR, selection=None if name == "callkey" else UP_TO_THE_CALLS).success
     calls.edit("a", hangupdate="2026-03-02 05:01:30", duration=90, csat_answers=[{"score": 4, "scale": 5}])
     keys = {"callkey": "a", "activecallkey": "live-1", "uniqueid": "crm-1"}
     assert pipeline.merge("refresh_call", **{name: keys[name]}).success
@@ -97,7 +95,7 @@ def test_a_call_is_refreshed_by_each_of_its_keys(pipeline: Pipeline, calls: List
 
 def test_a_call_that_is_not_there_changes_nothing(pipeline: Pipeline, calls: ListedCalls) -> None:
     calls.add(record("a"))
-    assert pipeline.run(HOUR).success
+    assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
     before = pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT count(*) FROM cdr.loads")
     assert pipeline.merge("refresh_call", callkey="nobody").success
     assert (pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT count(*) FROM cdr.loads")) == before
@@ -133,7 +131,7 @@ def test_one_call_that_fails_costs_only_itself(
     calls = ListedCalls([record("a", hangupdate=None), record("b", later, hangupdate=None)])
     with Sandbox(calls, token=TOKEN) as sandbox:
         pipeline = make_pipeline(sandbox.base_url)
-        assert pipeline.run(HOUR, 2).success
+        assert pipeline.run(HOUR, 2, selection=UP_TO_THE_CALLS).success
         served = sandbox.answer
 
         def answer(path: str, query: str, accepts_gzip: bool) -> Any:
@@ -157,7 +155,7 @@ def test_old_pages_go_and_their_calls_stay(make_pipeline: Callable[..., Pipeline
     later = HOUR + dt.timedelta(hours=1)
     with Sandbox(ListedCalls([record("a"), record("b", later)]), token=TOKEN) as sandbox:
         pipeline = make_pipeline(sandbox.base_url, cdr_raw_pages_days=1)
-        assert pipeline.run(HOUR).success
+        assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
         pipeline.ask("UPDATE raw.cdr_pages SET fetched_at = fetched_at - INTERVAL 25 HOUR")
         assert pipeline.run(later).success
     assert pipeline.ask("SELECT DISTINCT partition_hour FROM raw.cdr_pages") == [(later,)]
@@ -168,7 +166,7 @@ def test_many_open_calls_are_asked_for_by_their_hour(make_pipeline: Callable[...
     calls = ListedCalls([record(f"{n}", HOUR + dt.timedelta(seconds=n), hangupdate=None) for n in range(50)])
     with Sandbox(calls, token=TOKEN) as sandbox:
         pipeline = make_pipeline(sandbox.base_url)
-        assert pipeline.run(HOUR).success
+        assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
         before = sandbox.requests
         for n in range(49):
             calls.edit(f"{n}", hangupdate="2026-03-02 05:01:30")
@@ -184,7 +182,7 @@ def test_many_open_calls_are_asked_for_by_their_hour(make_pipeline: Callable[...
 
 def test_new_fields_raise_a_warning_that_names_no_value(pipeline: Pipeline, calls: ListedCalls) -> None:
     def told() -> tuple[bool, str]:
-        result = pipeline.run(HOUR)
+        result = pipeline.run(HOUR, selection=UP_TO_THE_CALLS)
         assert result.success
         [check] = [check for check in result.get_asset_check_evaluations() if check.check_name == "fields_are_known"]
         return check.passed, check.description or ""

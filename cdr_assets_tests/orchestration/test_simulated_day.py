@@ -18,7 +18,7 @@ from cdr_assets.orchestration.partitions import hourly_partitions, hours_between
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.sandbox.calls import Call
 from cdr_assets.warehouse import Warehouse
-from cdr_assets_tests.conftest import TOKEN, Pipeline, record, settings_for
+from cdr_assets_tests.conftest import TOKEN, UP_TO_THE_CALLS, Pipeline, record, settings_for
 from cdr_assets_tests.orchestration.test_hours import failure_of, files_with_the_token
 
 MIDNIGHT = dt.datetime(2026, 3, 2)
@@ -108,8 +108,8 @@ def _stored(pipeline: Pipeline) -> dict[str, tuple[Any, ...]]:
     return {key: tuple(values) for key, *values in rows}
 
 
-def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
-    """Lets the schedules tick over some hours and the nights after them.
+def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int, selection: Sequence[Any] | None) -> int:
+    """Lets the schedules tick over some hours and the nights after them; runs over hours are of the selected assets.
 
     Returns how many hours a pipeline would fetch that fetches all hours every time.
     """
@@ -117,7 +117,9 @@ def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
 
     def tick(schedule: str, now: dt.datetime) -> None:
         api.at(now)
-        for result in pipeline.tick(schedule, now.replace(tzinfo=ZONE)):
+        # The jobs of single calls publish what the runs over hours have loaded.
+        selected = selection if schedule in ("hourly", "lookback_hourly", "lookback_nightly") else None
+        for result in pipeline.tick(schedule, now.replace(tzinfo=ZONE), selection=selected):
             assert result.success, failure_of(result)
 
     for n in range(1, hours + 1):
@@ -136,17 +138,22 @@ def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("hours", "calls_per_hour", "nights"),
-    [(2, 30, 1), pytest.param(24, 200, 3, marks=pytest.mark.campaign)],
+    ("hours", "calls_per_hour", "nights", "selection"),
+    [(2, 30, 1, UP_TO_THE_CALLS), pytest.param(24, 200, 3, None, marks=pytest.mark.campaign)],
     ids=["two hours", "a day and its nights"],
 )
 def test_the_warehouse_follows_the_api(
-    make_pipeline: Callable[..., Pipeline], tmp_path: Path, hours: int, calls_per_hour: int, nights: int
+    make_pipeline: Callable[..., Pipeline],
+    tmp_path: Path,
+    hours: int,
+    calls_per_hour: int,
+    nights: int,
+    selection: Sequence[Any] | None,
 ) -> None:
     api = Api(hours, calls_per_hour)
     with Sandbox(api, token=TOKEN) as sandbox:
         pipeline = make_pipeline(sandbox.base_url, cdr_start=f"{MIDNIGHT}")
-        reading_all = _pass_hours(pipeline, api, hours, nights) * (calls_per_hour // PAGE_SIZE + 1)
+        reading_all = _pass_hours(pipeline, api, hours, nights, selection) * (calls_per_hour // PAGE_SIZE + 1)
         requests = sandbox.requests
         told = _told(api)
         assert len(told) > 0.9 * hours * calls_per_hour

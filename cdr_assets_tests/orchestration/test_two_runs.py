@@ -20,7 +20,7 @@ from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY, PUBLISHED_KEY
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.transforms import Tables, read_hours
 from cdr_assets.warehouse import Warehouse, mark_stale
-from cdr_assets_tests.conftest import HOUR, Pipeline, record
+from cdr_assets_tests.conftest import HOUR, UP_TO_THE_CALLS, Pipeline, record
 from cdr_assets_tests.orchestration.test_hours import NEXT, failure_of
 
 # One query counts the calls in the typed tables and in the marts. They are equal unless the copy mixes two states.
@@ -57,7 +57,7 @@ def test_hours_loaded_by_another_run_after_the_marts_are_not_forgotten(
 
     monkeypatch.setattr(Warehouse, "held", held_by_the_slow)
     monkeypatch.setattr(building, "build", build)
-    assert pipeline.run(HOUR, selection=[PAGES_KEY, *CDR_KEYS, *marts_keys(pipeline)]).success
+    assert pipeline.run(HOUR, selection=[*UP_TO_THE_CALLS, *marts_keys(pipeline)]).success
     assert noted.wait(10)
     assert pipeline.ask("SELECT DISTINCT hour FROM cdr.stale_hours") == [(HOUR,)]
 
@@ -94,15 +94,14 @@ def test_older_pages_never_replace_what_another_run_has_loaded_since(
     def read(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
         if not other:
             calls.edit("a", call_tags=["newer"])
-            other.append(threading.Thread(target=pipeline.run, args=(HOUR,), kwargs={"selection": up_to_the_calls}))
+            other.append(threading.Thread(target=pipeline.run, args=(HOUR,), kwargs={"selection": UP_TO_THE_CALLS}))
             other[0].start()
             # The other run loads now, unless it has to wait for this run, which is right too.
             other[0].join(timeout=5)
         return read_hours(pages, time_zone)
 
-    up_to_the_calls = [PAGES_KEY, *CDR_KEYS]
     monkeypatch.setattr("cdr_assets.ingest.loading.read_hours", read)
-    assert pipeline.run(HOUR, selection=up_to_the_calls).success
+    assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
     other[0].join()
     assert pipeline.ask("SELECT tag FROM cdr.call_tags") == [("newer",)]
 
@@ -110,7 +109,7 @@ def test_older_pages_never_replace_what_another_run_has_loaded_since(
 def test_a_page_that_cannot_be_read_fails_its_own_hour_alone(pipeline: Pipeline, calls: ListedCalls) -> None:
     for n in range(4):
         calls.add(record(f"k{n}", HOUR + n * NEXT + dt.timedelta(minutes=5)))
-    assert pipeline.run(HOUR, 4, selection=[PAGES_KEY, *CDR_KEYS]).success
+    assert pipeline.run(HOUR, 4, selection=UP_TO_THE_CALLS).success
     for n in range(4):
         calls.edit(f"k{n}", queue="Destek")
     assert pipeline.run(HOUR, 4, selection=[PAGES_KEY]).success
@@ -141,7 +140,7 @@ def test_a_page_that_cannot_be_read_fails_its_own_hour_alone(pipeline: Pipeline,
 
 def test_an_hour_without_pages_fails_the_run_that_was_to_load_it(pipeline: Pipeline, calls: ListedCalls) -> None:
     calls.add(record("a"))
-    assert pipeline.run(HOUR, selection=[PAGES_KEY, *CDR_KEYS]).success
+    assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
     pipeline.ask("DELETE FROM raw.cdr_pages")
     result = pipeline.run(HOUR, 2, selection=[*CDR_KEYS, PUBLISHED_KEY])
     assert not result.success
@@ -168,6 +167,6 @@ def test_calls_that_another_run_has_loaded_are_published_with_their_marts(
     assert pipeline.run(HOUR).success
     calls.add(record("b"))
     # The other run has loaded its calls.
-    assert pipeline.run(HOUR, selection=[PAGES_KEY, *CDR_KEYS]).success
+    assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
     assert pipeline.run(HOUR, selection=[PUBLISHED_KEY]).success
     assert pipeline.ask_published(BOTH_SIDES) == [(2, 2, 2)]

@@ -162,14 +162,16 @@ class Read:
 
 
 @contextmanager
-def reading(published: Path) -> Iterator[Read]:
+def reading(published: Path, pause: float = 0.05) -> Iterator[Read]:
     """Runs a process that queries the copy in a loop while the block runs. The counts are set when the block ends.
+
+    `pause` is how many seconds it waits after each query.
 
     They stay at zero if nothing was published in the meantime.
     """
     met = Read()
     with subprocess.Popen(
-        [sys.executable, "-m", "cdr_assets_tests.processes.reader", str(published)],
+        [sys.executable, "-m", "cdr_assets_tests.processes.reader", str(published), str(pause)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

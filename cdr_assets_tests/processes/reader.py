@@ -46,7 +46,7 @@ def ask(connection: duckdb.DuckDBPyConnection) -> list[str]:
 
 
 def main() -> None:
-    published = Path(sys.argv[1])
+    published, pause = Path(sys.argv[1]), float(sys.argv[2])
     ended = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
     while not published.exists():
@@ -63,7 +63,7 @@ def main() -> None:
                 failed.append(str(error))
             reads += 2
             # Pause, because on a small machine the readers would slow down the runs.
-            if ended.wait(0.05):
+            if ended.wait(pause):
                 break
     print(json.dumps({"reads": reads, "failed": failed, "torn": torn}))
 

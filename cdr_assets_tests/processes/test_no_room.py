@@ -1,10 +1,12 @@
 """Full disks and read-only folders: the run fails with one line, nothing is lost, and the next run works once fixed."""
 
 import random
+import shutil
 import string
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -32,18 +34,38 @@ def published_calls(machine: Machine) -> int:
     return int(calls)
 
 
-def test_a_full_disk_is_told_and_the_next_run_succeeds_when_there_is_room(tmp_path: Path) -> None:
-    with Sandbox(large_calls(2, letters=200_000), token=TOKEN) as sandbox:
-        machine = Machine(settings_for(sandbox.base_url, tmp_path / "data"))
+@dataclass
+class Loaded:
+    """The calls of a small and a large hour, and a data folder into which the small one has been loaded."""
+
+    calls: ListedCalls
+    base_url: str
+    data: Path
+
+    def copied_to(self, data: Path) -> Machine:
+        shutil.copytree(self.data, data, symlinks=True)
+        return Machine(settings_for(self.base_url, data))
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
+    calls, data = large_calls(2, letters=200_000), tmp_path_factory.mktemp("loaded") / "data"
+    with Sandbox(calls, token=TOKEN) as sandbox:
+        machine = Machine(settings_for(sandbox.base_url, data))
         assert machine.backfill(HOUR, 1) == 0, machine.told
-        before = machine.digests()
-        # The limit is smaller than the large hour, but larger than Dagster's files.
-        assert machine.backfill(HOUR, 2, file_size=5_000_000) == 1
-        [problem] = machine.problems()
-        assert "File too large; what was loaded before is still there, mend this and run again" in problem
-        assert machine.digests() == before
-        assert machine.half_hours() == []
-        assert machine.backfill(HOUR, 2) == 0, machine.told
+        yield Loaded(calls, sandbox.base_url, data)
+
+
+def test_a_full_disk_is_told_and_the_next_run_succeeds_when_there_is_room(loaded: Loaded, tmp_path: Path) -> None:
+    machine = loaded.copied_to(tmp_path / "data")
+    before = machine.digests()
+    # The limit is smaller than the large hour, but larger than Dagster's files.
+    assert machine.backfill(HOUR, 2, file_size=5_000_000) == 1
+    [problem] = machine.problems()
+    assert "File too large; what was loaded before is still there, mend this and run again" in problem
+    assert machine.digests() == before
+    assert machine.half_hours() == []
+    assert machine.backfill(HOUR, 2) == 0, machine.told
     assert published_calls(machine) == 51
 
 
@@ -60,27 +82,24 @@ def locked(folder: Path) -> Iterator[None]:
             path.chmod(mode)
 
 
-def test_a_folder_that_cannot_be_written_is_told_and_the_next_run_succeeds(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_told_and_the_next_run_succeeds(loaded: Loaded, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    calls = ListedCalls([record("a")])
-    with Sandbox(calls, token=TOKEN) as sandbox:
-        machine = Machine(settings_for(sandbox.base_url, data))
-        assert machine.backfill(HOUR, 1) == 0, machine.told
-        calls.edit("a", call_tags=["new"])
-        before = machine.digests()
-        for name, told in {
-            "dagster/history/runs": "Dagster cannot write to",
-            "warehouse": "give this user the right to write there",
-            "limits": "make it writable, or choose another data folder",
-            "published": "mend this and run again: the copy published before is still in place",
-        }.items():
-            with locked(data / name):
-                assert machine.backfill(HOUR, 1) == 1, name
-                [problem] = machine.problems()
-                assert told in problem
-            assert machine.digests() == before
-        assert machine.half_hours() == []
-        assert machine.backfill(HOUR, 1) == 0, machine.told
+    machine = loaded.copied_to(data)
+    loaded.calls.edit("small", call_tags=["new"])
+    before = machine.digests()
+    for name, told in {
+        "dagster/history/runs": "Dagster cannot write to",
+        "warehouse": "give this user the right to write there",
+        "limits": "make it writable, or choose another data folder",
+        "published": "mend this and run again: the copy published before is still in place",
+    }.items():
+        with locked(data / name):
+            assert machine.backfill(HOUR, 1) == 1, name
+            [problem] = machine.problems()
+            assert told in problem
+        assert machine.digests() == before
+    assert machine.half_hours() == []
+    assert machine.backfill(HOUR, 1) == 0, machine.told
     with open_published(machine.settings.published_path) as connection:
         assert connection.execute("SELECT tag FROM marts.fct_call_tags").fetchall() == [("new",)]
 

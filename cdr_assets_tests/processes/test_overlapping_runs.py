@@ -38,7 +38,7 @@ def test_runs_of_both_executors_overlap_with_a_reader(make_pipeline: Callable[..
     with Sandbox(calls, token=TOKEN) as sandbox:
         pipeline = make_pipeline(sandbox.base_url)
         settings = pipeline.settings
-        with reading(settings.published_path) as met, changing(calls, ["1-0", "2-0"]):
+        with reading(settings.published_path, pause=0.25) as met, changing(calls, ["1-0", "2-0"]):
             processes = [
                 start_backfill(settings, HOUR, 2),
                 start_multiprocess(settings, HOUR + ONE_HOUR, 2, tmp_path / "home of dagster", "raw", "cdr"),
@@ -54,7 +54,8 @@ def test_runs_of_both_executors_overlap_with_a_reader(make_pipeline: Callable[..
     assert (met.failed, met.torn) == ([], [])
 
 
-def test_processes_that_start_together_in_a_fresh_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [3, pytest.param(6, marks=pytest.mark.campaign)])
+def test_processes_that_start_together_in_a_fresh_folder(number: int, tmp_path: Path) -> None:
     settings = settings_for("http://127.0.0.1:1/api/", tmp_path / "data")
     processes = [
         subprocess.Popen(
@@ -65,7 +66,7 @@ def test_processes_that_start_together_in_a_fresh_folder(tmp_path: Path) -> None
             stdin=subprocess.PIPE,
             text=True,
         )
-        for _ in range(6)
+        for _ in range(number)
     ]
     for process in processes:
         assert process.stdout is not None

@@ -14,7 +14,7 @@ from cdr_assets.definitions import build_defs
 from cdr_assets.orchestration.runs import backfill
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.warehouse import place
-from cdr_assets_tests.conftest import HOUR, Pipeline, record
+from cdr_assets_tests.conftest import HOUR, UP_TO_THE_CALLS, Pipeline, record
 
 _HOLD = """
 import sys
@@ -58,7 +58,7 @@ def test_a_wait_is_told_in_the_runs_log(pipeline: Pipeline, calls: ListedCalls, 
 
     run_id = str(uuid4())
     pipeline.instance.add_event_listener(run_id, watch)
-    assert pipeline.run(HOUR, run_id=run_id).success
+    assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS, run_id=run_id).success
     logged = [entry.user_message for entry in pipeline.instance.all_logs(run_id)]
     assert any(message.startswith(told) for message in logged)
 

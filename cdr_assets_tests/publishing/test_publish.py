@@ -129,9 +129,11 @@ def test_a_copy_that_is_in_use_is_not_written_to(published: Path, how: str) -> N
         assert reasons(kept) == [("first",)]
 
 
-@pytest.mark.parametrize("deadly", [(), (4,), (2, 3, 5)], ids=["none dies", "one dies", "three die"])
+@pytest.mark.parametrize(
+    ("turns", "deadly"), [(4, ()), (7, (4,)), (8, (2, 3, 5))], ids=["none dies", "one dies", "three die"]
+)
 def test_what_the_copies_took_in_by_turns_is_in_both(
-    published: Path, monkeypatch: pytest.MonkeyPatch, deadly: tuple[int, ...]
+    published: Path, monkeypatch: pytest.MonkeyPatch, turns: int, deadly: tuple[int, ...]
 ) -> None:
     """Also if a run dies after it has replaced the copy and before it has noted that."""
 
@@ -142,7 +144,7 @@ def test_what_the_copies_took_in_by_turns_is_in_both(
         with open_published(published) as connection:
             return connection.execute("SELECT key, queue FROM cdr.calls ORDER BY key").fetchall()
 
-    hours = {f"{n}": HOUR + dt.timedelta(hours=n) for n in range(8)}
+    hours = {f"{n}": HOUR + dt.timedelta(hours=n) for n in range(turns)}
     expected: dict[str, str | None] = dict.fromkeys(hours)
     with opened(published) as connection:
         for key, hour in hours.items():

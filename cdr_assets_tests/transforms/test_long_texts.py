@@ -59,9 +59,23 @@ def contents(tables: Tables) -> dict[str, Any]:
     return frames | {"hashes": [hashes.index(part) for part in hashes]}
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
-@given(st.lists(_RECORDS | _VALUES, max_size=6), st.booleans())
+_pages = given(st.lists(_RECORDS | _VALUES, max_size=6), st.booleans())
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@_pages
 def test_what_is_read_of_long_texts_is_what_is_read_of_others(records: list[Any], is_escaped: bool) -> None:
+    assert_read_alike(records, is_escaped)
+
+
+@pytest.mark.campaign
+@settings(max_examples=300, deadline=None, derandomize=True)
+@_pages
+def test_what_is_read_of_long_texts_is_what_is_read_of_others_for_long(records: list[Any], is_escaped: bool) -> None:
+    assert_read_alike(records, is_escaped)
+
+
+def assert_read_alike(records: list[Any], is_escaped: bool) -> None:
     body = json.dumps({"CallList": records, "cursor": None}, ensure_ascii=is_escaped)
     sent = with_bodies(pages([], []), [body, '{"CallList":[]}'])
     plain = contents(read_pages(sent, ZONE))

@@ -69,17 +69,23 @@ def took(fields: str, folder: Path) -> tuple[int, int]:
     return int(size), int(peak)
 
 
-# For the shorter texts, any page needs a third of this. Items need the most, because their texts are in two columns.
+# Items need the most, because their texts are in two columns.
+_IN_ITEMS = ['{"call_history": [{"event": text(%d)}]}', '{"call_tags": [text(%d)]}']
+_IN_CALLS = ['{"made_up": text(%d)}', '{"queue": text(%d)}']
+
+
+# For the shorter texts, any page needs a third of this.
 @pytest.mark.parametrize(
-    ("length", "most"), [(12_000_000, 11), pytest.param(60_000_000, 10, marks=pytest.mark.campaign)]
-)
-@pytest.mark.parametrize(
-    "fields",
+    ("fields", "length", "most"),
     [
-        '{"made_up": text(%d)}',
-        '{"queue": text(%d)}',
-        '{"call_history": [{"event": text(%d)}]}',
-        '{"call_tags": [text(%d)]}',
+        *((fields, 12_000_000, 11) for fields in _IN_ITEMS),
+        *(
+            pytest.param(fields, length, most, marks=pytest.mark.campaign)
+            for fields, length, most in (
+                *((fields, 12_000_000, 11) for fields in _IN_CALLS),
+                *((fields, 60_000_000, 10) for fields in (*_IN_CALLS, *_IN_ITEMS)),
+            )
+        ),
     ],
 )
 def test_a_text_as_long_as_a_page(fields: str, length: int, most: int, tmp_path: Path) -> None:

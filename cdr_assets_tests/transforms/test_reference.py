@@ -6,6 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -211,11 +212,23 @@ def _check_hour(tables: Tables, start: dt.datetime | None, pages: list[list[Any]
             ] == (read.items[name])
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+_Drawn = tuple[str, list[tuple[dt.datetime, list[list[Any]]]], bool]
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(_hours())
-def test_every_record_is_read_as_the_reference_reads_it(
-    drawn: tuple[str, list[tuple[dt.datetime, list[list[Any]]]], bool],
-) -> None:
+def test_every_record_is_read_as_the_reference_reads_it(drawn: _Drawn) -> None:
+    assert_read_as_the_reference(drawn)
+
+
+@pytest.mark.campaign
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(_hours())
+def test_every_record_is_read_as_the_reference_reads_it_for_long(drawn: _Drawn) -> None:
+    assert_read_as_the_reference(drawn)
+
+
+def assert_read_as_the_reference(drawn: _Drawn) -> None:
     zone, hours_drawn, is_windowed = drawn
     hours: list[tuple[dt.datetime | None, list[list[Any]]]] = [*hours_drawn]
     if not is_windowed:

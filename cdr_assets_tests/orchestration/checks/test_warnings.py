@@ -4,10 +4,9 @@ import datetime as dt
 from pathlib import Path
 from typing import Any
 
-from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY
 from cdr_assets.sandbox import ListedCalls, Sandbox
-from cdr_assets_tests.cli.test_cli import cdr
-from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
+from cdr_assets_tests.cli.command import cdr
+from cdr_assets_tests.conftest import HOUR, TOKEN, UP_TO_THE_CALLS, Pipeline, record
 
 MINUTE = dt.timedelta(minutes=1)
 WARNINGS = ("records_become_calls", "records_are_of_their_hours", "calls_came", "flags_are_known")
@@ -15,7 +14,7 @@ WARNINGS = ("records_become_calls", "records_are_of_their_hours", "calls_came", 
 
 def warned(pipeline: Pipeline, start: dt.datetime, hours: int = 1) -> dict[str, str]:
     """Runs the hours up to cdr/calls and their checks; returns the warnings by check."""
-    result = pipeline.run(start, hours, selection=[PAGES_KEY, *CDR_KEYS])
+    result = pipeline.run(start, hours, selection=UP_TO_THE_CALLS)
     assert result.success
     found = [check for check in result.get_asset_check_evaluations() if check.check_name in WARNINGS]
     assert len(found) == len(WARNINGS)
