@@ -7,7 +7,7 @@ The rule that finds phone numbers in texts is `domain/masking.py`; how the copy 
 | identifier, measure, date | as it is; an identifier made of a name as a reference |
 | reference | as it is if it surely holds no number, otherwise a keyed hash, so that tables still join |
 | fingerprint | a keyed hash: its owner's other columns and a guess of the number would prove the guess |
-| name, free text | with numbers masked |
+| name, free text | with numbers masked, and without web addresses, which may lead to voices |
 | number | a pseudonym, or NULL with `none`; the line that an inbound call dialled is the centre's, and stays |
 | link | NULL |
 
@@ -52,6 +52,9 @@ _BY_NAME = {
 # A key that stg_calls makes of a name, because the vendor sent none and the name has many digits.
 _MADE_OF_NAME = "(name) "
 
+# Bytes of the longest text that is masked: each of the steps holds a copy of it.
+_LONGEST_MASKED = 1_000_000
+
 _BLOCK = 64  # bytes of a block of SHA-256
 
 
@@ -67,6 +70,8 @@ class Privacy:
         """The class of a column; None if nobody stated it. In the user's own marts it follows from name and type."""
         if schema != OWN:
             return self.classes.get(f"{schema}.{table}", {}).get(column)
+        if "BLOB" in type_of_column:
+            return None  # It may hold whole pages.
         if not _may_hold_text(type_of_column):
             return Class.MEASURE
         return _BY_NAME.get(column, Class.FREE_TEXT) if type_of_column == "VARCHAR" else Class.FREE_TEXT
@@ -104,7 +109,7 @@ def _shown(schema: str, name: str, columns: Mapping[str, tuple[str, Class]], pri
     column = f'"{name}"'
     match holds:
         case Class.NUMBER:
-            return _number(name, columns, privacy)
+            return _number(schema, name, columns, privacy)
         case Class.LINK:
             return "NULL::VARCHAR"
         case Class.NAME | Class.FREE_TEXT if type_of_column == "VARCHAR":
@@ -123,15 +128,17 @@ def _shown(schema: str, name: str, columns: Mapping[str, tuple[str, Class]], pri
     return column
 
 
-def _number(name: str, columns: Mapping[str, tuple[str, Class]], privacy: Privacy) -> str:
+def _number(schema: str, name: str, columns: Mapping[str, tuple[str, Class]], privacy: Privacy) -> str:
     # The normal form, so that a caller whose number is written in three ways is one caller.
     number = f'"{name}_e164"' if f"{name}_e164" in columns else f'"{name}"'
     if privacy.callers is Callers.NONE:
         hidden = "NULL::VARCHAR"
     else:
-        hidden = _named(f"{_keyed(number)} || '-' || right({number}, 2)", privacy)
+        # Of a short number, such as an extension, two digits would be all.
+        last = f"CASE WHEN regexp_matches({number}, '[0-9]{{7}}$') THEN '-' || right({number}, 2) ELSE '' END"
+        hidden = _named(f"{_keyed(number)} || {last}", privacy)
     inbound = next((column for column in columns if column in ("inbound", "is_inbound")), None)
-    if name.startswith("called") and inbound:
+    if name.startswith("called") and inbound and schema != OWN:
         return f'CASE WHEN {inbound} THEN "{name}" ELSE {hidden} END'
     return hidden
 
@@ -145,13 +152,21 @@ def _is_without(text: str) -> str:
 
 
 def _masked(text: str, mask: str) -> str:
-    begin, end = masking.BEGIN, masking.END
-    marked = (
-        f"regexp_replace(translate({text}, '{begin}{end}', ''), {quoted(masking.KEPT_OR_NUMBER)}, "
-        f"'\\1{begin}\\2\\3{end}', 'g')"
+    """The text with numbers masked and without web addresses; NULL for a long one that would have to be masked."""
+    begin, end, apart = masking.BEGIN, masking.END, masking.APART
+
+    def replaced(text: str, pattern: str, by: str) -> str:
+        return f"regexp_replace({text}, {quoted(pattern)}, '{by}', 'g')"
+
+    marked = replaced(f"translate({text}, '{masking.MARKS}', '')", masking.ADDRESS, masking.LINK)
+    marked = replaced(marked, masking.AFTER_A_BLANK, f"\\1{apart}\\2{apart}")
+    marked = replaced(marked, masking.KEPT_OR_NUMBER, f"\\1{begin}\\2\\3{end}")
+    masked = f"translate(replace(replace({marked}, '{begin}{end}', ''), '{begin}', '{mask}'), '{end}{apart}', '')"
+    has_address = f"contains({text}, '://') OR contains({text}, ':\\')"
+    return (
+        f"CASE WHEN {_is_without(text)} AND NOT ({has_address}) THEN {text} "
+        f"WHEN strlen({text}) <= {_LONGEST_MASKED} THEN {masked} END"
     )
-    masked = f"replace(replace(replace({marked}, '{begin}{end}', ''), '{begin}', '{mask}'), '{end}', '')"
-    return f"CASE WHEN {_is_without(text)} THEN {text} ELSE {masked} END"
 
 
 def decoded(json: str) -> str:

@@ -13,6 +13,9 @@ import polars as pl
 # What may stand around a number: sip:+905321234567@example.com, tel:0532…
 _SCHEME = re.compile(r"(?i)^\s*(?:sips?|tel):\s*")
 
+# A number that was written as a fraction somewhere, and an extension in Turkish.
+_FRACTION, _EXTENSION = re.compile(r"[.]0+$"), re.compile(r"(?i)\bdahili\b")
+
 _LETTER = re.compile(r"[^\W\d_]")
 
 _KINDS = ("fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan")
@@ -34,7 +37,7 @@ def e164_of(number: str, country: str | None) -> str | None:
     A number that does not exist in either way keeps its digits, such as `1001`, an extension; a text with letters stays
     as it is, without blanks around it. None for a blank text.
     """
-    text = _SCHEME.sub("", number).partition("@")[0].strip()
+    text = _EXTENSION.sub("ext", _FRACTION.sub("", _SCHEME.sub("", number).partition("@")[0].strip()))
     digits = "".join(str(int(character)) for character in text if character.isdecimal())
     for spelling, region in ((text, country), (f"+{digits}", None)):
         try:

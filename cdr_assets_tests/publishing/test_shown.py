@@ -38,6 +38,11 @@ SPELLINGS = {
     "scientific": "9.05321234567E11",
     "a float": "905321234567.0",
     "seven digits": "123 45 67",
+    "line breaks": "0532\n123\r\n45 67",
+    "after a time": "10:30-0532 123 45 67",
+    "after a time without seconds": "geri ara: 17:30-2125 551 234",
+    "with an extension": "5551212,101",
+    "in a list": "5551212,30,Ali",
     "underscores": "rec_0532_123_45_67.wav",
     "key caps": "0\ufe0f\u20e35\ufe0f\u20e33\ufe0f\u20e32\ufe0f\u20e3 123 45 67",
 }
@@ -60,6 +65,14 @@ NO_NUMBERS = [
     "0.30000000000000004",
     "41.0082376",
     "%50 indirim, 3. ve 4. aylarda",
+    "Kuyruk 3 2026-03-02 05:00",
+    "Sipariş 1234 02.03.2026",
+    "12/31/2026",
+    "25.03.26 14:30",
+    "Mesai 09.00-18.00",
+    "2024-2025 kampanyası, 2025/2026 sezonu",
+    "10.000,00 - 15.000,00 TL",
+    "151.209312",
     "queue 12, agent 345",
     "",
 ]
@@ -103,7 +116,7 @@ def test_a_number_in_a_text_is_masked(
     text = around.format(SPELLINGS[spelling])
     for masked in (show(connection, holds, text), mask(text)):
         assert masked is not None
-        assert masking.MASK in masked
+        assert masking.MASK in masked or masking.LINK in masked
         assert len(digits(masked)) <= 7 + len(digits(around))
         assert "1234567" not in digits(masked)
         assert "123456" not in digits(masked)
@@ -115,7 +128,7 @@ def test_a_number_in_json_is_masked_and_the_json_stays_valid(
 ) -> None:
     number = SPELLINGS[spelling]
     sent = {"note": f"ara {number}", number: 1, "list": [[number]], "as json": json.dumps({"to": number})}
-    escaped = f'{{"note":"ara {number}"}}'.replace("5", "\\u0035")
+    escaped = json.dumps({"note": f"ara {number}"}, ensure_ascii=False).replace("5", "\\u0035")
     for text in (json.dumps(sent), json.dumps(sent, ensure_ascii=False), escaped):
         masked = show(connection, Class.FREE_TEXT, text, "JSON")
         assert masked is not None
@@ -251,3 +264,42 @@ def test_a_column_without_a_class_is_not_published_and_told(tmp_path: Path) -> N
         tables = connection.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'marts'").fetchall()
         assert tables == [("fct_calls",)]
     assert [line.split(" is not published")[0] for line in told] == ["marts.fct_calls.phone", "marts.other.phone"]
+
+
+@pytest.mark.parametrize("kind", ["VARCHAR", "JSON"])
+def test_web_addresses_are_shown_in_clear_only(connection: duckdb.DuckDBPyConnection, kind: str) -> None:
+    """A link to a recording may stand in an unknown field, in an item or in a record that could not become a call."""
+    link = "https://centre.example/rec/abc.mp3?sig=x&id=1"
+    for address in (link, link.replace("/", "\\/"), link.upper(), f"x {link} y"):
+        sent = f'{{"url":"{address}","n":1}}'
+        hidden = show(connection, Class.FREE_TEXT, sent, kind)
+        assert hidden is not None
+        assert json.loads(hidden)["n"] == 1
+        assert "abc" not in hidden.lower()
+        assert show(connection, Class.FREE_TEXT, sent, kind, callers=Callers.CLEAR) == sent
+
+
+def test_escapes_are_kept_whole(connection: duckdb.DuckDBPyConnection) -> None:
+    masked = show(connection, Class.FREE_TEXT, '{"a":"\\u0000 0532 123 45 67 \\u0035"}', "JSON")
+    assert masked is not None
+    assert json.loads(masked)["a"].startswith("\0 99999")
+    assert show(connection, Class.FREE_TEXT, "0532\\u2013123\\u201345\\u201367") == "*****67"
+
+
+def test_a_long_text_that_would_have_to_be_masked_is_left_out(connection: duckdb.DuckDBPyConnection) -> None:
+    """Each step of the masking holds a copy: of a text of 60 MB, the memory of a run could not."""
+    assert show(connection, Class.FREE_TEXT, "x" * 2_000_000) == "x" * 2_000_000
+    assert show(connection, Class.FREE_TEXT, "x" * 2_000_000 + "05321234567") is None
+
+
+def test_of_a_short_number_no_digit_is_shown(connection: duckdb.DuckDBPyConnection) -> None:
+    for number in ("12", "1001", "anonymous", "sip:ayse@example.com"):
+        pseudonym = show(connection, Class.NUMBER, number)
+        assert pseudonym is not None
+        assert re.fullmatch("[0-9a-f]{4}-[0-9a-f]{16}", pseudonym)
+
+
+def test_an_own_mart_cannot_call_a_caller_the_centres_line() -> None:
+    columns = {"called_num": ("VARCHAR", Class.NUMBER), "inbound": ("INTEGER", Class.MEASURE)}
+    assert "inbound THEN" not in shown("own", columns, privacy())
+    assert privacy().class_of("own", "mine", "body", "BLOB") is None
