@@ -78,7 +78,11 @@ class Stored:
 def stored_calls(connection: duckdb.DuckDBPyConnection) -> dict[str, Stored]:
     """Every call of the warehouse by key, in the shape of the reference reader. Fails if a key comes twice."""
     calls: dict[str, Stored] = {}
-    for row in connection.execute("SELECT * EXCLUDE (content_hash, fetched_at) FROM cdr.calls").pl().to_dicts():
+    for row in (
+        connection.execute("SELECT * EXCLUDE (content_hash, fetched_at, callerid_e164, called_num_e164) FROM cdr.calls")
+        .pl()
+        .to_dicts()
+    ):
         assert row["key"] not in calls
         hour, vanished_at = row.pop("partition_hour"), row.pop("vanished_at")
         row["extra"] = None if row["extra"] is None else json.loads(row["extra"])

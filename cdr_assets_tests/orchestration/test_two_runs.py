@@ -91,14 +91,14 @@ def test_older_pages_never_replace_what_another_run_has_loaded_since(
     calls.add(record("a", call_tags=["older"]))
     other: list[threading.Thread] = []
 
-    def read(pages: pl.DataFrame, time_zone: str) -> tuple[Tables, dict[dt.datetime, str]]:
+    def read(pages: pl.DataFrame, *tenant: str) -> tuple[Tables, dict[dt.datetime, str]]:
         if not other:
             calls.edit("a", call_tags=["newer"])
             other.append(threading.Thread(target=pipeline.run, args=(HOUR,), kwargs={"selection": UP_TO_THE_CALLS}))
             other[0].start()
             # The other run loads now, unless it has to wait for this run, which is right too.
             other[0].join(timeout=5)
-        return read_hours(pages, time_zone)
+        return read_hours(pages, *tenant)
 
     monkeypatch.setattr("cdr_assets.ingest.loading.read_hours", read)
     assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
