@@ -154,7 +154,7 @@ def pattern_of(digits: str) -> str:
 
 
 def pattern_in_python(pattern: str) -> re.Pattern[str]:
-    """A pattern for RE2 and Rust as one for Python's `re`, which has no classes such as \\p{N}."""
+    """A pattern for RE2 and Rust as one for Python's `re`, which has no classes such as \\p{Nd}."""
     pattern = re.sub(r"\\p\{(\w+)\}", lambda name: _classes()[str(name[1])], pattern)
     return re.compile(re.sub(r"\\x\{(\w+)\}", lambda code: re.escape(chr(int(code[1], 16))), pattern))
 
@@ -167,7 +167,7 @@ def _chain() -> re.Pattern[str]:
 @cache
 def _classes() -> dict[str, str]:
     """Unicode's categories that our patterns name, with their characters as in a class of `re`."""
-    classes = {"Z": "", "Pd": "", "Ps": "", "Pe": "", "Cf": "", "M": "", "N": ""}
+    classes = {"Nd": ""}
     for code in range(sys.maxunicode + 1):
         category = unicodedata.category(chr(code))
         for name in (category, category[0]):

@@ -11,7 +11,7 @@ import pytest
 from cdr_assets.alotech import AlotechClient
 from cdr_assets.sandbox import Fault, ListedCalls, Sandbox, fault_of
 from cdr_assets.warehouse import Warehouse
-from cdr_assets_tests.conftest import HOUR, TOKEN, UP_TO_THE_CALLS, Pipeline, record
+from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
 from cdr_assets_tests.ingest.ingestion import Fetched, assert_loads_balance, fetch, hours_from, load
 from cdr_assets_tests.orchestration.test_hours import failure_of
 
@@ -37,7 +37,7 @@ def test_cursors_that_live_for_two_pages(make_pipeline: Callable[..., Pipeline],
     source = listed((n - n % 5) * 3600 // calls for n in range(calls))
     with Sandbox(ListedCalls(source), token=TOKEN, fault="short-lived-cursors") as sandbox:
         pipeline = make_pipeline(sandbox.base_url)
-        result = pipeline.run(HOUR, selection=UP_TO_THE_CALLS)
+        result = pipeline.run(HOUR)
         assert result.success, failure_of(result)
         assert sandbox.requests < calls / 100 * 2
     stored = pipeline.ask("SELECT key, strftime(calldate, '%Y-%m-%d %H:%M:%S') FROM cdr.calls")

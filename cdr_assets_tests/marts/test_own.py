@@ -110,6 +110,6 @@ def test_numbers_in_own_marts_are_shown_as_the_copy_shows_them(
     ((callerid, told, many, one, started_at),) = pipeline.ask_published("FROM own.callers")
     assert callerid.endswith("-33")
     assert callerid == pipeline.ask_published("SELECT callerid FROM marts.fct_calls")[0][0]
-    assert told == "call *****33"
-    assert (many, one) == ('["9999933"]', '{"of":"9999933","n":1}')
+    assert told == "call +*****33"
+    assert (many, one) == ('["+9999933"]', '{"of":"+9999933","n":1}')
     assert started_at == HOUR
