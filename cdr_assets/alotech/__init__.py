@@ -23,7 +23,7 @@ from .errors import (
     UnreachableError,
     WrongAddressError,
 )
-from .models import PAGE_SIZE, Filters, Page, Window
+from .models import PAGE_SIZE, Filters, Page, Window, call_with
 
 __all__ = [
     "PAGE_SIZE",
@@ -46,4 +46,5 @@ __all__ = [
     "UnreachableError",
     "Window",
     "WrongAddressError",
+    "call_with",
 ]

@@ -20,13 +20,11 @@ from typing import Self, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from cdr_assets.domain.masking import mask
-
 from .answer import read_answer, read_object
 from .chain import Budget, Chain, Fetched
 from .errors import AlotechError, ClientClosedError
 from .limits import Limits
-from .models import Filters, Page, Window
+from .models import Filters, Page, Window, call_with
 from .wire import Reply, Wire
 
 _log = logging.getLogger(__name__)
@@ -153,9 +151,7 @@ class AlotechClient:
         if len(given) != 1 or not all(key.strip() for key in given.values()):
             raise ValueError("a call is asked for by one of callkey, activecallkey and uniqueid")
         [(name, key)] = given.items()
-        told = " ".join(self._wire.redact(key).split())
-        # Click-to-call may be given the number itself as ID.
-        subject = f"call with {name} {mask(told) if name == 'uniqueid' else told}"
+        subject = call_with(name, " ".join(self._wire.redact(key).split()))
         parameters = _parameters(_ANY_TIME, filters, "asc") | given
         return Chain(self._send, parameters, subject, None, max_pages=self._max_pages, budget=Budget()).fetch()
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from cdr_assets.domain.masking import mask
+
 #: The most records that the vendor puts on a page.
 PAGE_SIZE = 100
 
@@ -95,3 +97,8 @@ class Page:
     attempts: int
     fetched_at: datetime
     content_hash: str
+
+
+def call_with(name: str, key: str) -> str:
+    """How messages name a single call. Click-to-call may be given the phone number itself as ID, which is masked."""
+    return f"call with {name} {mask(key) if name == 'uniqueid' else key}"

@@ -25,9 +25,9 @@ from cdr_assets.alotech import (
     UnknownHostError,
     Window,
     WrongAddressError,
+    call_with,
 )
 from cdr_assets.domain.hours import HOUR, Hour, runs_twice
-from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import CDR_PAGES
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.spelling import spell_numbers
@@ -81,9 +81,7 @@ class Fetch:
 
     def __str__(self) -> str:
         if self.key:
-            name, key = self.key
-            # Click-to-call may be given the number itself as ID.
-            return f"call with {name} {mask(key) if name == 'uniqueid' else key}"
+            return call_with(*self.key)
         return str(self.hour or self.window)
 
 

@@ -19,9 +19,9 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,23 +179,19 @@ def _build(
     # No write-ahead log: it holds another copy of each text in memory, and an unfinished file is discarded anyway.
     options = f"STORAGE_VERSION '{_STORAGE_VERSION}', RECOVERY_MODE no_wal_writes"
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy ({options})")
-    in_use = _in_use(connection)
+    (in_use,) = connection.execute("SELECT current_database()").fetchone() or ("",)
     try:
         for schema in ("cdr", "marts"):
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
 
         def build(some: Sequence[_Table]) -> None:
-            # Each thread needs its own connection to the same databases.
-            with connection.cursor() as cursor:
-                cursor.execute(f"USE {in_use}")
-                set_key(cursor, privacy)
-                with transaction(cursor):
-                    for table in some:
-                        shown = table.shown(privacy)
-                        if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
-                            _write(cursor, table, shown)
-                        elif hours := _correct(cursor, table, shown, changed, compared):
-                            found.append((table, hours))
+            with _cursor(connection, in_use, privacy) as cursor, transaction(cursor):
+                for table in some:
+                    shown = table.shown(privacy)
+                    if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
+                        _write(cursor, table, shown)
+                    elif hours := _correct(cursor, table, shown, changed, compared):
+                        found.append((table, hours))
 
         # The large tables are written in parallel, and all small ones in one transaction, because each transaction
         # waits for the disk. Without transactions each statement would wait, and there is one comment per column.
@@ -205,7 +201,7 @@ def _build(
         def build_all() -> None:
             with ThreadPoolExecutor(processors()) as threads:
                 list(threads.map(build, [*large, small]))
-            _write_own(connection, privacy, log_own)
+            _write_own(connection, in_use, privacy, log_own)
             connection.execute("CHECKPOINT copy")
 
         try:
@@ -222,13 +218,12 @@ def _build(
     return found
 
 
-def _write_own(connection: duckdb.DuckDBPyConnection, privacy: Privacy, log_own: Callable[[str], object]) -> None:
+def _write_own(
+    connection: duckdb.DuckDBPyConnection, in_use: str, privacy: Privacy, log_own: Callable[[str], object]
+) -> None:
     """Writes the user's own tables and views, each as a table. Warns of those that fail, for example broken views."""
     connection.execute(f"DROP SCHEMA IF EXISTS copy.{OWN} CASCADE; CREATE SCHEMA copy.{OWN}")
-    # On a cursor of its own, so that the key's variables end with it.
-    with connection.cursor() as cursor:
-        cursor.execute(f"USE {_in_use(connection)}")
-        set_key(cursor, privacy)
+    with _cursor(connection, in_use, privacy) as cursor:
         for table in _tables(cursor, privacy, log_own, (OWN,)):
             try:
                 with transaction(cursor):
@@ -452,9 +447,18 @@ def _tables(
     return tables
 
 
-def _in_use(connection: duckdb.DuckDBPyConnection) -> str:
-    (name,) = connection.execute("SELECT current_database()").fetchone() or ("",)
-    return str(name)
+@contextmanager
+def _cursor(
+    connection: duckdb.DuckDBPyConnection, in_use: str, privacy: Privacy
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A cursor on the database `in_use` that knows the key of the pseudonyms; the key's variables end with it.
+
+    Each thread needs a cursor of its own, and none may ask `connection` for anything while the others run.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"USE {in_use}")
+        set_key(cursor, privacy)
+        yield cursor
 
 
 def _copy(source: Path, target: Path) -> None:

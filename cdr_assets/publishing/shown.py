@@ -6,7 +6,7 @@ The rule that finds phone numbers in texts is `domain/masking.py`; how the copy 
 |---|---|
 | identifier, measure, date | as it is; an identifier made of a name as a reference |
 | reference | as it is if it surely holds no number, otherwise a keyed hash, so that tables still join |
-| fingerprint | a keyed hash: its owner's other columns and a guess of the number would prove the guess |
+| fingerprint | a keyed hash: against a plain one, and with the other columns of the call, all numbers could be tried |
 | name, free text | with numbers masked, and without web addresses, which may lead to voices |
 | number | a pseudonym, or NULL with `none`; the line that an inbound call dialled is the centre's, and stays |
 | link | NULL |
@@ -31,22 +31,14 @@ Classes = Mapping[str, Mapping[str, Class]]
 #: The classes of the tables in `raw` and `cdr`. Those of the marts are in the dbt project (`marts/build.py`).
 CLASSES: Classes = {table.full_name: {column.name: column.holds for column in table.columns} for table in TABLES}
 
-# Columns of the user's own marts that are shown by their name, because it is that of a column of ours.
+# Classes that hide a whole column, or hash it.
+_HIDING = (Class.NUMBER, Class.LINK, Class.REFERENCE, Class.FINGERPRINT)
+
+# In the user's own marts, a column with the name of one of ours is shown like ours: if ours is hidden, and if it is an
+# id by which marts are joined.
 _BY_NAME = {
-    "callerid": Class.NUMBER,
-    "callerid_e164": Class.NUMBER,
-    "called_num": Class.NUMBER,
-    "called_num_e164": Class.NUMBER,
-    "recordingurl": Class.LINK,
-    "callid": Class.REFERENCE,
-    "uniqueid": Class.REFERENCE,
-    "content_hash": Class.FINGERPRINT,
-    "call_key": Class.IDENTIFIER,
-    "key": Class.IDENTIFIER,
-    "queue_key": Class.IDENTIFIER,
-    "queuekey": Class.IDENTIFIER,
-    "agent_id": Class.IDENTIFIER,
-    "agentid": Class.IDENTIFIER,
+    **{column.name: column.holds for table in TABLES for column in table.columns if column.holds in _HIDING},
+    **dict.fromkeys(("key", "call_key", "queuekey", "queue_key", "agentid", "agent_id"), Class.IDENTIFIER),
 }
 
 # A key that stg_calls makes of a name, because the vendor sent none and the name has many digits.

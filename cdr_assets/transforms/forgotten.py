@@ -154,27 +154,14 @@ def pattern_of(digits: str) -> str:
 
 
 def pattern_in_python(pattern: str) -> re.Pattern[str]:
-    """A pattern for RE2 and Rust as one for Python's `re`, which has no classes such as \\p{Nd}."""
-    pattern = re.sub(r"\\p\{(\w+)\}", lambda name: _classes()[str(name[1])], pattern)
+    r"""A pattern for RE2 and Rust as one for Python's `re`, whose \d is \p{Nd} and which has no \x{2028}."""
+    pattern = pattern.replace(r"\p{Nd}", r"\d")
     return re.compile(re.sub(r"\\x\{(\w+)\}", lambda code: re.escape(chr(int(code[1], 16))), pattern))
 
 
 @cache
 def _chain() -> re.Pattern[str]:
     return pattern_in_python(_CHAIN_IN_RUST)
-
-
-@cache
-def _classes() -> dict[str, str]:
-    """Unicode's categories that our patterns name, with their characters as in a class of `re`."""
-    classes = {"Nd": ""}
-    for code in range(sys.maxunicode + 1):
-        category = unicodedata.category(chr(code))
-        for name in (category, category[0]):
-            if name in classes:
-                classes[name] += re.escape(chr(code))
-
-    return classes
 
 
 @cache

@@ -1,7 +1,6 @@
 """A number in any place of what the vendor sends, in any spelling, is in no published column, report, log or event."""
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from cdr_assets.report import write_report
 from cdr_assets.sandbox import Fault, ListedCalls, Sandbox
 from cdr_assets.sandbox.api import RefusedError
 from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, pipelines_in, record
-from cdr_assets_tests.publishing.test_shown import NO_NUMBERS
+from cdr_assets_tests.publishing.test_shown import NO_NUMBERS, digits
 
 # How the ten digits of a national number are written: abc def gh ij.
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -76,9 +75,8 @@ def national(number: int) -> str:
 
 
 def digits_of(text: str) -> str:
-    """All digits of a text as ASCII, without anything else; percent-encoded characters are decoded."""
-    text = re.sub("%2[0-9A-Fa-f]", "", text)
-    return "".join(str(unicodedata.digit(character, "")) for character in text)
+    """All digits of a text as ASCII, without anything else; percent-encoded characters are left out."""
+    return digits(re.sub("%2[0-9A-Fa-f]", "", text))
 
 
 class Refusing(Fault):
