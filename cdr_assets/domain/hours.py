@@ -42,6 +42,17 @@ def runs_twice(hour: dt.datetime, zone: dt.tzinfo | None) -> bool:
     return hour.replace(tzinfo=zone, fold=0).utcoffset() != hour.replace(tzinfo=zone, fold=1).utcoffset()
 
 
+def ends_at(hour: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
+    """The instant (aware, in UTC) at which this local hour has ended: the end of its second pass if it is repeated."""
+    return (hour + HOUR).replace(tzinfo=zone, fold=0).astimezone(dt.UTC)
+
+
+def is_skipped(hour: dt.datetime, zone: dt.tzinfo) -> bool:
+    """True if the zone's clock never shows this local hour."""
+    shown = hour.replace(tzinfo=zone).astimezone(dt.UTC).astimezone(zone).replace(tzinfo=None)
+    return not hour <= shown < hour + HOUR
+
+
 def consecutive(hours: Sequence[Hour], at_most: int = HOURS_PER_RUN) -> Iterator[list[Hour]]:
     """Groups of at most `at_most` hours without a gap between them: a run takes one range of partitions."""
     group: list[Hour] = []

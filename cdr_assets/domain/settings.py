@@ -104,6 +104,7 @@ class Settings(BaseSettings):
     alotech_requests_per_second: float = Field(default=10, ge=0)
     cdr_start: LocalHour = dt.datetime(2025, 1, 1)
     cdr_settle_minutes: int = Field(default=10, ge=0, le=1440)
+    cdr_late_minutes: int = Field(default=120, ge=1)
     cdr_data_dir: Path = Path("data")
     cdr_warehouse: Path | None = None
     cdr_published: Path | None = None
