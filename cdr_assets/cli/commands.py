@@ -309,6 +309,24 @@ def report(
 
 
 @app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="The same facts as JSON, for programs.")] = False,
+) -> None:
+    """Show the state of the last 30 days' hours, and what is wrong now. Exit code 1 if an hour is late or failed."""
+    from cdr_assets.cli.status import print_json, print_status
+    from cdr_assets.publishing.old_names import take_over_old_names
+    from cdr_assets.status.overview import read_overview
+
+    settings = _settings()
+    # Not the rest of `_settings_and_files`: an analyst has no rights to it.
+    take_over_old_names(settings)
+    overview = read_overview(settings, dt.datetime.now(dt.UTC))
+    (print_json if as_json else print_status)(overview)
+    if overview.is_wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
 def check() -> None:
     """Check that the configuration is complete, the tenant answers and the warehouse opens."""
     from cdr_assets.domain.protection import protect
