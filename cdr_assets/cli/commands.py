@@ -304,7 +304,7 @@ def report(
         raise typer.BadParameter("the second date must lie after the first", param_hint="--to")
     settings = _settings_and_files()
     days = [day.date() if day else None for day in (start, finish)]
-    page, _ = write_report(settings.published_path, settings.reports_dir, *days)
+    page, _ = write_report(settings, dt.datetime.now(dt.UTC), *days)
     say(f"{page}, {page.stat().st_size / 1000:.0f} kB")
 
 
