@@ -84,7 +84,8 @@ def build_published(
         context.log.info(published.told)
         if good:
             # The figures are of the whole copy, so that only the last event of the run has them.
-            figures = _figures(read_copy(settings, dt.datetime.now(dt.UTC)), seconds)
+            now = dt.datetime.now(dt.UTC)
+            figures = _figures(read_copy(settings, now), now, seconds)
             report_hours(context, PUBLISHED_KEY, good, {hour: figures if hour is good[-1] else {} for hour in good})
             note_published(context, len(good))
         yield from evaluated(
@@ -105,9 +106,14 @@ def build_published(
     return published_cdr
 
 
-def _figures(copy: CopyFigures, seconds: float) -> dict[str, float | MetadataValue[Any]]:
-    """What Dagster shows; it plots the numbers."""
-    newest = {"newest_call": MetadataValue.timestamp(copy.newest_call)} if copy.newest_call else {}
+def _figures(copy: CopyFigures, now: dt.datetime, seconds: float) -> dict[str, float | MetadataValue[Any]]:
+    """What Dagster shows, the most important first. It plots the numbers, and no moments."""
+    newest: dict[str, float | MetadataValue[Any]] = {}
+    if copy.newest_call:
+        newest = {
+            "newest_call": MetadataValue.timestamp(copy.newest_call),
+            "newest_call_minutes_ago": (now - copy.newest_call) // dt.timedelta(minutes=1),
+        }
     return {
         "hours": copy.hours,
         "final_hours": copy.final_hours,
