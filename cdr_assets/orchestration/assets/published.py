@@ -107,7 +107,7 @@ def build_published(
 
 
 def _figures(copy: CopyFigures, now: dt.datetime, seconds: float) -> dict[str, float | MetadataValue[Any]]:
-    """What Dagster shows, the most important first. It plots the numbers, and no moments."""
+    """The metadata of a publishing, the most important first. Dagster plots numbers, and no moments."""
     newest: dict[str, float | MetadataValue[Any]] = {}
     if copy.newest_call:
         newest = {
