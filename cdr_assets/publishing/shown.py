@@ -138,8 +138,8 @@ def _named(hashed: str, privacy: Privacy) -> str:
 
 
 def _is_without(text: str) -> str:
-    # Not regexp_matches: it compiles the pattern once more, and DuckDB calls it for each row where it calls this function
-    # once for each distinct text of a dictionary (20 times as fast for names).
+    # Not regexp_matches: it compiles the pattern once more, and DuckDB calls it for each row, but this function once for
+    # each distinct text of a dictionary (20 times as fast for names).
     return f"regexp_full_match({text}, {quoted(masking.SURELY_WITHOUT)})"
 
 

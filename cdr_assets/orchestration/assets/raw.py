@@ -35,7 +35,6 @@ from cdr_assets.orchestration.steps import (
 )
 from cdr_assets.warehouse import Warehouse, drop_pages
 
-
 SOURCE = AssetSpec(
     SOURCE_KEY,
     description="The vendor's calls, as its method Report CDR Logs returns them.",
