@@ -138,7 +138,7 @@ def _named(hashed: str, privacy: Privacy) -> str:
 
 
 def _is_without(text: str) -> str:
-    # Not regexp_matches: it compiles the pattern once more, and DuckDB calls it for each row, but this function once for
+    # Not regexp_matches: it compiles the pattern once more, and DuckDB calls it for each row, this function once for
     # each distinct text of a dictionary (20 times as fast for names).
     return f"regexp_full_match({text}, {quoted(masking.SURELY_WITHOUT)})"
 
