@@ -46,7 +46,7 @@ def note_figures(connection: duckdb.DuckDBPyConnection, *, of_all_hours: bool = 
 
 
 def note_restatements(connection: duckdb.DuckDBPyConnection) -> None:
-    """Adds a row to cdr.restatements for each hour whose figures are others than before. The caller opens the transaction.
+    """Adds a row to cdr.restatements for each hour whose figures have changed. The caller opens the transaction.
 
     Calls are counted in all loads of the hour since its last restatement, or since it was first loaded.
     """
