@@ -5,6 +5,7 @@ address and the token), the tables that pages are stored in, and the meaning of 
 `transforms/` knows. A page leaves this folder as it was received, except that the token is cut out.
 """
 
+from .answer import records_of
 from .client import AlotechClient
 from .errors import (
     AlotechError,
@@ -47,4 +48,5 @@ __all__ = [
     "Window",
     "WrongAddressError",
     "call_with",
+    "records_of",
 ]

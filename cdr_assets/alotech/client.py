@@ -13,8 +13,10 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -155,9 +157,20 @@ class AlotechClient:
         parameters = _parameters(_ANY_TIME, filters, "asc") | given
         return Chain(self._send, parameters, subject, None, max_pages=self._max_pages, budget=Budget()).fetch()
 
-    def ping(self) -> None:
-        """One request that shows whether the tenant answers and accepts the token; raises an AlotechError if not."""
-        self._attempt({"function": "ping"}, "ping", lambda reply: read_object(reply, self._wire.redact), tries=1)
+    def ping(self) -> datetime | None:
+        """One request that shows whether the tenant answers and accepts the token; raises an AlotechError if not.
+
+        Returns the server's time (aware UTC), None if it does not tell it.
+        """
+
+        def read(reply: Reply) -> datetime | None:
+            read_object(reply, self._wire.redact)
+            with suppress(TypeError, ValueError):
+                return parsedate_to_datetime(reply.headers.get("Date", "")).astimezone(UTC)
+            return None
+
+        told, _ = self._attempt({"function": "ping"}, "ping", read, tries=1)
+        return told
 
     def _chain(
         self,

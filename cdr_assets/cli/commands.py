@@ -328,48 +328,17 @@ def status(
 
 @app.command()
 def check() -> None:
-    """Check that the configuration is complete, the tenant answers and the warehouse opens."""
-    from cdr_assets.domain.protection import protect
-    from cdr_assets.ingest.fetching import Alotech
-    from cdr_assets.publishing.old_names import take_over_old_names
-    from cdr_assets.warehouse import Warehouse, check_source
+    """Check settings, files, disk, tenant, clock, time zone, warehouse and newest hour; tell everything that is wrong."""
+    from cdr_assets.cli.check import Level, look_at
 
-    def configuration() -> str:
-        settings = read_settings()
-        hide(settings.secrets)
-        for warning in warnings_about(settings):
-            say(f"    warning: {warning}", "warn", "yellow")
-        settings.require_tenant()
-        return f"{settings.base_url}, {settings.alotech_timezone}, from {settings.cdr_start:%Y-%m-%d %H:%M}"
-
-    def tenant() -> str:
-        settings = read_settings()
-        settings.require_tenant()
-        with Alotech(settings).client() as client:
-            client.ping()
-        return "answers, and accepts the token"
-
-    def warehouse() -> str:
-        settings = read_settings()
-        protect(settings)
-        take_over_old_names(settings)
-        path = settings.warehouse_path
-        with Warehouse(path, log=say, patience_seconds=0).connect("cdr check") as connection:
-            if not (settings.alotech_tenant or settings.alotech_base_url):
-                return f"{path} opens"
-            holds = check_source(connection, settings.source, path)
-        return f"{path} opens, and holds {f'the calls of {holds}' if holds else 'no calls yet'}"
-
-    told = set[str]()
-    for name, look in (("configuration", configuration), ("tenant", tenant), ("warehouse", warehouse)):
-        try:
-            say(f"    {name}: {look()}", "ok", "green")
-        except OperatorError as error:
-            # A wrong setting stops all three checks with the same error. Print it once.
-            reason = "not checked, for the same reason" if str(error) in told else str(error)
-            say(f" {name}: {reason}", "wrong", "red")
-            told.add(str(error))
-    if told:
+    styles = {Level.OK: "green", Level.WARN: "yellow", Level.WRONG: "red"}
+    settings = read_settings()
+    hide(settings.secrets)
+    is_wrong = False
+    for finding in look_at(settings, dt.datetime.now(dt.UTC)):
+        say(f"{' ' * (6 - len(finding.level))}{finding.name}: {finding.told}", finding.level, styles[finding.level])
+        is_wrong |= finding.level is Level.WRONG
+    if is_wrong:
         raise typer.Exit(1)
 
 

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
@@ -20,7 +21,7 @@ def whole(connection: socket.socket, head: bytes, body: bytes) -> bool:
 
 @dataclass
 class Answer:
-    """An answer. `deliver` adds the header Content-Length if `headers` does not have it."""
+    """An answer. `deliver` adds the headers Content-Length and Date if `headers` does not have them."""
 
     body: bytes
     status: int = 200
@@ -34,6 +35,7 @@ class Answer:
 
     def deliver(self, connection: socket.socket) -> bool:
         """Writes the answer to the socket. Returns true if the connection can take another request."""
+        added = {"Content-Length": len(self.body), "Date": formatdate(usegmt=True)}
         lines = [f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}"]
-        lines += [f"{name}: {value}" for name, value in ({"Content-Length": len(self.body)} | self.headers).items()]
+        lines += [f"{name}: {value}" for name, value in (added | self.headers).items()]
         return self.delivery(connection, "\r\n".join([*lines, "", ""]).encode("latin-1"), self.body)

@@ -91,7 +91,7 @@ def read_overview(settings: Settings, now: dt.datetime) -> Overview:
         rejected=rejected,
         holder=holder,
         unseen=unseen,
-        free=_free(settings.cdr_data_dir, settings.warehouse_path.parent, path.parent),
+        free=free_disk(settings.cdr_data_dir, settings.warehouse_path.parent, path.parent),
         next_ticks={name: tick.after(now, settings.zone) for name, tick in ticks(settings).items()},
     )
 
@@ -124,7 +124,7 @@ def _failed_since(
     return {hour: Attempt(at, error or "") for hour, at, error in failed}, None, None
 
 
-def _free(*folders: Path) -> dict[Path, int]:
+def free_disk(*folders: Path) -> dict[Path, int]:
     """The free bytes of each disk, by the first folder on it. Folders that this user cannot see are left out."""
     free: dict[int, tuple[Path, int]] = {}
     for folder in folders:
