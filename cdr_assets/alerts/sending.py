@@ -25,6 +25,8 @@ _ATTEMPT_SECONDS = 12.0
 _TRIES = 2
 _PAUSE_SECONDS = 1.0
 
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 class NotSentError(Exception):
     """A message could not be sent; the text is one line that says why. `is_passing`: another try may succeed."""
@@ -189,7 +191,7 @@ def _connected(scheme: str, host: str, port: int | None, *, has_password: bool) 
     server = smtplib.SMTP(host, port or (587 if has_password else 25), me, timeout=_WAIT_SECONDS)
     try:
         server.ehlo()
-        is_near = host in ("127.0.0.1", "localhost", "::1")
+        is_near = host in _LOOPBACK
         if server.has_extn("starttls") or (has_password and not is_near):
             # Without a password, as mail servers do among themselves: a certificate that nobody checks is better than
             # none, and a relay in the company's network often has its own.

@@ -68,12 +68,13 @@ def tell(memory: Memory, receivers: Sequence[Receiver], settings: Settings, now:
         notices = memory.due(receiver.name, now)
         if not notices:
             continue
+        count = f"{len(notices)} notice{'' if len(notices) == 1 else 's'}"
         try:
             answer = receiver.send(write_message(notices, settings, now))
         except NotSentError as error:
-            lines.append(f"{receiver.name}: {len(notices)} notices not sent, the next tick tries again: {error}")
+            lines.append(f"{receiver.name}: {count} not sent, the next tick tries again: {error}")
             continue
         memory.told(receiver.name, notices, now)
-        lines.append(f"{receiver.name}: {len(notices)} notices sent: {answer}")
+        lines.append(f"{receiver.name}: {count} sent: {answer}")
     memory.forget([receiver.name for receiver in receivers], now)
     return lines

@@ -241,7 +241,7 @@ def beat_after_good_run(
         if run.run_id == cursor:
             break
         hours = hours_of_run(partitions, run)
-        is_whole = run.asset_selection is None or PUBLISHED_KEY in run.asset_selection
+        is_whole = not run.asset_selection or PUBLISHED_KEY in run.asset_selection
         if is_whole and hours and hours[-1].ends_at >= fresh_since:
             try:
                 return run.run_id, f"heartbeat sent after run {run.run_id[:8]}: {beat(settings)}"

@@ -1,7 +1,7 @@
 """Real receivers of alerts on this machine: a web server that keeps what is posted to it, and a mail server."""
 
-import json
 import base64
+import json
 import socketserver
 import threading
 from collections.abc import Iterator
@@ -53,7 +53,8 @@ def web_server(port: int = 0) -> Iterator[Web]:
             self.end_headers()
             self.wfile.write(b"ok")
 
-        do_POST = do_GET
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, *args: object) -> None:
             pass

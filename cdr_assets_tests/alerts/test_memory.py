@@ -111,13 +111,15 @@ def test_faults_of_a_source_that_cannot_be_read_stay_and_the_others_are_told() -
 def test_a_flood_becomes_a_few_messages() -> None:
     night = Night("web")
     faults = [msgspec.structs.replace(WARNS, key=f"check: {n}") for n in range(500)]
-    told = [night.tick(n * dt.timedelta(seconds=30), *faults[: n + 1]) for n in range(500)]
-    messages = [notices for notices in told if notices]
+    ticks = [night.tick(n * dt.timedelta(seconds=30), *faults[: n + 1]) for n in range(500)]
+    messages = [notices for notices in ticks if notices]
     # 500 ticks take four hours.
     assert len(messages) <= MOST_IN_AN_HOUR * 5
     while more := night.tick(5 * HOUR + len(messages) * 10 * MINUTE, *faults):
         messages.append(more)
-    assert sorted(sum(messages, [])) == sorted(f"web new check: {n}" for n in range(500))
+    assert sorted(notice for notices in messages for notice in notices) == sorted(
+        f"web new check: {n}" for n in range(500)
+    )
 
 
 @pytest.mark.parametrize("cursor", [None, "", "{", "[]", '{"cases": {"a": {"fault": {"kind": "of a newer version"}}}}'])
