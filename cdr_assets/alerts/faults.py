@@ -109,8 +109,8 @@ def hour_faults(statuses: Sequence[HourStatus]) -> list[Fault]:
     late = tuple(status.hour for status in statuses if status.state is State.LATE)
     if late:
         last = [status.hour for status in statuses if status.state not in (State.LATE, State.MISSING)]
-        told = f"the newest hour before it is {max(last):%Y-%m-%d %H:%M}" if last else "no hour was ever read"
-        faults.append(Fault(Kind.HOURS_LATE, "late", reason=f"no run has tried to read it; {told}", hours=late))
+        told = f"the newest hour in the published copy is {max(last):%Y-%m-%d %H:%M}" if last else "there is none"
+        faults.append(Fault(Kind.HOURS_LATE, "late", reason=told, hours=late))
     return faults
 
 

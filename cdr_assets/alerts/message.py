@@ -17,7 +17,8 @@ HELP = "docs/when-something-is-wrong.md"
 CURES = {
     Kind.HOURS_FAILED: "Do what the reason says. The hours are read again once an hour for three days, then every "
     "night for a month.",
-    Kind.HOURS_LATE: "Look whether Dagster's schedules are switched on, and whether runs wait in its queue.",
+    Kind.HOURS_LATE: "Look whether Dagster's schedules are switched on, whether runs wait in its queue, and "
+    "whether they fail.",
     Kind.CALLS_MISSING: "Ask the centre whether it was closed, then AloTech.",
     Kind.RUN_FAILED: "Do what the reason says, then launch the run again, or wait for the next one of this job.",
     Kind.CHECK_FAILED: "Look up the check by its name. If it blocks, nothing is published until it passes.",
@@ -108,7 +109,7 @@ def _lines(phase: Phase, told: dict[str, Any]) -> Iterator[str]:
             yield f"  over means: a later run succeeded, or none has failed for {FORGOTTEN_AFTER.days} days"
         return
     again = f", for the {told['times']}th time" if phase is Phase.AGAIN else ""
-    yield f"  since {told['since']}{again}"
+    yield f"  noticed {told['since']}{again}"
     yield f"  why: {told['reason']}"
     yield f"  do: {told['do']}"
     yield f'  more: {HELP}, "{told["kind"]}"'

@@ -4,6 +4,7 @@ Who calls it, and where the facts come from, is in `orchestration/alerting.py`.
 """
 
 import datetime as dt
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -23,6 +24,8 @@ from cdr_assets.alerts.sending import NotSentError, Receiver
 from cdr_assets.domain.settings import Settings
 from cdr_assets.publishing.reading import open_published, read_newest
 from cdr_assets.status.hours import Attempt, HourStatus, State, hours_status
+
+_log = logging.getLogger(__name__)
 
 
 def look(
@@ -61,7 +64,7 @@ def faults_of_calls(settings: Settings) -> list[Fault]:
 def tell(memory: Memory, receivers: Sequence[Receiver], settings: Settings, now: dt.datetime) -> list[str]:
     """Sends each receiver one message of all that is due, and notes it. Returns a line for each message.
 
-    What could not be sent stays due at the next tick.
+    What could not be sent stays due at the next tick, and is a warning in the log.
     """
     lines = []
     for receiver in receivers:
@@ -73,6 +76,7 @@ def tell(memory: Memory, receivers: Sequence[Receiver], settings: Settings, now:
             answer = receiver.send(write_message(notices, settings, now))
         except NotSentError as error:
             lines.append(f"{receiver.name}: {count} not sent, the next tick tries again: {error}")
+            _log.warning("%s", lines[-1])
             continue
         memory.told(receiver.name, notices, now)
         lines.append(f"{receiver.name}: {count} sent: {answer}")

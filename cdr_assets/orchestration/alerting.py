@@ -32,6 +32,7 @@ from cdr_assets.alerts.sending import NotSentError, beat, receivers_of
 from cdr_assets.alerts.telling import faults_of_calls, faults_of_hours, look, tell
 from cdr_assets.domain.lateness import GAPS_WITHIN
 from cdr_assets.domain.settings import Settings, local_hour
+from cdr_assets.orchestration.assets.config import pages_config
 from cdr_assets.orchestration.keys import PUBLISHED_KEY
 from cdr_assets.orchestration.partitions import hours_of_run
 from cdr_assets.orchestration.runs import reason_of
@@ -129,8 +130,6 @@ def tick(
         return write_memory(memory), f"{left} runs or more are to be read first"
     memory.see(faults, unread, now)
     lines = tell(memory, receivers, settings, now)
-    for line in lines:
-        _log.warning("alerts: %s", line)
     return write_memory(memory), "; ".join(lines) or f"nothing new to tell; {len(faults)} faults are there"
 
 
@@ -196,7 +195,8 @@ def _ended(
             at=failed[0][0] if failed else ended.at,
             hours=tuple(hour.start for hour in hours_of_run(partitions, run)),
             reason="" if ended.success else clean(reason_of(event for _, event in events)),
-            failed_hours=hours_of or None,
+            # Hours that a run with filters could not read keep all that they held.
+            failed_hours=hours_of if hours_of and not pages_config(run).narrowed_by() else None,
             checks=tuple(
                 Evaluation(
                     f"{check.asset_key.to_user_string()} {check.check_name}",

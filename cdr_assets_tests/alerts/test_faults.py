@@ -55,7 +55,7 @@ def test_late_hours_are_one_fault() -> None:
         Fault(
             Kind.HOURS_LATE,
             "late",
-            reason="no run has tried to read it; the newest hour before it is 2026-03-02 01:00",
+            reason="the newest hour in the published copy is 2026-03-02 01:00",
             hours=(TWO, THREE),
         )
     ]

@@ -52,7 +52,7 @@ def test_a_message_says_hours_reason_and_what_to_do(web: Web, mailbox: Mailbox) 
         "cdr_assets acme.alo-tech.com/api: 1 new\n"
         "\n"
         "NEW: hours failed: 3 h, 2026-03-02 05:00 to 06:00, 2026-03-02 08:00\n"
-        "  since 2026-03-02 06:15\n"
+        "  noticed 2026-03-02 06:15\n"
         "  why: no connection; check the network\n"
         "  do: Do what the reason says. The hours are read again once an hour for three days, then every night for a "
         "month.\n"
