@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
@@ -155,10 +156,16 @@ def _mail(settings: Settings, message: Message) -> str:
     mail.set_content(message.text)
     host = url.hostname or ""
     try:
-        with _connected(url.scheme, host, url.port, has_password=bool(password)) as server:
+        server = _connected(url.scheme, host, url.port, has_password=bool(password))
+        try:
             if password:
                 server.login(user, password)
             refused = server.send_message(mail, from_addr=sender, to_addrs=to)
+            # The mail is accepted: however the server says goodbye, it must not be sent again.
+            with suppress(smtplib.SMTPException, OSError):
+                server.quit()
+        finally:
+            server.close()
     except smtplib.SMTPAuthenticationError as error:
         reason, is_passing = f"the mail server refuses the user or the password ({error.smtp_code})", False
     except smtplib.SMTPRecipientsRefused as error:

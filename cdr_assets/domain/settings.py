@@ -42,7 +42,8 @@ _DEFAULT_PORTS = {"https": 443, "http": 80}
 # Names that no public host has. A monitor or a chat server in the company's own network often has no certificate.
 _NEAR = (".local", ".lan", ".internal", ".home.arpa")
 
-_MAIL = re.compile(r"[^\s@<>,;\x00-\x1f\x7f]+@[^\s@<>,;\x00-\x1f\x7f]+", re.ASCII)
+# Visible characters of ASCII, but for those that stand between or around addresses.
+_MAIL = re.compile(r"[!-+\--:=?A-~]+@[!-+\--:=?A-~]+")
 
 # DuckDB reads the part of a path after a ? as options. Dagster's SQLite URLs decode %20 as well. Control characters and
 # half surrogate pairs fail in both.
