@@ -305,8 +305,26 @@ def report(
         raise typer.BadParameter("the second date must lie after the first", param_hint="--to")
     settings = _settings_and_files()
     days = [day.date() if day else None for day in (start, finish)]
-    page, _ = write_report(settings.published_path, settings.reports_dir, *days)
+    page, _ = write_report(settings, dt.datetime.now(dt.UTC), *days)
     say(f"{page}, {page.stat().st_size / 1000:.0f} kB")
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="The same facts as JSON, for programs.")] = False,
+) -> None:
+    """Show the state of the last 30 days' hours, and what is wrong now. Exit code 1 if an hour is late or failed."""
+    from cdr_assets.cli.status import print_json, print_status
+    from cdr_assets.publishing.old_names import take_over_old_names
+    from cdr_assets.status.overview import read_overview
+
+    settings = _settings()
+    # Not the rest of `_settings_and_files`: an analyst has no rights to it.
+    take_over_old_names(settings)
+    overview = read_overview(settings, dt.datetime.now(dt.UTC))
+    (print_json if as_json else print_status)(overview)
+    if overview.is_wrong:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,9 +1,6 @@
 """The schedules. Each one starts the runs that are due at its tick; hours missed in an outage are left to `sensors`.
 
-The hourly schedules tick at different minutes, so that they don't all call the vendor and wait for the warehouse at the
-same time: the hour that has just ended at CDR_SETTLE_MINUTES past, the hours before it 20 minutes later, open calls 20
-minutes after that. Daily schedules tick at night. The runs' contents are in `jobs`, the spans of days in
-`domain.lateness`.
+When they tick is in `domain.ticks`, the runs' contents are in `jobs`, the spans of days in `domain.lateness`.
 """
 
 import datetime as dt
@@ -23,6 +20,7 @@ from dagster import (
 from cdr_assets.domain.hours import HOUR, Hour, consecutive
 from cdr_assets.domain.lateness import CATCH_UP, CSAT_DAYS, LAST_READ_WITHIN, NIGHTLY_LOOK_BACK, OPEN_FOR, REPORTED_DAYS
 from cdr_assets.domain.settings import Settings
+from cdr_assets.domain.ticks import ticks
 from cdr_assets.orchestration.ops import config_of
 from cdr_assets.orchestration.partitions import daily_partitions, days_before, hours_between, range_of, range_tags
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
@@ -42,16 +40,15 @@ def build_schedules(
     """All schedules, switched on by default. `jobs` are all jobs by name."""
     settle = dt.timedelta(minutes=settings.cdr_settle_minutes)
 
-    def minute(after: int) -> int:
-        return (settings.cdr_settle_minutes + after) % 60
+    tick_of = ticks(settings)
 
     def build(
-        name: str, job: str, cron_schedule: str, description: str, due: Callable[[dt.datetime], Iterable[RunRequest]]
+        name: str, job: str, description: str, due: Callable[[dt.datetime], Iterable[RunRequest]]
     ) -> ScheduleDefinition:
         @schedule(
             name=name,
             job=jobs[job],
-            cron_schedule=cron_schedule,
+            cron_schedule=tick_of[name].cron,
             execution_timezone=settings.alotech_timezone,
             default_status=DefaultScheduleStatus.RUNNING,
             description=description,
@@ -108,21 +105,18 @@ def build_schedules(
         build(
             "hourly",
             "hourly",
-            f"{minute(0)} * * * *",
             f"Fetches, loads and publishes the hour that ended {settings.cdr_settle_minutes} minutes ago.",
             hourly,
         ),
         build(
             "lookback_hourly",
             "lookback",
-            f"{minute(20)} * * * *",
             f"Fetches the last {LOOK_BACK_HOURS} hours again, because most late changes come within hours.",
             last_hours,
         ),
         build(
             "lookback_nightly",
             "lookback",
-            "30 2 * * *",
             f"Fetches the last {LAST_READ_WITHIN.days} days again, and older hours that are not loaded, or were "
             "fetched too early to be final.",
             last_days,
@@ -130,34 +124,30 @@ def build_schedules(
         build(
             "csat_sweep",
             "csat_sweep",
-            "45 3 * * *",
             f"Fetches the calls of the last {CSAT_DAYS} days that have survey answers.",
             csat,
         ),
         build(
             "open_calls",
             "open_calls",
-            f"{minute(40)} * * * *",
             "Fetches the last day's calls that had not ended again, by key, or whole hours where there are many.",
             calls_that_were_open,
         ),
         build(
             "retention",
             "retention",
-            "15 4 * * *",
             "Deletes what is older than CDR_CALLS_DAYS, CDR_MARTS_DAYS and CDR_RAW_PAGES_DAYS keep.",
             old_hours,
         ),
-        build("audit", "audit", "15 5 * * *", "Fetches a sample of old hours again and compares them.", at),
+        build("audit", "audit", "Fetches a sample of old hours again and compares them.", at),
         build(
             "daily_report",
             "daily_report",
-            "0 6 * * *",
             f"Writes the reports of the last {REPORTED_DAYS} days: yesterday's, and older ones whose calls may have "
             "changed.",
             daily_report,
         ),
-        build("freshness", "freshness", "45 * * * *", "Checks for the newest hour and whether calls still come.", at),
+        build("freshness", "freshness", "Checks for the newest hour and whether calls still come.", at),
     ]
 
 

@@ -105,11 +105,11 @@ def _shown(schema: str, name: str, columns: Mapping[str, tuple[str, Class]], pri
         case Class.LINK:
             return "NULL::VARCHAR"
         case Class.NAME | Class.FREE_TEXT if type_of_column == "VARCHAR":
-            return _masked(column, masking.MASK)
+            return masked(column)
         case Class.NAME | Class.FREE_TEXT:
             # Nested columns of the user's own marts become JSON as well.
             json = f"{column}::VARCHAR" if type_of_column == "JSON" else f"to_json({column})::VARCHAR"
-            return f"{_masked(decoded(json), masking.MASK_IN_JSON)}::JSON"
+            return f"{masked(decoded(json), masking.MASK_IN_JSON)}::JSON"
         case Class.REFERENCE:
             return f"CASE WHEN {_is_without(column)} THEN {column} ELSE {_named(_keyed(column), privacy)} END"
         case Class.FINGERPRINT:
@@ -143,8 +143,8 @@ def _is_without(text: str) -> str:
     return f"regexp_matches({text}, {quoted(masking.SURELY_WITHOUT)})"
 
 
-def _masked(text: str, mask: str) -> str:
-    """The text with numbers masked and without web addresses; NULL for a long one that would have to be masked."""
+def masked(text: str, mask: str = masking.MASK) -> str:
+    """SQL: the text with numbers masked and without web addresses; NULL for a long one that would have to be masked."""
     begin, end, apart = masking.BEGIN, masking.END, masking.APART
 
     def replaced(text: str, pattern: str, by: str) -> str:
@@ -153,11 +153,11 @@ def _masked(text: str, mask: str) -> str:
     marked = replaced(f"translate({text}, '{masking.MARKS}', '')", masking.ADDRESS, masking.LINK)
     marked = replaced(marked, masking.AFTER_A_BLANK, f"\\1{apart}\\2{apart}")
     marked = replaced(marked, masking.KEPT_OR_NUMBER, f"\\1{begin}\\2\\3{end}")
-    masked = f"translate(replace(replace({marked}, '{begin}{end}', ''), '{begin}', '{mask}'), '{end}{apart}', '')"
+    hidden = f"translate(replace(replace({marked}, '{begin}{end}', ''), '{begin}', '{mask}'), '{end}{apart}', '')"
     has_address = f"contains({text}, '://') OR contains({text}, ':\\')"
     return (
         f"CASE WHEN {_is_without(text)} AND NOT ({has_address}) THEN {text} "
-        f"WHEN strlen({text}) <= {_LONGEST_MASKED} THEN {masked} END"
+        f"WHEN strlen({text}) <= {_LONGEST_MASKED} THEN {hidden} END"
     )
 
 

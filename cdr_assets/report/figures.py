@@ -59,8 +59,8 @@ class Figures:
     csat: a row per `question`, `scale` and `queue_name` (NULL for all queues): `answers`, `mean_score`,
       `top_two_share`
     contacts: `answered` inbound contacts whose survey answers were fetched, and how many are `with_an_answer`
-    loads: number of hours `expected`, `loaded` and `final`, and `failed` hours (their newest fetch failed); calls still
-      `open`; `rejected` records; `newest_fetch` (an aware time)
+    loads: number of hours `expected`, `loaded` and `final`; calls still `open`; `rejected` records; `newest_fetch` (an
+      aware time). Which hours failed is read in `status.hours`
     missing: for each span of hours that are not loaded, its first and last hour
     """
 
@@ -288,8 +288,7 @@ def _loads(ask: _Ask) -> dict[str, Any]:
     return ask(
         """
         WITH fetches AS (
-            SELECT partition_hour, max(fetched_at) AS newest_fetch, arg_max(rejected, fetched_at) AS rejected,
-                arg_max(error IS NOT NULL, fetched_at) AS has_failed
+            SELECT partition_hour, max(fetched_at) AS newest_fetch, arg_max(rejected, fetched_at) AS rejected
             FROM cdr.loads GROUP BY ALL
         )
         SELECT
@@ -298,7 +297,6 @@ def _loads(ask: _Ask) -> dict[str, Any]:
             count(*) FILTER (WHERE is_final) AS final,
             coalesce(sum(open_calls), 0)::BIGINT AS open,
             coalesce(sum(rejected), 0)::BIGINT AS rejected,
-            count(*) FILTER (WHERE has_failed) AS failed,
             max(newest_fetch) AS newest_fetch
         FROM hours
         LEFT JOIN fetches ON partition_hour = local_hour

@@ -4,46 +4,56 @@ The numbers are read in `figures`, the plots are drawn in `plots`.
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.files import make_private, write_whole
+from cdr_assets.domain.settings import Settings
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.report import plots
 from cdr_assets.report.figures import Figures, days_of, read_figures
+from cdr_assets.status.hours import HourStatus, State, hours_status_between
+from cdr_assets.status.map import MEANINGS, SIGNS, by_day, counts, spans
 
 # Draw a plot for this many survey questions; the others are only in the table.
 _QUESTIONS_DRAWN = 4
 
 _MISSING_TOLD = 12
 
+# A quarter of a year: a map of many years would be most of the page.
+_DAYS_DRAWN = 92
+
 
 def write_report(
-    published: Path, folder: Path, start: dt.date | None = None, finish: dt.date | None = None
+    settings: Settings, now: dt.datetime, start: dt.date | None = None, finish: dt.date | None = None
 ) -> tuple[Path, Figures]:
     """Writes the page over [start, finish), by default the last four weeks; returns its path and its numbers.
 
-    The file is named after its first and last day and is replaced in one step. Raises OperatorError if there is no
-    published copy, if it has no hour to report, or if the page cannot be written.
+    `now` is an aware time: it decides which hours are late. The file is named after its first and last day and is
+    replaced in one step. Raises OperatorError if there is no published copy, if it has no hour to report, or if the
+    page cannot be written.
     """
+    published, folder = settings.published_path, settings.reports_dir
     if not published.exists():
         raise OperatorError(f"there is no {published} yet; run `cdr backfill` or `make demo` first")
     published_at = dt.datetime.fromtimestamp(published.stat().st_mtime, dt.UTC)
     with open_published(published) as connection:
         figures = read_figures(connection, *days_of(connection, start, finish))
+        hours = hours_status_between(connection, settings, now, figures.start, figures.finish)
     last = figures.finish - dt.timedelta(days=1)
     page = folder / (f"{last}.html" if figures.start == last else f"{figures.start}_{last}.html")
     try:
         make_private(folder)
-        write_whole(page, render(figures, published_at))
+        write_whole(page, render(figures, hours, published_at))
     except OSError as error:
         raise OperatorError(f"cannot write {page}: {error.strerror}; set CDR_DATA_DIR to another folder") from None
     return page, figures
 
 
-def render(figures: Figures, published_at: dt.datetime) -> str:
+def render(figures: Figures, hours: Sequence[HourStatus], published_at: dt.datetime) -> str:
     """The page's HTML. `published_at`, an aware time, is when the copy was published."""
     environment = Environment(
         loader=PackageLoader("cdr_assets.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
@@ -56,8 +66,15 @@ def render(figures: Figures, published_at: dt.datetime) -> str:
     # A plot by weekday needs more than one weekday. For a single day, the first plot shows the hours.
     has_week = has_calls and figures.week["weekday"].n_unique() > 1
 
+    days = by_day(hours)
     return environment.get_template("page.html.jinja").render(
         figures=figures,
+        states=counts(hours),
+        meanings=MEANINGS,
+        signs=SIGNS,
+        map=days[-_DAYS_DRAWN:],
+        days_left_out=max(0, len(days) - _DAYS_DRAWN),
+        failed=spans(hours, State.FAILED)[-_MISSING_TOLD:],
         contacts=figures.contacts,
         title=_title(figures.start, figures.finish),
         published_at=published_at,

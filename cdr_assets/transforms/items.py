@@ -5,7 +5,7 @@ import json
 import duckdb
 import polars as pl
 
-from cdr_assets.domain.schema import CHILDREN, POLARS
+from cdr_assets.domain.schema import CHILDREN, polars_type
 from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.plausibility import plausible_items
 from cdr_assets.transforms.values import read_values, scalar_text
@@ -79,7 +79,7 @@ def explode(connection: duckdb.DuckDBPyConnection, name: str, calls: pl.DataFram
         "fetched_at",
         *(
             pl.coalesce(
-                *(place for place in filled if place.split()[0] == column), pl.lit(None, POLARS[kinds[column]])
+                *(place for place in filled if place.split()[0] == column), pl.lit(None, polars_type(kinds[column]))
             ).alias(column)
             for column in alternatives
         ),

@@ -6,17 +6,23 @@ Unchanged calls are not written again, so that marts and copy need not be rebuil
 A narrowed fetch (its `filters` are not NULL) lists only some calls of an hour, and is merged by key.
 """
 
+from __future__ import annotations
+
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import duckdb
-import polars as pl
 
 from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
 from cdr_assets.domain.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, MORE, REJECTED_RECORDS, Table
 from cdr_assets.warehouse.place import WarehouseError, transaction
+
+# Imported only where it is called, see `domain/schema.py`.
+if TYPE_CHECKING:
+    import polars as pl
 
 # Rows that one table may have in cdr.unknown_fields: as many as five loads with the most names that a load lists.
 _MOST_UNKNOWN_FIELDS = 1000
@@ -335,7 +341,7 @@ def _set_aside_stored(
         )
         connection.unregister("judged")
         connection.unregister("aside")
-    return calls.filter(pl.col("vanished_at").is_null())["partition_hour"].n_unique()
+    return calls.filter(calls["vanished_at"].is_null())["partition_hour"].n_unique()
 
 
 def _correct_loads(connection: duckdb.DuckDBPyConnection) -> None:
@@ -354,6 +360,8 @@ def add_failed_fetches(
     connection: duckdb.DuckDBPyConnection, errors: Mapping[dt.datetime, str], run_id: str, filters: str | None
 ) -> None:
     """Adds a row with the error to cdr.loads for each hour whose fetch or load failed. Changes nothing else."""
+    import polars as pl
+
     now = dt.datetime.now(dt.UTC)
     rows = pl.DataFrame(
         {"partition_hour": list(errors), "error": list(errors.values())},
@@ -781,6 +789,8 @@ def _write_loads(connection: duckdb.DuckDBPyConnection, now: dt.datetime, run_id
 
 def _insert_items(connection: duckdb.DuckDBPyConnection, table: Table, items: pl.DataFrame, calls: str) -> None:
     """Inserts the items of the calls in the temporary table named `calls` (key, partition_hour)."""
+    import polars as pl
+
     # A text may be as long as a page, and both a join in DuckDB and converting the frame would copy it. So polars picks
     # the rows by their index, and hands them over in its own memory layout.
     chosen = connection.execute(f"SELECT key, partition_hour FROM {calls}").pl()

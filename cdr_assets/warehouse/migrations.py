@@ -6,8 +6,6 @@ New tables need no migration: `place` creates missing tables after the last step
 from collections.abc import Callable
 
 import duckdb
-import polars as pl
-import pyarrow as pa
 
 from cdr_assets.warehouse.retention import put_figures_aside
 
@@ -29,6 +27,9 @@ def _filters(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _compressed_bodies(connection: duckdb.DuckDBPyConnection) -> None:
+    import polars as pl
+    import pyarrow as pa
+
     connection.execute(
         """CREATE TABLE raw.compressed_pages AS
            SELECT * REPLACE (NULL::BLOB AS body), 0::BIGINT AS body_size FROM raw.cdr_pages LIMIT 0"""

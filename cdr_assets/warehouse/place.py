@@ -50,6 +50,14 @@ class WarehouseError(OperatorError):
     """The warehouse cannot be used. One line says why and what to do."""
 
 
+class WarehouseBusyError(WarehouseError):
+    """Another run held the warehouse for longer than this process would wait. `holder` says which."""
+
+    def __init__(self, message: str, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
 class Warehouse:
     """The warehouse file. `connect` waits until no other process uses it.
 
@@ -151,14 +159,15 @@ class Warehouse:
         began = time.monotonic()
         while True:
             try:
-                lock.acquire(timeout=_SAY_EVERY_SECONDS)
+                lock.acquire(timeout=min(_SAY_EVERY_SECONDS, self._longest_wait_seconds))
                 return
             except Timeout:
                 waited = time.monotonic() - began
-                self.log(f"waiting for the warehouse, held by {self._read_holder()}, for {waited:.0f} s")
+                holder = self._read_holder()
+                self.log(f"waiting for the warehouse, held by {holder}, for {waited:.0f} s")
                 if waited > self._longest_wait_seconds:
-                    raise WarehouseError(
-                        f"the warehouse was held by {self._read_holder()} for {waited:.0f} s; end it, then try again"
+                    raise WarehouseBusyError(
+                        f"the warehouse was held by {holder} for {waited:.0f} s; end it, then try again", holder
                     ) from None
 
     def _open(self, options: str) -> duckdb.DuckDBPyConnection:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from cdr_assets.domain.schema import CALL_DATES, CALL_NUMBERS, CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
+from cdr_assets.domain.schema import CALL_DATES, CALL_NUMBERS, CALLS, CHILDREN, REJECTED_RECORDS, UNKNOWN_FIELDS
 from cdr_assets.warehouse import Load, Warehouse, load_hours
 
 ZONE = ZoneInfo("Europe/Berlin")
@@ -24,9 +24,7 @@ HOURS = 30
 # An hour without calls, months later, so that it closes no window for repeated calls. It follows a skipped hour.
 LAST_HOUR = dt.datetime(2027, 3, 28, 3)
 
-_COLUMNS = {
-    column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("fetched_at", "vanished_at")
-}
+_COLUMNS = {name: kind for name, kind in CALLS.polars_schema.items() if name not in ("fetched_at", "vanished_at")}
 
 # Key, name, service level threshold. The second queue's sl flags mean 30 seconds, but that is not configured.
 _QUEUES = [("Q1", "Satış", 20), ("Q2", "Destek", 30), (None, "Faturalama", 20), (None, None, 20)]

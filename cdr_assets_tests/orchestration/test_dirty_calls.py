@@ -158,9 +158,7 @@ def test_a_check_counts_what_was_set_aside(day: tuple[Pipeline, ExecuteInProcess
 def test_the_report_is_written(day: tuple[Pipeline, ExecuteInProcessResult]) -> None:
     pipeline, _ = day
     settings = pipeline.settings
-    page, figures = write_report(
-        settings.published_path, settings.reports_dir, DAY.date(), DAY.date() + dt.timedelta(1)
-    )
+    page, figures = write_report(settings, dt.datetime.now(dt.UTC), DAY.date(), DAY.date() + dt.timedelta(1))
     text = page.read_text(encoding="utf-8")
     assert "[bold]x[/bold] :x: " in text
     assert "are not known" in text
@@ -211,7 +209,7 @@ def test_a_service_level_is_of_calls_whose_sl_is_known_or_null(silent: Pipeline,
 
 def test_a_report_has_no_service_level_that_nobody_knows(silent: Pipeline) -> None:
     settings, first, second = silent.settings, DAY.date(), DAY.date() + dt.timedelta(1)
-    page, figures = write_report(settings.published_path, settings.reports_dir, first, second)
+    page, figures = write_report(settings, dt.datetime.now(dt.UTC), first, second)
     assert {name: figures.totals[name] for name in _SHARES[:5]} == dict.fromkeys(_SHARES[:5])
     assert figures.queues.select("queue_name", "answered", "service_level").rows() == [
         ("Destek", 20, None),
@@ -221,7 +219,7 @@ def test_a_report_has_no_service_level_that_nobody_knows(silent: Pipeline) -> No
     assert '<span class="name">Service level</span><b>–</b>' in text
     assert "Whether 20 of 20 answered calls were answered in time is not known" in text
     # Over both days: the known calls of one day, the abandoned ones of both.
-    page, figures = write_report(settings.published_path, settings.reports_dir, first, second + dt.timedelta(1))
+    page, figures = write_report(settings, dt.datetime.now(dt.UTC), first, second + dt.timedelta(1))
     assert (figures.totals["sl_known"], figures.totals["service_level"]) == (4, 3 / (4 + 3))
     assert figures.week.select("hour_of_day", "service_level").rows() == [(22, None), (23, None), (0, None), (1, 3 / 5)]
     assert "Whether 24 of 28 answered calls were answered in time is not known" in page.read_text(encoding="utf-8")
@@ -290,7 +288,7 @@ def check_figures(pipeline: Pipeline) -> None:
 
 def check_figures_and_report(pipeline: Pipeline) -> None:
     check_figures(pipeline)
-    page, _ = write_report(pipeline.settings.published_path, pipeline.settings.reports_dir, DAY.date())
+    page, _ = write_report(pipeline.settings, dt.datetime.now(dt.UTC), DAY.date())
     text = page.read_text(encoding="utf-8")
     assert "<script>" not in text.replace("<script></script>", "")
     assert not re.search(r"\b(nan|inf|None)\b", re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL))

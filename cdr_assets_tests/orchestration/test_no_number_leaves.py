@@ -1,5 +1,6 @@
 """A number in any place of what the vendor sends, in any spelling, is in no published column, report, log or event."""
 
+import datetime as dt
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -112,7 +113,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pipeline, di
     with pipelines_in(folder) as make, Sandbox(calls, token=TOKEN) as sandbox:
         pipeline = make(sandbox.base_url)
         assert pipeline.run(HOUR).success
-        write_report(pipeline.settings.published_path, pipeline.settings.reports_dir)
+        write_report(pipeline.settings, dt.datetime.now(dt.UTC))
         refused = national(1)
         sent[refused] = "the server's words", "plain", refused
         with Sandbox(calls, token=TOKEN, fault=[Refusing(f"caller 0{refused} is not known")]) as refusing:

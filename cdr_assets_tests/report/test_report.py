@@ -3,7 +3,7 @@
 import dataclasses
 import datetime as dt
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,8 +13,11 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.settings import Settings
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.report import Figures, read_figures, render, write_report
+from cdr_assets.status.hours import HourStatus, State
+from cdr_assets_tests.marts import centre
 from cdr_assets_tests.marts.built import Marts
 from cdr_assets_tests.marts.test_questions import published
 
@@ -41,8 +44,16 @@ def figures(analyst: duckdb.DuckDBPyConnection) -> Figures:
     return read_figures(analyst, FIRST, AFTER)
 
 
-def page_of(figures: Figures) -> str:
-    return render(figures, dt.datetime(2026, 11, 1, 6, tzinfo=dt.UTC))
+# A month after the generated centre's last loaded hour.
+NOW = dt.datetime(2027, 4, 28, tzinfo=dt.UTC)
+
+
+def page_of(figures: Figures, hours: Sequence[HourStatus] = ()) -> str:
+    return render(figures, hours, dt.datetime(2026, 11, 1, 6, tzinfo=dt.UTC))
+
+
+def settings_of(copy: Path, folder: Path) -> Settings:
+    return Settings(cdr_published=copy, cdr_data_dir=folder, alotech_timezone=centre.ZONE.key)
 
 
 @pytest.mark.parametrize("day", [FIRST, SECOND])
@@ -182,13 +193,68 @@ def test_odd_ranges_have_pages_too(analyst: duckdb.DuckDBPyConnection, figures: 
     assert page_of(crowd).count('class="level"') == figures.agents.height * 8 + 2
 
 
+class _Map(HTMLParser):
+    """The rows of the map: the day, then a state, a sign and a title per cell."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.rows: list[list[tuple[str, str, str]]] = []
+        self._is_in_map = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if tag == "table":
+            self._is_in_map = given.get("class") == "map"
+        if self._is_in_map and tag == "tr":
+            self.rows.append([])
+        if self._is_in_map and tag == "td":
+            self.rows[-1].append((given.get("class", ""), "", given.get("title", "")))
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_in_map = self._is_in_map and tag != "table"
+
+    def handle_data(self, data: str) -> None:
+        if self._is_in_map and self.rows and self.rows[-1]:
+            state, sign, title = self.rows[-1][-1]
+            self.rows[-1][-1] = (state, sign + data.strip(), title)
+
+
+def test_the_map_has_a_cell_an_hour_with_colour_sign_and_title(figures: Figures) -> None:
+    hours = [
+        HourStatus(dt.datetime(2026, 10, 24, 8), State.FINAL, 12, None, None),
+        HourStatus(dt.datetime(2026, 10, 24, 9), State.EMPTY, 0, None, None),
+        HourStatus(dt.datetime(2026, 10, 25, 0), State.FAILED, None, None, "HTTP 503 <b>; try again"),
+        HourStatus(dt.datetime(2026, 10, 25, 23), State.LATE, None, None, None),
+    ]
+    page = page_of(figures, hours)
+    _, first, second = _Map(page).rows
+    assert (len(first), len(second)) == (24, 24)
+    assert first[8:10] == [("final", "#", "08:00 final, 12 calls"), ("empty", "o", "09:00 empty, 0 calls")]
+    assert (second[0], second[23]) == (("failed", "x", "00:00 failed"), ("late", "!", "23:00 late"))
+    assert {cell for row in (first, second) for cell in row if not cell[0]} == {("", "", "")}
+    # The text alternative: how many, which, and why.
+    assert "1 failed</span> (could not be read)" in page
+    assert "Failed: 2026-10-25 00:00: HTTP 503 &lt;b&gt;; try again" in page
+    assert 'class="map"' not in page_of(figures)
+
+
+def test_a_map_of_years_does_not_become_the_page(figures: Figures) -> None:
+    start = dt.datetime(2020, 1, 1)
+    hours = [HourStatus(start + n * dt.timedelta(hours=1), State.FINAL, 12, None, None) for n in range(24 * 365)]
+    page = page_of(figures, hours)
+    assert len(_Map(page).rows) == 93
+    assert "without the first 273 days" in page
+    assert len(page.encode()) < 400_000
+
+
 def test_a_phone_shows_the_page_without_scrolling_sideways(copy: Path, tmp_path: Path) -> None:
     """Uses a browser without a network."""
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("there is no chromium on this machine")
-    page, _ = write_report(copy, tmp_path, FIRST, AFTER)
+    page, _ = write_report(settings_of(copy, tmp_path), NOW, FIRST, AFTER)
     with playwright.sync_playwright() as browsers:
         browser = browsers.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_context(viewport={"width": 360, "height": 800}, offline=True).new_page()
@@ -203,18 +269,18 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(copy: Path, tmp_path:
 
 
 def test_pages_are_named_after_their_days(copy: Path, tmp_path: Path) -> None:
-    assert write_report(copy, tmp_path, FIRST, SECOND)[0].name == "2026-10-24.html"
-    assert write_report(copy, tmp_path, FIRST, AFTER)[0].name == "2026-10-24_2026-10-25.html"
+    assert write_report(settings_of(copy, tmp_path), NOW, FIRST, SECOND)[0].name == "2026-10-24.html"
+    assert write_report(settings_of(copy, tmp_path), NOW, FIRST, AFTER)[0].name == "2026-10-24_2026-10-25.html"
     # The newest loaded hour is months later, so the four weeks before it hold no call.
-    assert write_report(copy, tmp_path)[0].name == "2027-03-01_2027-03-28.html"
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".html"] * 3
+    assert write_report(settings_of(copy, tmp_path), NOW)[0].name == "2027-03-01_2027-03-28.html"
+    assert sorted(path.suffix for path in (tmp_path / "reports").iterdir()) == [".html"] * 3
 
 
 def test_what_the_operator_can_mend_is_told(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="run `cdr backfill` or `make demo` first"):
-        write_report(tmp_path / "no-such.duckdb", tmp_path)
+        write_report(settings_of(tmp_path / "no-such.duckdb", tmp_path), NOW)
     with pytest.raises(OperatorError, match="its newest day is 2027-03-28"):
-        write_report(copy, tmp_path, dt.date(2028, 1, 1))
+        write_report(settings_of(copy, tmp_path), NOW, dt.date(2028, 1, 1))
     (tmp_path / "file").touch()
     with pytest.raises(OperatorError, match="set CDR_DATA_DIR to another folder"):
-        write_report(copy, tmp_path / "file", FIRST, AFTER)
+        write_report(settings_of(copy, tmp_path / "file"), NOW, FIRST, AFTER)

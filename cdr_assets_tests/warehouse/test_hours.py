@@ -7,16 +7,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-from cdr_assets.domain.schema import CALLS, CHILDREN, POLARS, REJECTED_RECORDS, UNKNOWN_FIELDS
+from cdr_assets.domain.schema import CALLS, CHILDREN, REJECTED_RECORDS, UNKNOWN_FIELDS
 from cdr_assets.ingest.balance import find_wrong
 from cdr_assets.warehouse import Load, Warehouse, load_hours
 
 HOUR = dt.datetime(2026, 3, 2, 5)
 NEXT_HOUR = HOUR + dt.timedelta(hours=1)
 
-_CALL_COLUMNS = {
-    column.name: POLARS[column.kind] for column in CALLS.columns if column.name not in ("fetched_at", "vanished_at")
-}
+_CALL_COLUMNS = {name: kind for name, kind in CALLS.polars_schema.items() if name not in ("fetched_at", "vanished_at")}
 
 
 def call(key: str, hour: dt.datetime = HOUR, **fields: Any) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def build_daily_report(partitions: DailyPartitionsDefinition, settings: Settings
 
         for key in context.partition_keys:
             day = dt.date.fromisoformat(key)
-            page, figures = write_report(settings.published_path, settings.reports_dir, day, day + dt.timedelta(days=1))
+            page, figures = write_report(settings, dt.datetime.now(dt.UTC), day, day + dt.timedelta(days=1))
             context.add_asset_metadata(
                 {
                     "page": MetadataValue.path(page),
