@@ -37,6 +37,8 @@ def test_a_daemon_tells_of_a_revoked_token_and_a_dead_one_is_missed(
             "ALOTECH_BASE_URL": sandbox.base_url,
             "ALOTECH_APP_TOKEN": TOKEN,
             "CDR_START": f"{first}",
+            # No hour is late, so that the token is the only fault.
+            "CDR_LATE_MINUTES": "600",
             "CDR_ALERT_URL": web.url,
             "CDR_SMTP_URL": f"smtp://127.0.0.1:{mailbox.port}",
             "CDR_ALERT_TO": "ops@acme.example",
