@@ -48,13 +48,15 @@ _READ = {
     DagsterEventType.ASSET_CHECK_EVALUATION,
 }
 
-# A tick may take 60 s; sending may need half of them.
+# Dagster ends a tick after 60 s and forgets its cursor. Sending may take 24 s.
 _READING_SECONDS = 15
+_NO_SENDING_AFTER_SECONDS = 35
 _AT_ONCE = 50
 
 # Two processes may store the ends of their runs in another order than that of their times.
 _OVERLAP = dt.timedelta(minutes=2)
 
+# If a run was changed so long after its end, somebody has added a tag to it: it says nothing new.
 _EDITED = dt.timedelta(hours=1)
 
 # Runs of `hourly` among which the heartbeat looks for one with a fresh hour: a backfill has one run a week of hours.
@@ -107,7 +109,7 @@ def tick(
     receivers = receivers_of(settings)
     if not receivers:
         return cursor or "", "no address is set: write CDR_ALERT_URL, or CDR_SMTP_URL and CDR_ALERT_TO"
-    memory, clean = read_memory(cursor), cleaner(settings)
+    begun, memory, clean = time.monotonic(), read_memory(cursor), cleaner(settings)
     left = 0
 
     def of_runs() -> list[Fault]:
@@ -129,6 +131,8 @@ def tick(
         # A later run may have mended what an earlier one left behind.
         return write_memory(memory), f"{left} runs or more are to be read first"
     memory.see(faults, unread, now)
+    if time.monotonic() - begun > _NO_SENDING_AFTER_SECONDS:
+        return write_memory(memory), "looking took so long that the next tick sends"
     lines = tell(memory, receivers, settings, now)
     return write_memory(memory), "; ".join(lines) or f"nothing new to tell; {len(faults)} faults are there"
 
@@ -155,7 +159,6 @@ def _read_runs(
         if time.monotonic() > stop_at:
             break
         updated = record.update_timestamp
-        # A run that ended long before is changed if somebody adds a tag to it: it says nothing new.
         if memory.read_until is None or _ended_at(record) > memory.read_until - _EDITED:
             memory.runs.add(_ended(instance, partitions, record, clean), now)
         memory.read_until = max(memory.read_until or updated, updated)
