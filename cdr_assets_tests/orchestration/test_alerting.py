@@ -107,6 +107,7 @@ def test_a_failed_hour_is_told_once_and_when_it_is_mended(
     calls: ListedCalls, make_pipeline: Callable[..., Pipeline], web: Web, mailbox: Mailbox
 ) -> None:
     calls.add(record("a"))
+    calls.add(record("b", of_a_new_kind="x"))
     with Sandbox(calls, token=TOKEN) as sandbox:
         good = make_pipeline(
             sandbox.base_url,
@@ -126,16 +127,20 @@ def test_a_failed_hour_is_told_once_and_when_it_is_mended(
         assert not any(command == "GET" for command, _ in web.requests)
         assert good.run(HOUR, 2).success
         daemon.tick(now + 2 * MINUTE)
-        assert heads(web)[1:] == ["OVER: hours failed: 2 h, 2026-03-02 05:00 to 06:00"]
+        assert heads(web)[1:] == [
+            "NEW: check warns: cdr/calls fields_are_known: 2 h, 2026-03-02 05:00 to 06:00",
+            "OVER: hours failed: 2 h, 2026-03-02 05:00 to 06:00",
+        ]
         assert [command for command, _ in web.requests].count("GET") == 1
         # The next hour fails, and the daemon has lost its cursor.
         assert not bad.run(HOUR + 2 * ONE_HOUR).success
         daemon = Daemon(good)
         daemon.tick(now + 5 * ONE_HOUR)
-        assert heads(web)[2:] == [
+        assert heads(web)[3:] == [
             "NEW: hours failed: 1 h, 2026-03-02 07:00",
             # Nobody has run anything for hours.
             "NEW: newest hour is late: 1 h, 2026-03-02 08:00",
+            "NEW: check warns: cdr/calls fields_are_known: 2 h, 2026-03-02 05:00 to 06:00",
         ]
     assert len(mailbox.got) == 3
     for secret in (TOKEN, "revoked", "ops@acme.example", web.url):
