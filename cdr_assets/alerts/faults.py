@@ -132,7 +132,7 @@ def call_faults(newest: Newest) -> list[Fault]:
     if newest.with_calls is None or newest.missing < WORTH_NOTICING:
         return []
     reason = (
-        f"no call since the hour {newest.with_calls:%Y-%m-%d %H:%M}; the {newest.silent} hours read since then should "
+        f"no call since the hour {newest.with_calls:%Y-%m-%d %H:%M}; the {newest.silent} h read since then should "
         f"have brought {newest.missing:.0f}, going by the same weekdays and hours"
     )
     return [Fault(Kind.CALLS_MISSING, "calls", reason=reason)]

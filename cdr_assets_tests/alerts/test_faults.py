@@ -1,11 +1,16 @@
 """What counts as a fault: hours by their causes, jobs and checks until they succeed, sources that cannot be read."""
 
 import datetime as dt
+from pathlib import Path
+
+import duckdb
+import pytest
 
 from cdr_assets.alerts.faults import Ended, Evaluation, Fault, Kind, Runs, Source, hour_faults
-from cdr_assets.alerts.telling import look
+from cdr_assets.alerts.telling import faults_of_calls, look
 from cdr_assets.alotech.errors import ServiceUnavailableError, TokenRejectedError, UnreachableError
 from cdr_assets.domain.lateness import LOOK_BACK_OVER
+from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.fetching import NOT_TRIED
 from cdr_assets.status.hours import HourStatus, State
 
@@ -143,3 +148,26 @@ def test_a_source_that_cannot_be_read_does_not_silence_the_others() -> None:
     assert unread == {Source.HOURS}
     assert [fault.kind for fault in found] == [Kind.UNSEEN, Kind.CALLS_MISSING]
     assert found[0].reason == "OSError: cannot open 0532 * 67; what was told of them before stays as it is"
+
+
+@pytest.mark.parametrize(("usual", "is_told"), [(20, True), (19, False)])
+def test_silence_is_a_fault_where_calls_were_to_be_expected(tmp_path: Path, usual: int, is_told: bool) -> None:
+    settings = Settings(cdr_data_dir=tmp_path)
+    settings.published_path.parent.mkdir()
+    week = dt.timedelta(weeks=1)
+    with duckdb.connect(str(settings.published_path)) as copy:
+        copy.execute(
+            "CREATE SCHEMA cdr; CREATE TABLE cdr.loads (partition_hour TIMESTAMP, error VARCHAR, filters JSON)"
+        )
+        copy.execute("CREATE TABLE cdr.calls (partition_hour TIMESTAMP, vanished_at TIMESTAMPTZ)")
+        for hour, calls in ((ONE - week, 50), (TWO - week, usual), (ONE, 50), (TWO, 0)):
+            copy.execute("INSERT INTO cdr.loads VALUES (?, NULL, NULL)", [hour])
+            copy.execute("INSERT INTO cdr.calls SELECT ?, NULL FROM range(?)", [hour, calls])
+    found = faults_of_calls(settings)
+    assert [(fault.kind, fault.reason) for fault in found] == [
+        (
+            Kind.CALLS_MISSING,
+            "no call since the hour 2026-03-02 01:00; the 1 h read since then should have brought 20, going by the "
+            "same weekdays and hours",
+        )
+    ] * is_told

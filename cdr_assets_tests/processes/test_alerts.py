@@ -31,8 +31,8 @@ def test_a_daemon_tells_of_a_revoked_token_and_a_dead_one_is_missed(
     tmp_path: Path, web: Web, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = dt.datetime.now(ZoneInfo("Europe/Istanbul")).replace(tzinfo=None)
-    newest = now.replace(minute=0, second=0, microsecond=0) - 2 * HOUR
-    first = newest - 2 * HOUR
+    newest = now.replace(minute=0, second=0, microsecond=0) - HOUR
+    first = newest - 3 * HOUR
     with Sandbox(GeneratedCentre(calls_per_hour=10), token=TOKEN) as sandbox:
         environment = {
             "ALOTECH_BASE_URL": sandbox.base_url,
