@@ -18,7 +18,7 @@ import polars as pl
 from cdr_assets.cli.console import print_table, say
 from cdr_assets.cli.progress import run_backfill
 from cdr_assets.domain.project import PROJECT
-from cdr_assets.domain.settings import Settings, SettingsError, read_settings
+from cdr_assets.domain.settings import Settings, SettingsError, ask_from, read_settings
 
 _DEMO_DAYS = 3
 _DEMO_AGENTS = 12
@@ -32,7 +32,8 @@ def run_demo() -> None:
     with _sandbox():
         finish = dt.datetime.combine(dt.datetime.now(before.zone), dt.time())
         start = finish - dt.timedelta(days=_DEMO_DAYS)
-        os.environ["CDR_START"] = f"{min(before.cdr_start, start):%Y-%m-%d %H:%M}"
+        if before.is_start_set:
+            os.environ["CDR_START"] = f"{min(before.cdr_start, start):%Y-%m-%d %H:%M}"
         settings = read_settings()
         hours, seconds = run_backfill(settings, start, finish)
     _show(settings, start, finish, hours, seconds)
@@ -82,7 +83,10 @@ def _end(*_: object) -> NoReturn:
 def _serve(settings: Settings, workspace: Path | None, port: int) -> None:
     from cdr_assets.orchestration.ui import serve
 
-    say(f"Dagster at http://127.0.0.1:{port}")
+    now = dt.datetime.now(settings.zone)
+    ask_from(settings, dt.datetime.combine(now.date(), dt.time()))
+    older = "" if settings.is_start_set else "; `cdr backfill` fetches older hours, or set CDR_START to the first"
+    say(f"Dagster at http://127.0.0.1:{port}, with the hours since {settings.cdr_start:%Y-%m-%d %H:%M}{older}")
     with suppress(KeyboardInterrupt):
         serve(settings, workspace or PROJECT / "workspace.yaml", port)
 

@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from cdr_assets.cli.console import complain, errors, say
-from cdr_assets.domain.settings import Settings
+from cdr_assets.domain.settings import Settings, ask_from
 
 _WARNINGS_SHOWN = 20
 
@@ -22,10 +22,17 @@ def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) ->
     Exits with code 1 if any hour failed.
     """
     from cdr_assets.definitions import build_defs
+    from cdr_assets.domain.protection import protect
     from cdr_assets.orchestration.runs import backfill
+    from cdr_assets.publishing.old_names import take_over_old_names
 
     # Report a missing setting before a run is started that would fail.
     settings.require_tenant()
+    protect(settings)
+    # An installation of an older version has its warehouse under the old name.
+    take_over_old_names(settings)
+    if start < dt.datetime.now(settings.zone).replace(tzinfo=None):
+        ask_from(settings, start)
     began = time.monotonic()
     with Progress(
         TextColumn("{task.description}", markup=False),

@@ -19,7 +19,7 @@ _LOG = logging.getLogger(__name__).warning
 # What the pipeline writes into the data folder. If anything else is there, the folder is somebody's own (/tmp, a home),
 # and only these are closed.
 _FOLDERS = ("warehouse", "reports", "dagster", "dbt", "limits", "demo")
-_OURS = (*_FOLDERS, "published", "secret_key", ".secret_key", "suppress", ".suppress")
+_OURS = (*_FOLDERS, "published", "secret_key", ".secret_key", "suppress", ".suppress", "first_hour", ".first_hour")
 _CHECKED_OUT = "README.md"
 
 

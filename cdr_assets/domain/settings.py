@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from pydantic import (
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -28,6 +29,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.files import refuse_planted
+from cdr_assets.domain.first_hour import begin_with, read_first_hour
 from cdr_assets.domain.lateness import CALLS_KEPT_FOR
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.redaction import SHORTEST_SECRET
@@ -152,6 +154,8 @@ class Settings(BaseSettings):
     cdr_smtp_url: SecretStr | None = Field(default=None, repr=False)
     cdr_alert_to: SecretStr | None = Field(default=None, repr=False)
     cdr_heartbeat_url: SecretStr | None = Field(default=None, repr=False)
+
+    _is_start_set: bool = PrivateAttr(default=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -280,6 +284,11 @@ class Settings(BaseSettings):
             raise ValueError(f"{value!r} is not a country; write its two letters, like TR")
         return value.upper()
 
+    @property
+    def is_start_set(self) -> bool:
+        """Whether `cdr_start` is the user's. If not, the partitions begin with the first hour that was asked for."""
+        return self._is_start_set
+
     @cached_property
     def zone(self) -> ZoneInfo:
         return ZoneInfo(self.alotech_timezone)
@@ -355,6 +364,10 @@ class Settings(BaseSettings):
         return self.cdr_published or self.cdr_data_dir / "published" / "callcentre.duckdb"
 
     @property
+    def first_hour_path(self) -> Path:
+        return self.cdr_data_dir / "first_hour"
+
+    @property
     def secret_key_path(self) -> Path:
         return self.cdr_data_dir / "secret_key"
 
@@ -428,6 +441,7 @@ def read_settings() -> Settings:
         raise SettingsError("; ".join(wrong)) from None
     if settings.cdr_start > dt.datetime.now(settings.zone).replace(tzinfo=None):
         raise SettingsError(f"CDR_START: {settings.cdr_start:%Y-%m-%d %H:%M} lies in the future; write a past date")
+    settings._is_start_set = "cdr_start" in settings.model_fields_set
     folder = file.parent if file else Path.cwd()
     settings.cdr_own_marts = folder / settings.cdr_own_marts
     settings.cdr_data_dir = _path("CDR_DATA_DIR", folder, settings.cdr_data_dir, _MISREAD_BY_DAGSTER)
@@ -435,7 +449,19 @@ def read_settings() -> Settings:
         settings.cdr_warehouse = _path("CDR_WAREHOUSE", folder, settings.cdr_warehouse, _MISREAD)
     if settings.cdr_published:
         settings.cdr_published = _path("CDR_PUBLISHED", folder, settings.cdr_published, _MISREAD)
+    if not settings.is_start_set:
+        settings.cdr_start = read_first_hour(settings.first_hour_path) or settings.cdr_start
     return settings
+
+
+def ask_from(settings: Settings, hour: dt.datetime) -> None:
+    """Lets the partitions begin at `hour`, the first that is asked for now, unless CDR_START is set.
+
+    Call it before anything is written: it takes an installation with a warehouse for one that has begun.
+    """
+    if not settings.is_start_set:
+        is_new = not settings.warehouse_path.exists()
+        settings.cdr_start = begin_with(settings.first_hour_path, hour, is_new=is_new) or settings.cdr_start
 
 
 def _path(variable: str, folder: Path, path: Path, misread: re.Pattern[str]) -> Path:

@@ -25,7 +25,8 @@ from cdr_assets.orchestration.ops import (
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 
 _DESCRIPTIONS = {
-    "hourly": "Fetches an hour or a range of hours, loads and checks it, builds the marts and publishes the copy.",
+    "hourly": "Fetches an hour or a range of hours, loads and checks it, builds the marts and publishes the copy. A "
+    "run fails if one of its hours fails; its other hours are published all the same.",
     "lookback": "Fetches recent hours again, because calls end, change, vanish or get tags and answers later.",
 }
 

@@ -18,6 +18,12 @@ OWN_MARTS_CHECK = "own_marts"
 
 DAILY_REPORT_KEY = AssetKey(["published", "daily_report"])
 
+# Whom to ask about an asset. A team, because Dagster shows the name and sends it nothing.
+OWNERS = ["team:call-centre-data"]
+
+# The tag of a run that says how many of its hours are published.
+HOURS_TAG = "hours_published"
+
 # The op of the first step. The configuration of a run belongs to it.
 PAGES_OP = "raw__cdr_pages"
 

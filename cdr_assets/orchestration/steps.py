@@ -30,7 +30,7 @@ from cdr_assets.domain.hours import HOURS_PER_RUN, Hour
 from cdr_assets.domain.masking import mask
 from cdr_assets.ingest.loading import NOT_LOADED
 from cdr_assets.orchestration.assets.config import pages_config
-from cdr_assets.orchestration.keys import PAGES_OP, STEPS
+from cdr_assets.orchestration.keys import HOURS_TAG, PAGES_OP, STEPS
 from cdr_assets.orchestration.partitions import hours_of
 from cdr_assets.orchestration.private import (
     DATA_VERSION_TAG,
@@ -152,12 +152,20 @@ def _runs_of(context: AssetExecutionContext) -> list[str]:
 def fail_for(context: AssetExecutionContext, failed: Mapping[Any, str], step: str) -> None:
     """Raises Failure if any hour failed, but only in the last step of the run: the good hours must get there first."""
     if failed and not is_in_run(context, *STEPS[STEPS.index(step) + 1 :]):
-        raise failure(failed)
+        is_narrowed = pages_config(context.run).narrowed_by()
+        raise failure(failed, went_through=0 if is_narrowed else len(context.partition_keys) - len(failed))
 
 
-def failure(failed: Mapping[Any, str], step: str = PAGES_OP) -> Failure:
+def note_published(context: AssetExecutionContext, hours: int) -> None:
+    """Tags the run with how many of its hours are published: Dagster's backfill page counts all hours of a failed run
+    as failed."""
+    context.instance.add_run_tags(context.run.run_id, {HOURS_TAG: f"{hours} of {len(context.partition_keys)}"})
+
+
+def failure(failed: Mapping[Any, str], step: str = PAGES_OP, *, went_through: int = 0) -> Failure:
     """A Failure with one line that says which hours or fetches failed, in which step and why.
 
+    `went_through` is the number of the run's hours that did not fail, so that nobody launches them again.
     `step` is the step that fetches; hours that could not be loaded failed in `cdr`. Dagster does not retry the step:
     the gap sensor or the operator starts a new run.
     """
@@ -172,10 +180,14 @@ def failure(failed: Mapping[Any, str], step: str = PAGES_OP) -> Failure:
         if len(failed) == 1
         else f"{len(failed)} {what}{'s' if what == 'hour' else 'es'} failed in {where} and keep what they held"
     )
+    others = f"the other hours of this run ({went_through}) went through" if went_through else ""
     # For the alerts, which name the hours: if no hour could be read, they are not in the published copy.
     starts = {reason: [str(name) for name in names] for reason, names in names_of_reason.items()}
-    metadata = {FAILED_HOURS: MetadataValue.json(starts)} if what == "hour" else None
-    return Failure(f"{count}: {told}", metadata=metadata, allow_retries=False)
+    return Failure(
+        "; ".join(filter(None, (f"{count}: {told}", others))),
+        metadata={FAILED_HOURS: MetadataValue.json(starts)} if what == "hour" else None,
+        allow_retries=False,
+    )
 
 
 def _listed(names: Sequence[Any]) -> str:

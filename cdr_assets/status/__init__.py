@@ -1,6 +1,5 @@
-"""What state the hours and the installation are in now: which hours are late or failed, and what runs next.
+"""The state of the hours and of the installation: which hours are late or failed, and when the next runs are due.
 
-It reads the published copy, the settings and a few files, and imports no Dagster, so that it also answers when Dagster
-does not run. Sending messages about faults is another room's work; how the facts are printed is in `cli`, how they are
-drawn in `report`.
+This package reads the published copy, the warehouse and the settings. It imports no Dagster, so that it also answers
+when Dagster does not run. Printing is in `cli`, the page of the report in `report`, messages about faults in `alerts`.
 """

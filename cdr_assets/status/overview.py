@@ -1,7 +1,7 @@
-"""What `cdr status` tells: the states of the last hours, and what the files and settings say beside them.
+"""The facts that `cdr status` prints: the states of the last hours, the warehouse's holder, free disk, the next ticks.
 
-It reads the published copy, and for what is newer the warehouse, if no run holds it. It asks neither Dagster nor the
-vendor, so that it answers at once, and imports no polars.
+They come from the published copy; newer failures come from the warehouse, if no run holds it. Neither Dagster nor the
+vendor is asked, so that the answer comes at once, also while both are down. It needs no polars, for the same reason.
 """
 
 import datetime as dt
@@ -106,7 +106,7 @@ def _failed_since(
     try:
         if not settings.warehouse_path.exists():
             return {}, None, f"there is no {settings.warehouse_path}"
-        # It waits for nobody: a status that comes late is of no use.
+        # Do not wait for a run that holds it: it may load for minutes.
         warehouse = Warehouse(settings.warehouse_path, log=str, patience_seconds=0, longest_wait_seconds=0)
         with warehouse.connect("cdr status", read_only=True) as connection:
             failed = connection.execute(

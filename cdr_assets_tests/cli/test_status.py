@@ -150,3 +150,13 @@ def test_it_ends_with_1_when_hours_are_late_and_imports_nothing_that_is_slow(loa
     assert "duckdb" in imported
     # Each of them takes a third of a second or more.
     assert not imported & {"dagster", "polars", "dbt", "pyarrow", "requests", "altair", "jinja2"}
+
+
+def test_a_backfill_of_the_future_does_not_move_the_first_hour(tmp_path: Path) -> None:
+    base = {"ALOTECH_BASE_URL": "http://127.0.0.1:9/api/", "ALOTECH_APP_TOKEN": TOKEN}
+    done = cdr(tmp_path / "data", "backfill", "2999-03-02", "2999-03-03", **base)
+    assert done.returncode == 1
+    assert "no hour has ended between 2999-03-02" in done.stderr
+    assert not (tmp_path / "data" / "first_hour").exists()
+    assert cdr(tmp_path / "data", "backfill", "2026-03-02", "2026-03-02 01:00", **base).returncode == 1
+    assert (tmp_path / "data" / "first_hour").read_text() == "2026-03-02 00:00\n"

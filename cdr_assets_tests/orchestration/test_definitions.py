@@ -34,6 +34,13 @@ def test_the_location_loads_and_has_the_public_names(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_every_asset_has_an_owner(tmp_path: Path) -> None:
+    graph = build_defs(Settings(cdr_data_dir=tmp_path / "data")).resolve_asset_graph()
+    ours = {key: graph.get(key).owners for key in graph.materializable_asset_keys}
+    assert len(ours) > 20
+    assert set(map(tuple, ours.values())) == {("team:call-centre-data",)}
+
+
 def test_every_table_tells_its_columns_and_what_they_are(tmp_path: Path) -> None:
     graph = build_defs(Settings(cdr_data_dir=tmp_path / "data")).resolve_asset_graph()
     for key in graph.get_all_asset_keys():

@@ -54,6 +54,35 @@ def test_an_hour_goes_from_the_api_to_the_published_copy(pipeline: Pipeline, cal
     assert pipeline.instance.get_materialized_partitions(AssetKey(["published", "cdr"])) == {"2026-03-02-05:00"}
 
 
+def test_a_publishing_tells_the_figures_of_the_copy_once(pipeline: Pipeline, calls: ListedCalls) -> None:
+    calls.add(record("a", HOUR + dt.timedelta(minutes=7)))
+    result = pipeline.run(HOUR, 2)
+    stored = pipeline.instance.fetch_materializations(AssetKey(["published", "cdr"]), limit=5, ascending=True).records
+    events = [record.asset_materialization for record in stored if record.asset_materialization]
+    # The whole copy's figures are at one point of the plots, that of the newest hour.
+    assert [(event.partition, bool(event.metadata)) for event in events] == [
+        ("2026-03-02-05:00", False),
+        ("2026-03-02-06:00", True),
+    ]
+    told = {name: value.value for name, value in events[1].metadata.items()}
+    # Those that matter come first.
+    assert list(told)[:5] == ["hours", "final_hours", "newest_call", "newest_call_minutes_ago", "rows"]
+    tables = pipeline.ask_published(
+        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_catalog = 'published'"
+    )
+    counted = [pipeline.ask_published(f'SELECT count(*) FROM {schema}."{name}"')[0][0] for schema, name in tables]
+    assert (told["hours"], told["final_hours"], told["rows"]) == (2, 2, sum(counted))
+    assert told["newest_call"] == (HOUR + dt.timedelta(hours=-3, minutes=7)).replace(tzinfo=dt.UTC).timestamp()
+    # The event is stored a moment later, which may be in the next minute.
+    assert 0 <= (stored[-1].timestamp - told["newest_call"]) / 60 - told["newest_call_minutes_ago"] < 2
+    assert told["size_mb"] == round(pipeline.settings.published_path.stat().st_size / 1e6, 2)
+    assert 0 < told["seconds"] < 60
+    assert "| Mon 02 Mar |" not in told["last_days"], "the map is of the last days"
+    run = pipeline.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags["hours_published"] == "2 of 2"
+
+
 def test_an_hour_without_calls_is_an_hour_too(pipeline: Pipeline) -> None:
     assert pipeline.run(HOUR).success
     assert pipeline.ask("SELECT loaded FROM cdr.loads") == [(0,)]
@@ -136,6 +165,11 @@ def test_a_failed_hour_costs_only_itself(failing_at_five: Pipeline, tmp_path: Pa
     for key in (["raw", "cdr_pages"], ["cdr", "calls"], ["marts", "queue_hourly"], ["published", "cdr"]):
         assert pipeline.instance.get_materialized_partitions(AssetKey(key)) == good
     assert pipeline.ask_published("SELECT partition_hour FROM cdr.loads WHERE error IS NOT NULL") == [(HOUR,)]
+    # Dagster's page of backfills counts all three hours as failed; these tell the truth.
+    assert line.endswith("; the other hours of this run (2) went through")
+    run = pipeline.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert run.tags["hours_published"] == "2 of 3"
     assert not files_with_the_token(tmp_path)
 
 

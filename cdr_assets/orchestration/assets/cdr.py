@@ -23,7 +23,7 @@ from cdr_assets.domain.schema import CALLS, CHILDREN
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import NOT_LOADED, merge_calls, read_batches
 from cdr_assets.orchestration.assets.config import pages_config
-from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY, table_metadata
+from cdr_assets.orchestration.keys import CDR_KEYS, OWNERS, PAGES_KEY, table_metadata
 from cdr_assets.orchestration.steps import (
     BACKFILL_POLICY,
     ended,
@@ -52,6 +52,7 @@ def build_cdr(partitions: HourlyPartitionsDefinition, settings: Settings) -> Ass
                 metadata=table_metadata(table),
                 group_name="cdr",
                 kinds={"polars", "duckdb"},
+                owners=OWNERS,
             )
             for table in tables
         ],
@@ -126,4 +127,6 @@ def _report(context: AssetExecutionContext, hours: Sequence[Hour], load: Load, l
 
 
 def _plain(figures: dict[str, object]) -> dict[str, object]:
-    return {name: value for name, value in figures.items() if name not in ("partition_hour", "run_id")}
+    """The figures of an hour, those first that an operator looks for."""
+    first = {name: figures[name] for name in ("loaded", "new", "changed", "vanished", "rejected")}
+    return first | {name: value for name, value in figures.items() if name not in ("partition_hour", "run_id")}

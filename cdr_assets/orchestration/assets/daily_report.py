@@ -17,7 +17,7 @@ from dagster import (
 )
 
 from cdr_assets.domain.settings import Settings
-from cdr_assets.orchestration.keys import DAILY_REPORT_KEY, PUBLISHED_KEY
+from cdr_assets.orchestration.keys import DAILY_REPORT_KEY, OWNERS, PUBLISHED_KEY
 from cdr_assets.orchestration.steps import BACKFILL_POLICY, in_operators_words
 
 
@@ -33,6 +33,7 @@ def build_daily_report(partitions: DailyPartitionsDefinition, settings: Settings
         backfill_policy=BACKFILL_POLICY,
         group_name="published",
         kinds={"html"},
+        owners=OWNERS,
     )
     @in_operators_words
     def daily_report(context: AssetExecutionContext) -> Iterator[MaterializeResult[None]]:

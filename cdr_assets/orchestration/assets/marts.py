@@ -29,6 +29,7 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.building import build_stale_marts
 from cdr_assets.marts.build import parse
 from cdr_assets.orchestration.checks.evaluation import evaluated
+from cdr_assets.orchestration.keys import OWNERS
 from cdr_assets.orchestration.steps import (
     BACKFILL_POLICY,
     ended,
@@ -56,6 +57,7 @@ def models_in(manifest: Mapping[str, Any], lineage: "Lineage") -> dict[str, Asse
             # One group for all: a group of the intermediate tables would have arrows to and from the marts.
             group_name="marts",
             kinds={"dbt", "duckdb"},
+            owners=OWNERS,
             code_version=node["checksum"]["checksum"],
             metadata={
                 "dagster/table_name": f"{node['schema']}.{node['name']}",

@@ -20,7 +20,7 @@ from cdr_assets.domain.schema import CDR_PAGES
 from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_and_store, fetch_of
 from cdr_assets.orchestration.assets.config import PagesConfig
 from cdr_assets.orchestration.checks.freshness import freshness_of_failing_run
-from cdr_assets.orchestration.keys import PAGES_KEY, PAGES_OP, table_metadata
+from cdr_assets.orchestration.keys import OWNERS, PAGES_KEY, PAGES_OP, table_metadata
 from cdr_assets.orchestration.steps import (
     BACKFILL_POLICY,
     ended,
@@ -30,6 +30,7 @@ from cdr_assets.orchestration.steps import (
     hours_in,
     in_operators_words,
     is_in_run,
+    note_published,
     report_hours,
 )
 from cdr_assets.warehouse import Warehouse, drop_pages
@@ -44,6 +45,7 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         backfill_policy=BACKFILL_POLICY,
         group_name="raw",
         kinds={"python", "duckdb"},
+        owners=OWNERS,
     )
     @in_operators_words
     def cdr_pages(
@@ -79,6 +81,7 @@ def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
         failed = {hour: reasons[hour.start] for hour in hours if hour.start in reasons}
         if len(failed) == len(hours):
             if is_in_run(context, "published__cdr"):
+                note_published(context, 0)
                 yield from freshness_of_failing_run(partitions, alotech.settings)
             raise failure(failed)
         fail_for(context, failed, PAGES_OP)
