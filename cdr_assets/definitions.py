@@ -18,7 +18,7 @@ from cdr_assets.orchestration.assets.cdr import build_cdr
 from cdr_assets.orchestration.assets.daily_report import build_daily_report
 from cdr_assets.orchestration.assets.marts import build_marts
 from cdr_assets.orchestration.assets.published import build_published
-from cdr_assets.orchestration.assets.raw import build_cdr_pages
+from cdr_assets.orchestration.assets.raw import SOURCE, build_cdr_pages
 from cdr_assets.orchestration.checks import build_audit_check, build_freshness_checks, build_row_count_checks
 from cdr_assets.orchestration.jobs import (
     build_check_job,
@@ -57,7 +57,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
     freshness = build_freshness_checks(partitions, settings)
     audit = build_audit_check(partitions)
     report = build_daily_report(daily_partitions(settings), settings)
-    asset_jobs = build_jobs(AssetSelection.assets(*hourly_assets) - AssetSelection.checks(audit)) | {
+    asset_jobs = build_jobs(AssetSelection.assets(*hourly_assets)) | {
         "freshness": build_check_job(
             "freshness", freshness, "Checks whether the published copy is up to date, even when nothing else runs."
         ),
@@ -70,7 +70,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
         "retention": build_retention_job(settings),
     }
     return Definitions(
-        assets=[*hourly_assets, report],
+        assets=[SOURCE, *hourly_assets, report],
         asset_checks=[build_row_count_checks(partitions), freshness, audit],
         jobs=jobs.values(),
         schedules=build_schedules(jobs, partitions, settings),

@@ -426,6 +426,49 @@ UNKNOWN_FIELDS = Table(
     ),
 )
 
+#: The figures of an hour that tell whether it was restated: columns of marts.queue_hourly, summed over all queues.
+FIGURES = (
+    Column("calls", Kind.COUNT, Class.MEASURE, "Calls that the API listed"),
+    Column("offered", Kind.COUNT, Class.MEASURE, "Calls that entered a queue"),
+    Column("answered", Kind.COUNT, Class.MEASURE, "Offered calls that an agent answered"),
+    Column("abandoned", Kind.COUNT, Class.MEASURE, "Offered calls whose caller hung up before an answer"),
+    Column("answered_within_threshold", Kind.COUNT, Class.MEASURE, "Calls answered within their queue's threshold"),
+    Column("wait_seconds_answered", Kind.COUNT, Class.MEASURE, "Seconds that answered calls waited"),
+    Column("talk_seconds", Kind.COUNT, Class.MEASURE, "Seconds that answered calls talked"),
+)
+
+_LOCAL_HOUR = Column("local_hour", Kind.LOCAL, Class.DATE, "Local hour of the figures (tenant's wall clock).")
+_WAS_FINAL = Column("was_final", Kind.BOOLEAN, Class.MEASURE, "True if the figures before were called final.")
+
+FIGURES_BEFORE = Table(
+    "raw",
+    "figures_before",
+    "Figures of the hours that are being built again, as they were before; emptied when the marts are built. "
+    "One row per hour.",
+    (_LOCAL_HOUR, _WAS_FINAL, *FIGURES),
+)
+
+RESTATEMENTS = Table(
+    "cdr",
+    "restatements",
+    "Hours whose figures changed after they were built, because calls came late, changed or vanished. With no such "
+    "call of the hour, calls of an hour near it count or wait in this one, or newer rules read the same calls "
+    "otherwise. One row per local hour and change.",
+    (
+        _LOCAL_HOUR,
+        Column("restated_at", Kind.INSTANT, Class.DATE, "When the marts were built with the new figures."),
+        _WAS_FINAL,
+        Column("new", Kind.COUNT, Class.MEASURE, "Calls of the hour that were new since its figures before."),
+        Column("changed", Kind.COUNT, Class.MEASURE, "Calls of the hour that changed since then."),
+        Column("vanished", Kind.COUNT, Class.MEASURE, "Calls of the hour that the API no longer listed."),
+        *(
+            Column(f"{figure.name}_{when}", figure.kind, figure.holds, f"{figure.description}, {when} the change.")
+            for figure in FIGURES
+            for when in ("before", "after")
+        ),
+    ),
+)
+
 STALE_HOURS = Table(
     "cdr",
     "stale_hours",
@@ -527,10 +570,12 @@ TABLES: tuple[Table, ...] = (
     REJECTED_RECORDS,
     LOADS,
     ERASURES,
+    RESTATEMENTS,
     UNKNOWN_FIELDS,
     HOURS_WITHOUT_PAGES,
     HOURS_TO_RETYPE,
     KEPT_FROM,
+    FIGURES_BEFORE,
     STALE_HOURS,
     UNPUBLISHED_HOURS,
     NEWLY_PUBLISHED_HOURS,

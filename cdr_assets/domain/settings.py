@@ -182,6 +182,9 @@ class Settings(BaseSettings):
         if url.scheme not in ("http", "https") or not url.hostname:
             raise ValueError("not a web address; write https://…/api/")
         _ = url.port  # Raises ValueError if the port is wrong.
+        if url.username is not None or url.password is not None:
+            # Commands print this address.
+            raise ValueError("it must hold no user and no password; ALOTECH_APP_TOKEN is the only secret")
         if url.scheme == "http" and url.hostname not in _LOOPBACK:
             # Every URL contains the token, which anybody on the network could read.
             raise ValueError("plain http would show the token to the network; write https://")

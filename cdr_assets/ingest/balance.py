@@ -17,6 +17,7 @@ from cdr_assets.domain.schema import TABLES
 from cdr_assets.transforms import read_pages, rejected_told
 from cdr_assets.warehouse import read_pages_of
 from cdr_assets.warehouse.expected import WORTH_NOTICING, expected_calls
+from cdr_assets.warehouse.place import quoted
 
 # Sample calls that a warning names for each reason.
 _SAMPLES = 3
@@ -129,11 +130,14 @@ def find_wrong(
     connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime] | None
 ) -> tuple[list[dict[str, object]], list[dict[str, object]], list[dict[str, object]]]:
     """Hours that do not balance, keys with several rows, and columns that differ from the schema. None: all hours."""
-    rows = [(table.full_name, column.name, column.kind.value) for table in TABLES for column in table.columns]
-    connection.execute("CREATE OR REPLACE TEMP TABLE declared (table_name VARCHAR, column_name VARCHAR, kind VARCHAR)")
+    # As text in the query: DuckDB looks for pandas once for each value that it is given, which took 0.1 s.
+    rows = ", ".join(
+        f"({quoted(table.full_name)}, {quoted(column.name)}, {quoted(column.kind.value)})"
+        for table in TABLES
+        for column in table.columns
+    )
     connection.execute(
-        "INSERT INTO declared SELECT unnest(?), unnest(?), unnest(?)",
-        [list(column) for column in zip(*rows, strict=True)],
+        f"CREATE OR REPLACE TEMP TABLE declared AS FROM (VALUES {rows}) AS columns (table_name, column_name, kind)"
     )
     return (
         _rows(connection, ROW_COUNTS, hours),

@@ -17,6 +17,7 @@ from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours, transaction
+from cdr_assets.warehouse.restatements import note_figures, note_restatements
 from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 
 
@@ -32,6 +33,7 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
         retype(connection, settings, warehouse.log)
         spell_numbers(connection, settings, warehouse.log)
         keep_frozen_figures(connection)
+        note_figures(connection)
     results = build(settings, select)
     broken = [result for result in results if result.status == "error"]
     if broken:
@@ -40,6 +42,7 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
     if not select:
         with warehouse.opened() as connection, transaction(connection):
             are_back = put_figures_back(connection)
+            note_restatements(connection)
             clear_stale_hours(connection)
         if are_back:
             # The dimensions list the queues and agents of these figures too.

@@ -10,6 +10,8 @@ from dagster import AssetKey, MetadataValue, TableColumn, TableSchema
 
 from cdr_assets.domain.schema import CALL_HISTORY, CALL_TAGS, CALLS, CDR_PAGES, CSAT_ANSWERS, Table
 
+# What the vendor holds. Runs only read it.
+SOURCE_KEY = AssetKey(["alotech", "cdr_logs"])
 PAGES_KEY = AssetKey(CDR_PAGES.asset_key)
 CDR_KEYS = [AssetKey(table.asset_key) for table in (CALLS, CALL_HISTORY, CSAT_ANSWERS, CALL_TAGS)]
 PUBLISHED_KEY = AssetKey(["published", "cdr"])

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import duckdb
 
+from cdr_assets.warehouse.restatements import note_figures
 from cdr_assets.warehouse.retention import put_figures_aside
 
 # Version of the tables in `raw` and `cdr` and of the marts' columns. When they change, add one here, and a migration
 # from the previous version.
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 # Uncompressed pages have 130 kB each: those of a year would take many gigabytes of memory.
 _PAGES_AT_ONCE = 512
@@ -72,6 +73,7 @@ def rebuild_marts(connection: duckdb.DuckDBPyConnection) -> None:
 
     Figures of hours whose calls were deleted are put aside (see `retention`).
     """
+    note_figures(connection, of_all_hours=True)
     put_figures_aside(connection)
     for schema in ("marts", "intermediate", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
@@ -105,4 +107,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     5: _compared_copy,
     6: _e164,
     7: _new_tables,
+    8: _new_tables,
 }

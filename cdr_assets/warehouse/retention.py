@@ -100,6 +100,7 @@ def delete_before(
                 _delete(connection, mart.full_name, mart.before("?"), calls_from)
     if marts_from:
         _delete(connection, "cdr.loads", "partition_hour < ?", marts_from)
+        _delete(connection, "cdr.restatements", "local_hour < ?", marts_from)
         for mart in marts:
             if mart.column != "partition_hour":
                 figures += _delete(connection, mart.full_name, mart.before("?"), marts_from)

@@ -56,6 +56,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
         ),
         ({"CDR_START": "2999-01-01"}, "CDR_START: 2999-01-01 00:00 lies in the future; write a past date"),
         ({"ALOTECH_BASE_URL": "http://example.com/api/"}, "ALOTECH_BASE_URL: plain http would show the token"),
+        ({"ALOTECH_BASE_URL": "https://us:pa55word@example.com/api/"}, "ALOTECH_BASE_URL: it must hold no user and no"),
         ({"ALOTECH_APP_TOKEN": ""}, "ALOTECH_APP_TOKEN is not set: write the application token in .env"),
         ({"ALOTECH_BASE_URL": "", "ALOTECH_TENANT": ""}, "ALOTECH_TENANT is not set: write the tenant's name"),
     ],
@@ -67,6 +68,7 @@ def test_a_wrong_setting_is_one_line_and_exit_code_1(tmp_path: Path, environment
     assert done.stderr.startswith(f"cdr: {told}")
     assert done.stderr.count("\n") == 1
     assert TOKEN not in done.stdout + done.stderr
+    assert "pa55word" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(

@@ -257,11 +257,14 @@ def test_no_row_and_no_byte_holds_the_number_and_every_figure_stays(loaded: Pipe
     assert loaded.ask("SELECT calls, finished_at IS NOT NULL FROM cdr.erasures") == [(14, True)]
     assert compared(loaded).differences.is_empty()
 
-    # What comes later: a new call, fetched by key, a look-back, and an audit.
+    # What comes later: a new call, fetched by key, the look-back of that night, and an audit.
     calls.add(record("later", AT[50], callerid="0532 987 65 43", call_tags=["0532 987 65 43"]))
     assert loaded.merge("refresh_call", callkey="later").success
-    assert loaded.run(HOUR, job="lookback").success
-    newest = "SELECT new, changed, vanished FROM cdr.loads WHERE filters IS NULL ORDER BY fetched_at DESC LIMIT 1"
+    night = dt.datetime(HOUR.year, HOUR.month, HOUR.day + 1, 2, 30, tzinfo=settings.zone)
+    (of_the_night,) = loaded.tick("lookback_nightly", night)
+    assert of_the_night.success
+    newest = f"""SELECT new, changed, vanished FROM cdr.loads WHERE filters IS NULL AND partition_hour = '{HOUR}'
+        ORDER BY fetched_at DESC LIMIT 1"""
     assert loaded.ask(newest) == [(0, 0, 0)]
     assert compared(loaded).differences.is_empty()
     assert traces(data) == {}

@@ -9,23 +9,23 @@ from cdr_assets_tests.marts.built import Marts
 _ALL_DATA_TESTS = ("test_type:data",)
 
 
-def outcomes(marts: Marts) -> dict[str, str]:
-    """Runs every data test over all rows, not only over stale hours; returns how each ended."""
+# Every table of the schema marts.
+_TABLES = (
+    "dim_queues", "dim_agents", "dim_hours", "fct_calls", "fct_contacts", "fct_call_events", "fct_csat_answers",
+    "fct_call_tags", "queue_hourly", "queue_daily", "agent_hourly", "agent_daily", "concurrency_hourly", "tag_daily",
+)  # fmt: skip
+
+
+def outcomes(marts: Marts) -> dict[str, tuple[str, int]]:
+    """Runs every data test over all rows, not only over stale hours; returns how each ended, with its failing rows."""
     results = build(marts.settings, _ALL_DATA_TESTS, full_refresh=True)
-    return {result.unique_id.split(".")[2]: result.status for result in results}
+    return {result.unique_id.split(".")[2]: (result.status, result.failures) for result in results}
 
 
 def spoil(marts: Marts) -> None:
     spoiled = [
-        # Duplicate rows break the tests of keys.
-        *(
-            f"INSERT INTO marts.{table} FROM marts.{table} LIMIT 1"
-            for table in (
-                "dim_queues", "dim_agents", "dim_hours", "fct_calls", "fct_contacts", "fct_call_events",
-                "fct_csat_answers", "fct_call_tags", "queue_hourly", "queue_daily", "agent_hourly", "agent_daily",
-                "concurrency_hourly", "tag_daily",
-            )
-        ),
+        # Duplicate rows break the test of keys, one in each table.
+        *(f"INSERT INTO marts.{table} FROM marts.{table} LIMIT 1" for table in _TABLES),
         "UPDATE marts.fct_calls SET is_other_exit = true WHERE is_answered",
         "UPDATE marts.queue_hourly SET voicemail = voicemail + 1",
         "UPDATE marts.agent_hourly SET busy_seconds = busy_seconds + 1",
@@ -33,7 +33,7 @@ def spoil(marts: Marts) -> None:
         "UPDATE marts.tag_daily SET calls = calls + 1",
         "DELETE FROM marts.fct_contacts WHERE legs > 1",
         "UPDATE intermediate.queue_days SET longest_wait_within = 1000, is_configured = true",
-    ]  # fmt: skip
+    ]
     with marts.warehouse.connect("test") as connection:
         for statement in spoiled:
             connection.execute(statement)
@@ -43,9 +43,11 @@ def test_every_check_of_spoiled_marts_fails(generated: Marts, tmp_path: Path) ->
     marts = Marts(tmp_path, generated.settings.alotech_timezone)
     shutil.copy(generated.settings.warehouse_path, marts.settings.warehouse_path)
     # The generated centre's clocks differ and its sl flags are edited at random, so these tests warn.
-    assert {name: status for name, status in outcomes(marts).items() if status != "pass"} == {
+    assert {name: status for name, (status, _) in outcomes(marts).items() if status != "pass"} == {
         "fct_calls_identities": "warn",
         "thresholds_agree_with_flags": "warn",
     }
     spoil(marts)
-    assert {name for name, status in outcomes(marts).items() if status == "pass"} == set()
+    spoiled = outcomes(marts)
+    assert {name for name, (status, _) in spoiled.items() if status == "pass"} == set()
+    assert spoiled["keys"] == ("fail", len(_TABLES))

@@ -41,8 +41,8 @@ def ask(connection: duckdb.DuckDBPyConnection, name: str) -> list[dict[str, obje
     return connection.execute(path.read_text(encoding="utf-8")).pl().to_dicts()
 
 
-def test_there_are_twenty() -> None:
-    assert len(QUESTIONS) == 20
+def test_there_are_twenty_one() -> None:
+    assert len(QUESTIONS) == 21
 
 
 @pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)

@@ -36,9 +36,18 @@ def test_the_location_loads_and_has_the_public_names(tmp_path: Path) -> None:
 
 def test_every_asset_has_an_owner(tmp_path: Path) -> None:
     graph = build_defs(Settings(cdr_data_dir=tmp_path / "data")).resolve_asset_graph()
-    ours = {key: graph.get(key).owners for key in graph.materializable_asset_keys}
+    ours = {key: graph.get(key).owners for key in graph.get_all_asset_keys()}
     assert len(ours) > 20
     assert set(map(tuple, ours.values())) == {("team:call-centre-data",)}
+
+
+def test_no_run_of_assets_fetches_what_only_the_audit_compares(tmp_path: Path) -> None:
+    """The UI starts runs of selected assets with all of their checks."""
+    of_the_ui = build_defs(Settings(cdr_data_dir=tmp_path / "data")).get_repository_def()
+    job = of_the_ui.get_implicit_global_asset_job_def()
+    assets = job.get_subset(asset_selection=set(job.asset_layer.executable_asset_keys))
+    assert "row_counts" in {node.name for node in assets.nodes}
+    assert "audit_checks" not in {node.name for node in assets.nodes}
 
 
 def test_every_table_tells_its_columns_and_what_they_are(tmp_path: Path) -> None:

@@ -228,14 +228,13 @@ def test_the_vendors_ids_stay_and_keys_made_of_names_are_hashed(connection: duck
     assert re.fullmatch(r"\(name\) [0-9a-f]{16}", made)
 
 
-def test_links_are_shown_in_clear_only(connection: duckdb.DuckDBPyConnection) -> None:
-    link = "https://centre.example/1.mp3"
-    assert [show(connection, Class.LINK, link, callers=callers) for callers in Callers] == [None, link, None]
-
-
-def test_a_hash_of_a_whole_call_is_keyed(connection: duckdb.DuckDBPyConnection) -> None:
-    """All numbers can be tried: with a plain hash, one of them would fit."""
-    assert show(connection, Class.FINGERPRINT, "abc") not in ("abc", None)
+@pytest.mark.parametrize("holds", [Class.LINK, Class.FINGERPRINT])
+def test_links_and_hashes_of_whole_calls_are_shown_in_clear_only(
+    connection: duckdb.DuckDBPyConnection, holds: Class
+) -> None:
+    """All numbers can be tried: with the hash of a call, one of them would fit."""
+    text = "https://centre.example/1.mp3"
+    assert [show(connection, holds, text, callers=callers) for callers in Callers] == [None, text, None]
 
 
 def test_every_column_has_a_class() -> None:

@@ -48,10 +48,10 @@
 
 {#
   The incremental strategy of fct_contacts: deletes the contacts that are built again, and those earlier ones whose next
-  contact is another one now, and inserts what was built. Takes dbt's arguments of a strategy; gives the statements.
+  contact is another one now, and inserts what was built. Takes the table and the one with the rows to insert; gives the
+  statements.
 #}
 {% macro get_incremental_stale_contacts_sql(arguments) -%}
-    {%- set columns = get_quoted_csv(arguments.dest_columns | map(attribute='name')) -%}
     {{ note_unpublished(
         'select partition_hour from ' ~ arguments.target_relation ~ ' where ' ~ is_stale_contact()
         ~ ' union select partition_hour from ' ~ arguments.temp_relation
@@ -61,8 +61,7 @@
     where
         partition_hour in (select partition_hour from {{ arguments.temp_relation }})
         and first_call_key in (select first_call_key from {{ arguments.temp_relation }});
-    insert into {{ arguments.target_relation }} ({{ columns }})
-    select {{ columns }} from {{ arguments.temp_relation }}
+    insert into {{ arguments.target_relation }} by name from {{ arguments.temp_relation }}
 {%- endmacro %}
 
 {#

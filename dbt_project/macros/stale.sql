@@ -60,13 +60,12 @@
 {%- endmacro %}
 
 {#
-  The incremental strategy of the marts. Takes dbt's arguments of a strategy; gives statements that delete the rows of
+  The incremental strategy of the marts. Takes the table and the one with the rows to insert; gives statements that delete the rows of
   the stale hours, and of other hours that the model has built again, and insert the rows that it has built. dbt's own
   delete+insert deletes only where there are new rows: an hour that lost all its calls would keep its old rows.
 #}
 {% macro get_incremental_stale_hours_sql(arguments) -%}
     {%- set column = config.get('meta').stale -%}
-    {%- set columns = get_quoted_csv(arguments.dest_columns | map(attribute='name')) -%}
     {%- if column == 'partition_hour' %}
     {{ note_unpublished('select * from ' ~ stale(column) ~ ' union select partition_hour from ' ~ arguments.temp_relation) }};
     {%- endif %}
@@ -76,6 +75,5 @@
         union
         select {{ column }} from {{ arguments.temp_relation }}
     );
-    insert into {{ arguments.target_relation }} ({{ columns }})
-    select {{ columns }} from {{ arguments.temp_relation }}
+    insert into {{ arguments.target_relation }} by name from {{ arguments.temp_relation }}
 {%- endmacro %}

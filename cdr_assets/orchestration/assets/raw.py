@@ -9,6 +9,7 @@ from dagster import (
     AssetCheckEvaluation,
     AssetExecutionContext,
     AssetsDefinition,
+    AssetSpec,
     HourlyPartitionsDefinition,
     MaterializeResult,
     ResourceParam,
@@ -20,7 +21,7 @@ from cdr_assets.domain.schema import CDR_PAGES
 from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_and_store, fetch_of
 from cdr_assets.orchestration.assets.config import PagesConfig
 from cdr_assets.orchestration.checks.freshness import freshness_of_failing_run
-from cdr_assets.orchestration.keys import OWNERS, PAGES_KEY, PAGES_OP, table_metadata
+from cdr_assets.orchestration.keys import OWNERS, PAGES_KEY, PAGES_OP, SOURCE_KEY, table_metadata
 from cdr_assets.orchestration.steps import (
     BACKFILL_POLICY,
     ended,
@@ -35,10 +36,19 @@ from cdr_assets.orchestration.steps import (
 )
 from cdr_assets.warehouse import Warehouse, drop_pages
 
+SOURCE = AssetSpec(
+    SOURCE_KEY,
+    description="The vendor's calls, as its method Report CDR Logs returns them.",
+    group_name="raw",
+    kinds={"alotech"},
+    owners=OWNERS,
+)
+
 
 def build_cdr_pages(partitions: HourlyPartitionsDefinition) -> AssetsDefinition:
     @asset(
         key=PAGES_KEY,
+        deps=[SOURCE],
         description=CDR_PAGES.description,
         metadata=table_metadata(CDR_PAGES),
         partitions_def=partitions,

@@ -3,7 +3,6 @@
 {{ config(
     materialized='incremental',
     incremental_strategy='stale_hours',
-    on_schema_change='fail',
     meta={'stale': 'local_date'}
 ) }}
 
