@@ -13,6 +13,7 @@ from cdr_assets.domain.files import keep_private
 from cdr_assets.domain.protection import protect
 from cdr_assets.domain.settings import Settings, read_settings
 from cdr_assets.ingest.fetching import Alotech
+from cdr_assets.orchestration.alerting import build_alert_sensors
 from cdr_assets.orchestration.assets.cdr import build_cdr
 from cdr_assets.orchestration.assets.daily_report import build_daily_report
 from cdr_assets.orchestration.assets.marts import build_marts
@@ -73,7 +74,10 @@ def build_defs(settings: Settings | None = None) -> Definitions:
         asset_checks=[build_row_count_checks(partitions), freshness, audit],
         jobs=jobs.values(),
         schedules=build_schedules(jobs, partitions, settings),
-        sensors=[build_gap_sensor(asset_jobs["hourly"], partitions, settings)],
+        sensors=[
+            build_gap_sensor(asset_jobs["hourly"], partitions, settings),
+            *build_alert_sensors(partitions, settings),
+        ],
         resources={"alotech": Alotech(settings), "warehouse": build_warehouse(settings)},
         # With a process for each step, every step imports everything again: the same backfill takes 299 s, not 88 s.
         executor=in_process_executor,

@@ -25,8 +25,8 @@ from cdr_assets.orchestration.partitions import hourly_partitions, hours_between
 from cdr_assets.sandbox import ListedCalls, Sandbox
 from cdr_assets.warehouse import Warehouse
 
-# The built marts, which the report is drawn from too: a fixture of two conftests would be built twice.
-pytest_plugins = ["cdr_assets_tests.marts.built"]
+# Fixtures that several packages use: the built marts would be built twice, and alerts are sent by sensors and by `cdr`.
+pytest_plugins = ["cdr_assets_tests.marts.built", "cdr_assets_tests.alerts.receivers"]
 
 TOKEN = "s3cr3t/t0ken+of=tests"
 

@@ -8,6 +8,7 @@ import datetime as dt
 import os
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -339,6 +340,38 @@ def check() -> None:
         say(f"{' ' * (6 - len(finding.level))}{finding.name}: {finding.told}", finding.level, styles[finding.level])
         is_wrong |= finding.level is Level.WRONG
     if is_wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
+def alert(
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a test message to every address that is set, and call the heartbeat.")
+    ] = False,
+) -> None:
+    """Try the addresses of the alerts. Real messages come from the sensors `alerts` and `heartbeat` (`cdr dev`)."""
+    from cdr_assets.alerts.message import write_test
+    from cdr_assets.alerts.sending import NotSentError, beat, receivers_of
+
+    if not test:
+        raise typer.BadParameter("give it: the command does nothing else", param_hint="--test")
+    settings = _settings()
+    message = write_test(settings, dt.datetime.now(dt.UTC))
+    tries = {receiver.name: partial(receiver.send, message) for receiver in receivers_of(settings)}
+    if settings.cdr_heartbeat_url:
+        tries["CDR_HEARTBEAT_URL"] = partial(beat, settings)
+    if not tries:
+        raise OperatorError(
+            "no address is set: write CDR_ALERT_URL, or CDR_SMTP_URL and CDR_ALERT_TO, or CDR_HEARTBEAT_URL in .env"
+        )
+    has_failed = False
+    for name, send in tries.items():
+        try:
+            say(f"    {name}: {send()}", "ok", "green")
+        except NotSentError as error:
+            say(f" {name}: {error}", "wrong", "red")
+            has_failed = True
+    if has_failed:
         raise typer.Exit(1)
 
 

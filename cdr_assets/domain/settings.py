@@ -9,9 +9,10 @@ import os
 import re
 from enum import StrEnum
 from functools import cached_property
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Self
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -39,6 +40,12 @@ KEY_LENGTH = 32
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+
+# Names that no public host has. A monitor or a chat server in the company's own network often has no certificate.
+_NEAR = (".local", ".lan", ".internal", ".home.arpa")
+
+# Visible characters of ASCII, but for those that stand between or around addresses.
+_MAIL = re.compile(r"[!-+\--:=?A-~]+@[!-+\--:=?A-~]+")
 
 # DuckDB reads the part of a path after a ? as options. Dagster's SQLite URLs decode %20 as well. Control characters and
 # half surrogate pairs fail in both.
@@ -92,6 +99,30 @@ def _local_hour(value: Any) -> Any:
 LocalHour = Annotated[dt.datetime, BeforeValidator(_local_hour)]
 
 
+def _split(value: SecretStr, example: str) -> SplitResult:
+    try:
+        url = urlsplit(value.get_secret_value())
+        _ = url.port  # Raises ValueError if the port is wrong.
+    except ValueError:
+        # Python's own message quotes the address.
+        raise ValueError(f"the address cannot be read; write {example}") from None
+    return url
+
+
+def _is_near(host: str) -> bool:
+    """Whether the host is this machine, or in its own network as far as its name or number tells."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith(_NEAR)
+    return address.is_private and not address.is_unspecified
+
+
+def _listed(value: SecretStr | None) -> list[str]:
+    """The mail addresses in a text with commas or semicolons between them."""
+    return [one.strip() for one in re.split("[,;]", value.get_secret_value()) if one.strip()] if value else []
+
+
 class Settings(BaseSettings):
     """One attribute per public variable, its name in lower case. `read_settings` also reads `.env`."""
 
@@ -118,6 +149,11 @@ class Settings(BaseSettings):
     cdr_callers: Callers = Callers.PSEUDONYM
     cdr_secret_key: SecretStr | None = Field(default=None, repr=False)
     cdr_country: str = "TR"
+    # Secret, because whoever knows one of these addresses can write to it, or say that all is well.
+    cdr_alert_url: SecretStr | None = Field(default=None, repr=False)
+    cdr_smtp_url: SecretStr | None = Field(default=None, repr=False)
+    cdr_alert_to: SecretStr | None = Field(default=None, repr=False)
+    cdr_heartbeat_url: SecretStr | None = Field(default=None, repr=False)
 
     _is_start_set: bool = PrivateAttr(default=True)
 
@@ -199,6 +235,51 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("cdr_alert_url", "cdr_heartbeat_url")
+    @classmethod
+    def _safe_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return value
+        # No error repeats the address, which is a secret.
+        url = _split(value, "https://…")
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ValueError("not a web address; write https://…")
+        if url.scheme == "http" and not _is_near(url.hostname):
+            raise ValueError(
+                "plain http to a public name would show the address, with which anybody can write there; write "
+                "https://… (http is for this machine, private IP addresses, names without a dot, and names that end in "
+                f"{', '.join(_NEAR)})"
+            )
+        return value
+
+    @field_validator("cdr_smtp_url")
+    @classmethod
+    def _mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return value
+        url = _split(value, "smtp://user:password@host:587")
+        if url.scheme not in ("smtp", "smtps") or not url.hostname or url.path.strip("/"):
+            raise ValueError("not a mail server; write smtp://user:password@host:587, or smtps:// with port 465")
+        if (url.username is None) != (url.password is None):
+            raise ValueError("a user without a password, or a password without a user; write both or neither")
+        options = parse_qs(url.query)
+        if options and (set(options) != {"from"} or not _MAIL.fullmatch(options["from"][0])):
+            raise ValueError("after the ? only a sender may stand; write ?from=name@example.com")
+        return value
+
+    @field_validator("cdr_alert_to")
+    @classmethod
+    def _mail_addresses(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not all(map(_MAIL.fullmatch, _listed(value))):
+            raise ValueError("not mail addresses; write name@example.com, several with commas between them")
+        return value
+
+    @model_validator(mode="after")
+    def _mail_is_whole(self) -> Self:
+        if (self.cdr_smtp_url is None) != (self.cdr_alert_to is None):
+            raise ValueError("CDR_SMTP_URL and CDR_ALERT_TO go together; write both in .env, or neither")
+        return self
+
     @field_validator("cdr_country")
     @classmethod
     def _country_is_a_code(cls, value: str) -> str:
@@ -259,8 +340,23 @@ class Settings(BaseSettings):
 
     @property
     def secrets(self) -> list[str]:
-        """The values of all secret settings that are set: a new setting is one of them if its type is SecretStr."""
-        return [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        """The values of all secret settings that are set: a new setting is one of them if its type is SecretStr.
+
+        With the parts of addresses that others quote by themselves: passwords, mail addresses, the path of a webhook.
+        """
+        whole = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        parts = self.mail_to
+        for address in (self.cdr_alert_url, self.cdr_heartbeat_url, self.cdr_smtp_url):
+            if address is not None:
+                url = urlsplit(address.get_secret_value())
+                path = url.path + (f"?{url.query}" if url.query else "")
+                parts += [unquote(url.password or ""), *([path] if len(path) >= SHORTEST_SECRET else [])]
+        return list(dict.fromkeys(filter(None, whole + parts)))
+
+    @property
+    def mail_to(self) -> list[str]:
+        """The mail addresses of CDR_ALERT_TO."""
+        return _listed(self.cdr_alert_to)
 
     @property
     def warehouse_path(self) -> Path:

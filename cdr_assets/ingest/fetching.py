@@ -45,6 +45,8 @@ NOBODY = Forgotten()
 
 # Errors that every other fetch would meet too, so that the run gives up without trying them.
 _FATAL = (TokenRejectedError, UnknownHostError, TlsError, WrongAddressError)
+#: The reason of the hours that such a run has not tried.
+NOT_TRIED = "not tried after this"
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _portions(
                 fail(fetch, f"{error.met}; {error.advice}")
                 if isinstance(error, _FATAL):
                     for dropped in _give_up(under_way, waiting):
-                        fail(dropped, "not tried after this")
+                        fail(dropped, NOT_TRIED)
             submit(1)
         if size >= _HAND_OVER_BYTES or time.monotonic() - handed_over_at >= _HAND_OVER_SECONDS:
             yield portion

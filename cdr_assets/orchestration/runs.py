@@ -153,11 +153,11 @@ def _run(
     result = job.execute_in_process(
         run_config=QUIET | (run_config or {}), instance=instance, raise_on_error=False, **run
     )
-    return None if result.success else _reason(result.all_events)
+    return None if result.success else reason_of(result.all_events)
 
 
-def _reason(events: Iterable[DagsterEvent]) -> str:
-    """One line that says why the first failed step failed."""
+def reason_of(events: Iterable[DagsterEvent]) -> str:
+    """One line that says why the first failed step, or the run itself, failed."""
     for event in events:
         if event.is_step_failure:
             data = event.step_failure_data
@@ -168,4 +168,7 @@ def _reason(events: Iterable[DagsterEvent]) -> str:
                 error = error.cause
             if error is not None:
                 return " ".join(error.message.split())
+        if event.event_type is DagsterEventType.RUN_FAILURE and event.message:
+            # No step failed: the run's process was killed, or never started.
+            return " ".join(event.message.split())
     return "the run failed; look at it in the Dagster UI (make dev)"

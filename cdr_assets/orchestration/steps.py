@@ -21,6 +21,7 @@ from dagster import (
     Failure,
     HourlyPartitionsDefinition,
     MaterializeResult,
+    MetadataValue,
     OpExecutionContext,
 )
 
@@ -43,6 +44,10 @@ _T = TypeVar("_T")
 
 # The same policy for all assets of a run: a job with several policies uses the smallest of them.
 BACKFILL_POLICY = BackfillPolicy.multi_run(max_partitions_per_run=HOURS_PER_RUN)
+
+
+# The metadata of a run's failure that has the local hours that failed, by reason.
+FAILED_HOURS = "failed hours"
 
 
 def in_operators_words(step: Callable[_P, Iterator[_T]]) -> Callable[_P, Iterator[_T]]:
@@ -176,7 +181,13 @@ def failure(failed: Mapping[Any, str], step: str = PAGES_OP, *, went_through: in
         else f"{len(failed)} {what}{'s' if what == 'hour' else 'es'} failed in {where} and keep what they held"
     )
     others = f"the other hours of this run ({went_through}) went through" if went_through else ""
-    return Failure("; ".join(filter(None, (f"{count}: {told}", others))), allow_retries=False)
+    # For the alerts, which name the hours: if no hour could be read, they are not in the published copy.
+    starts = {reason: [str(name) for name in names] for reason, names in names_of_reason.items()}
+    return Failure(
+        "; ".join(filter(None, (f"{count}: {told}", others))),
+        metadata={FAILED_HOURS: MetadataValue.json(starts)} if what == "hour" else None,
+        allow_retries=False,
+    )
 
 
 def _listed(names: Sequence[Any]) -> str:

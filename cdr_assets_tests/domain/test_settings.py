@@ -1,9 +1,11 @@
 """Settings from the environment and `.env`: where `.env` is found, how values are trimmed, which are refused and
 how."""
 
+import re
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.settings import KEY_LENGTH, Settings, SettingsError, find_dot_env, read_settings
@@ -130,3 +132,74 @@ def test_what_is_missing_is_told_at_once() -> None:
 )
 def test_a_source_is_an_endpoint(given: dict[str, str], source: str) -> None:
     assert Settings(**given).source == source
+
+
+@pytest.mark.parametrize(
+    ("address", "is_taken"),
+    [
+        ("https://hooks.example.com/services/T0/B0/x", True),
+        ("http://127.0.0.1:8000/x", True),
+        ("http://localhost/x", True),
+        ("http://[::1]:8000/x", True),
+        # The company's own network: an address that no public host has, or a name that none can have.
+        ("http://10.1.2.3/x", True),
+        ("http://monitor:3001/api/push/x", True),
+        ("http://chat.acme.internal/x", True),
+        ("http://hooks.example.com/x", False),
+        ("http://8.8.8.8/x", False),
+        ("http://0.0.0.0/x", False),
+        ("ftp://hooks.example.com/x", False),
+        ("hooks.example.com/x-secret", False),
+        ("https://hooks.example.com:x-secret/x", False),
+        ("https://[x-secret/x", False),
+    ],
+)
+def test_an_address_of_alerts_is_shown_to_nobody_on_the_way(address: str, is_taken: bool) -> None:
+    for name in ("cdr_alert_url", "cdr_heartbeat_url"):
+        if is_taken:
+            assert "/x" not in repr(Settings(**{name: address}))
+        else:
+            with pytest.raises(ValidationError) as raised:
+                Settings(**{name: address})
+            [problem] = raised.value.errors()
+            assert "write https://…" in problem["msg"]
+            assert "x-secret" not in problem["msg"]
+
+
+@pytest.mark.parametrize(
+    ("server", "to", "told"),
+    [
+        ("smtp://mail.example.com", "a@example.com", None),
+        ("smtps://user%40example.com:p%2Fss@mail.example.com:465?from=cdr@example.com", "a@b.c, d@e.f; g@h.i", None),
+        ("mail.example.com:587", "a@b.c", "CDR_SMTP_URL: not a mail server; write smtp://user:password@host:587"),
+        ("smtp://user@mail.example.com", "a@b.c", "CDR_SMTP_URL: a user without a password"),
+        ("smtp://mail.example.com?cc=a@b.c", "a@b.c", "CDR_SMTP_URL: after the ? only a sender may stand"),
+        ("smtp://mail.example.com?from=a@b.c%0d%0aBcc:x@y.z", "a@b.c", "CDR_SMTP_URL: after the ? only a sender"),
+        ("smtp://mail.example.com", "nobody", "CDR_ALERT_TO: not mail addresses; write name@example.com"),
+        ("smtp://mail.example.com", "", "CDR_SMTP_URL and CDR_ALERT_TO go together"),
+        ("", "a@b.c", "CDR_SMTP_URL and CDR_ALERT_TO go together"),
+    ],
+)
+def test_mail_is_set_whole_or_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, server: str, to: str, told: str | None
+) -> None:
+    monkeypatch.setenv("CDR_SMTP_URL", server)
+    monkeypatch.setenv("CDR_ALERT_TO", to)
+    if told is None:
+        settings = read_settings()
+        assert settings.mail_to == re.split("[,;] ", to)
+        assert not [part for part in (server, *settings.mail_to) if part in repr(settings)]
+        return
+    with pytest.raises(SettingsError) as raised:
+        read_settings()
+    assert told in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_secret_parts_of_addresses_are_secrets() -> None:
+    settings = Settings(
+        cdr_alert_url="https://hooks.example.com/services/T0/B0/abcdefgh",
+        cdr_smtp_url="smtps://user:p%2Fssw0rd@mail.example.com",
+        cdr_alert_to="a@b.c,d@e.f",
+    )
+    assert {"/services/T0/B0/abcdefgh", "p/ssw0rd", "a@b.c", "d@e.f"} <= set(settings.secrets)
