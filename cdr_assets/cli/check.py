@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cdr_assets.alerts.sending import receivers_of
 from cdr_assets.alotech import Page, Window, records_of
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.hours import HOUR
@@ -46,7 +47,7 @@ class Finding:
 
 
 def look_at(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
-    """Every finding, as soon as it is known. `now` is aware."""
+    """The findings, each as soon as it is known. `now` is aware."""
     for warning in warnings_about(settings):
         yield Finding(Level.WARN, "warning", warning)
     unanswered = False
@@ -59,6 +60,7 @@ def look_at(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
         except OperatorError as error:
             yield Finding(Level.WRONG, name, str(error))
             unanswered |= look is _tenant
+    yield _alerts(settings)
 
 
 def _configuration(settings: Settings, _: dt.datetime) -> str:
@@ -121,8 +123,8 @@ def _calls(settings: Settings, now: dt.datetime) -> str:
         return "the token may read them; there is none of the last hour, so that the time zone is not checked"
     if newest > here + _CLOCK_MAY_DIFFER:
         raise OperatorError(
-            f"the newest call started at {newest}, and in {settings.alotech_timezone} it is {here}: ALOTECH_TIMEZONE is "
-            "not the zone in which the tenant writes its dates"
+            f"the newest call started at {newest}, and in {settings.alotech_timezone} it is {here}: ALOTECH_TIMEZONE "
+            "is not the zone in which the tenant writes its dates"
         )
     return f"the newest started at {newest}, in {settings.alotech_timezone} it is {here}"
 
@@ -155,6 +157,15 @@ def _newest_hour(settings: Settings, now: dt.datetime) -> str:
     if overview.is_wrong:
         raise OperatorError(f"{told}, and hours are late or failed: `cdr status` shows them")
     return told
+
+
+def _alerts(settings: Settings) -> Finding:
+    names = [receiver.name for receiver in receivers_of(settings)]
+    names += ["CDR_HEARTBEAT_URL"] if settings.cdr_heartbeat_url else []
+    if names:
+        return Finding(Level.OK, "alerts", f"{', '.join(names)}; `cdr alert --test` tries them")
+    told = "nobody is told if something is wrong: set CDR_ALERT_URL, or CDR_SMTP_URL and CDR_ALERT_TO"
+    return Finding(Level.WARN, "alerts", told)
 
 
 _LOOKS: dict[str, Callable[[Settings, dt.datetime], str]] = {

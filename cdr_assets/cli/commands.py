@@ -329,7 +329,7 @@ def status(
 
 @app.command()
 def check() -> None:
-    """Check settings, files, disk, tenant, clock, time zone, warehouse and newest hour; tell everything that is wrong."""
+    """Tell all that is wrong: settings, files, disk, tenant, clock, time zone, warehouse, newest hour and alerts."""
     from cdr_assets.cli.check import Level, look_at
 
     styles = {Level.OK: "green", Level.WARN: "yellow", Level.WRONG: "red"}

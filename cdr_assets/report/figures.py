@@ -60,7 +60,7 @@ class Figures:
       `top_two_share`
     contacts: `answered` inbound contacts whose survey answers were fetched, and how many are `with_an_answer`
     loads: number of hours `expected`, `loaded` and `final`; calls still `open`; `rejected` records; `newest_fetch` (an
-      aware time). Which hours failed is read in `status.hours`
+      aware time); hours `restated`, and how many of them after they were final (`restated_final`). Which hours failed is read in `status.hours`
     missing: for each span of hours that are not loaded, its first and last hour
     """
 
@@ -290,6 +290,9 @@ def _loads(ask: _Ask) -> dict[str, Any]:
         WITH fetches AS (
             SELECT partition_hour, max(fetched_at) AS newest_fetch, arg_max(rejected, fetched_at) AS rejected
             FROM cdr.loads GROUP BY ALL
+        ),
+        restated AS (
+            SELECT local_hour, bool_or(was_final) AS was_final FROM cdr.restatements GROUP BY ALL
         )
         SELECT
             count(*) AS expected,
@@ -297,9 +300,12 @@ def _loads(ask: _Ask) -> dict[str, Any]:
             count(*) FILTER (WHERE is_final) AS final,
             coalesce(sum(open_calls), 0)::BIGINT AS open,
             coalesce(sum(rejected), 0)::BIGINT AS rejected,
-            max(newest_fetch) AS newest_fetch
+            max(newest_fetch) AS newest_fetch,
+            count(was_final) AS restated,
+            count(*) FILTER (WHERE was_final) AS restated_final
         FROM hours
         LEFT JOIN fetches ON partition_hour = local_hour
+        LEFT JOIN restated USING (local_hour)
         """
     ).row(0, named=True)
 

@@ -6,6 +6,7 @@ import pytest
 
 from cdr_assets.ingest import building
 from cdr_assets.marts.build import DbtError
+from cdr_assets.report import write_report
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.warehouse import Warehouse
 from cdr_assets.warehouse.migrations import rebuild_marts
@@ -35,6 +36,9 @@ def test_an_hour_whose_figures_change_is_restated_once(pipeline: Pipeline, calls
     calls.add(record("later"))
     assert pipeline.run(HOUR, hours=2, job="lookback").success
     assert pipeline.ask_published(RESTATED) == [row, (HOUR, True, 1, 0, 0, 2, 3, 1, 2, 60, 120)]
+    page, _ = write_report(pipeline.settings, dt.datetime.now(dt.UTC), HOUR.date())
+    told = "1 hours have other figures than when they were first built, <b>1 of them changed after they were final</b>"
+    assert told in page.read_text(encoding="utf-8")
 
 
 def test_the_figures_before_are_those_that_were_published(
