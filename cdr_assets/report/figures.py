@@ -60,7 +60,8 @@ class Figures:
       `top_two_share`
     contacts: `answered` inbound contacts whose survey answers were fetched, and how many are `with_an_answer`
     loads: number of hours `expected`, `loaded` and `final`; calls still `open`; `rejected` records; `newest_fetch` (an
-      aware time); hours `restated`, and how many of them after they were final (`restated_final`). Which hours failed is read in `status.hours`
+      aware time); hours `restated`, and how many of them after they were final (`restated_final`). Which hours failed
+      is read in `status.hours`
     missing: for each span of hours that are not loaded, its first and last hour
     """
 
