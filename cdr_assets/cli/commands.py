@@ -443,12 +443,15 @@ def dev(
             help="Load the code locations of this workspace.yaml instead.",
         ),
     ] = None,
+    no_sandbox: Annotated[
+        bool, typer.Option("--no-sandbox", help="If no tenant is set, fail, and do not load a made-up call centre.")
+    ] = False,
 ) -> None:
     """Run the Dagster UI, daemon and schedules on 127.0.0.1, until Ctrl-C."""
     from cdr_assets.cli.demo import run_dev
 
     _settings_and_files()
-    run_dev(port, workspace)
+    run_dev(port, workspace, has_sandbox=not no_sandbox)
 
 
 if __name__ == "__main__":
