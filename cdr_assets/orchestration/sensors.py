@@ -24,6 +24,8 @@ from dagster import (
 from cdr_assets.domain.hours import HOUR, Hour, consecutive
 from cdr_assets.domain.lateness import CATCH_UP, GAPS_WITHIN
 from cdr_assets.domain.settings import Settings
+from cdr_assets.orchestration.dead_runs import end_runs_of_terminals
+from cdr_assets.orchestration.home import dagster_home
 from cdr_assets.orchestration.keys import PUBLISHED_KEY
 from cdr_assets.orchestration.partitions import hours_of, hours_of_run, keys_between, range_tags
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
@@ -55,6 +57,7 @@ def build_gap_sensor(
     )
     def gaps(context: SensorEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         now = dt.datetime.now(dt.UTC)
+        end_runs_of_terminals(context.instance, dagster_home(settings))
         missing = missing_hours(context.instance, partitions, settings, now)
         due, cursor = due_hours(missing, context.cursor, now)
         for hours in consecutive(due):
