@@ -4,20 +4,27 @@ A machine that was off has no ticks; during an outage of the API or the network 
 """
 
 import datetime as dt
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 
-from dagster import DagsterInstance, RunRequest, build_schedule_context
+import pytest
+from dagster import DagsterInstance, ExecuteInProcessResult, RunRequest, build_schedule_context
 
+from cdr_assets.alotech import client
 from cdr_assets.definitions import build_defs
 from cdr_assets.domain.hours import Hour, consecutive
 from cdr_assets.domain.settings import Settings
 from cdr_assets.orchestration import sensors
 from cdr_assets.orchestration.partitions import hourly_partitions, hours_between
-from cdr_assets.orchestration.sensors import due_hours, unpublished_hours
+from cdr_assets.orchestration.sensors import due_hours, missing_hours, unpublished_hours
+from cdr_assets.sandbox import Sandbox, fault_of
+from cdr_assets_tests.conftest import TOKEN, Pipeline
+from cdr_assets_tests.orchestration.test_hours import failure_of
 from cdr_assets_tests.orchestration.test_schedules import publish as publish_copy_of
 from cdr_assets_tests.orchestration.test_sensors import HOUR, MINUTE
+from cdr_assets_tests.orchestration.test_simulated_day import MIDNIGHT, ZONE, Api, stored, told
 
 # The first hour that the outage leaves out ends then; and the machine, the API or the network is back.
 BEGINS = dt.datetime(2026, 3, 10, 8, tzinfo=dt.UTC)
@@ -110,3 +117,60 @@ def test_the_reports_of_the_days_of_an_outage_are_written_when_it_is_over(
     before = (at - dt.timedelta(days=5)).timestamp()
     os.utime(settings.reports_dir / "2026-03-12.html", (before, before))
     assert first_day() == "2026-03-12"
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("away", ["machine", "API", "network"])
+def test_five_days_without_it_are_caught_up_in_one_run(
+    away: str, make_pipeline: Callable[..., Pipeline], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With real runs. While the API or the network is away, the sensor ticks every six hours."""
+    monkeypatch.setattr(client, "_backoff", lambda _: 0)
+    api = Api(6 * 24, 5)
+    ends, back = MIDNIGHT + dt.timedelta(days=1), MIDNIGHT + dt.timedelta(days=6)
+    with (
+        Sandbox(api, token=TOKEN) as sandbox,
+        Sandbox(api, token=TOKEN, fault=fault_of("503", times=math.inf)) as unavailable,
+    ):
+        addresses = {"API": unavailable.base_url, "network": "http://127.0.0.1:1/api/"}
+        here, gone = (
+            make_pipeline(address, alotech_tenant="acme", cdr_start=f"{MIDNIGHT}")
+            for address in (sandbox.base_url, addresses.get(away, sandbox.base_url))
+        )
+        api.at(ends)
+        assert here.run(MIDNIGHT, 24).success
+
+        cursor, failed = None, 0
+        if away != "machine":
+            for now in (ends + hours * HOUR for hours in range(6, 5 * 24, 6)):
+                api.at(now)
+                results, cursor = tick(gone, now.replace(tzinfo=ZONE), cursor)
+                assert [result.success for result in results] == [False]
+                failed += 1
+            [(hours, reasons)] = gone.ask(
+                "SELECT count(DISTINCT partition_hour), count(DISTINCT error) FROM cdr.loads WHERE error IS NOT NULL"
+            )
+            assert (hours, reasons > 0) == (5 * 24 - 7, True)
+        # The copy of before the outage is still there.
+        assert here.ask_published("SELECT count(*) > 0, max(partition_hour) FROM cdr.calls") == [(True, ends - HOUR)]
+
+        now = back + 25 * MINUTE
+        api.at(now)
+        [result], cursor = tick(here, now.replace(tzinfo=ZONE), cursor)
+        assert result.success, failure_of(result)
+        assert tick(here, (now + 5 * MINUTE).replace(tzinfo=ZONE), None)[0] == []
+        # The day before is read again at night.
+        missed = {record["key"] for record in api.listed.records if record["calldate"] >= f"{ends}"}
+        expected = {key: values for key, values in told(api).items() if key in missed}
+        assert {key: values for key, values in stored(here).items() if key in missed} == expected
+        assert here.ask_published("SELECT count(DISTINCT partition_hour) FROM cdr.loads WHERE error IS NULL") == [
+            (144,)
+        ]
+        print(f"{away}: {failed} failed runs, then 1 run; {len(expected)} calls of 120 hours equal the API's")
+
+
+def tick(pipeline: Pipeline, now: dt.datetime, cursor: str | None) -> tuple[list[ExecuteInProcessResult], str]:
+    """The runs that the gap sensor starts, as it does, at this time."""
+    missing = missing_hours(pipeline.instance, hourly_partitions(pipeline.settings), pipeline.settings, now)
+    due, cursor = due_hours(missing, cursor, now)
+    return [pipeline.run(hours[0].start, len(hours)) for hours in consecutive(due)], cursor

@@ -19,8 +19,12 @@ from cdr_assets_tests.processes.conftest import (
 from cdr_assets_tests.tables import digests
 
 
-@pytest.mark.parametrize(("hours", "pause"), [(2, 2.0), pytest.param(48, 0.5, marks=pytest.mark.campaign)])
-def test_a_backup_while_a_run_writes_and_analysts_read(hours: int, pause: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("hours", "pause", "is_each_restored"), [(2, 2.0, False), pytest.param(48, 0.5, True, marks=pytest.mark.campaign)]
+)
+def test_a_backup_while_a_run_writes_and_analysts_read(
+    hours: int, pause: float, is_each_restored: bool, tmp_path: Path
+) -> None:
     calls = hours_of_calls(hours, calls_an_hour=20)
     backups = []
     with Sandbox(calls, token=TOKEN, latency_ms=30) as sandbox:
@@ -38,12 +42,15 @@ def test_a_backup_while_a_run_writes_and_analysts_read(hours: int, pause: float,
         assert met.reads > 0
         assert (met.failed, met.torn) == ([], [])
 
-        # Each has whole hours. The last of them was made while the run wrote, or just before or after it.
-        for backup in backups if hours > 2 else backups[-1:]:
-            restored = Machine(settings_for(sandbox.base_url, tmp_path / "restored" / "data"))
-            assert restored.run("restore", str(backup)) == 0, restored.told
-            assert restored.half_hours() == []
-            shutil.rmtree(tmp_path / "restored")
+        # Each has whole hours. A restore takes seconds, so that the small test restores the last one only.
+        restored = Machine(settings_for(sandbox.base_url, tmp_path / "restored" / "data"))
+        for backup in backups:
+            if is_each_restored:
+                assert restored.run("restore", str(backup)) == 0, restored.told
+                assert restored.half_hours() == []
+                shutil.rmtree(tmp_path / "restored")
+            looked_at = settings_for(sandbox.base_url, tmp_path, cdr_warehouse=backup / "warehouse.duckdb")
+            assert Machine(looked_at).half_hours() == []
         assert restored.run("restore", str(tmp_path / "last")) == 0, restored.told
         assert restored.digests() == machine.digests()
         of_the_copies = ("raw.published_copy", "raw.newly_published_hours")
