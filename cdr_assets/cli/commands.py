@@ -243,6 +243,31 @@ def rotate_key() -> None:
     tell(published.own_failed)
 
 
+_Backup = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the backup.")]
+
+
+@app.command()
+def backup(folder: _Backup) -> None:
+    """Copy all that cannot be made again into a new folder, while runs and readers go on.
+
+    It holds phone numbers in clear, and the key of the pseudonyms.
+    """
+    from cdr_assets.orchestration.backup import backup
+
+    made = backup(_settings_and_files(), folder, say)
+    size = sum(path.stat().st_size for path in folder.rglob("*"))
+    say(f"backed up {made}, {size / 1e6:,.1f} MB in {folder}; keep it as closed as the data folder")
+
+
+@app.command()
+def restore(folder: _Backup) -> None:
+    """Put a backup into an empty data folder, and publish it. Whoever is in the suppression list stays forgotten."""
+    from cdr_assets.orchestration.backup import restore
+
+    restored = restore(_settings(), folder, say)
+    say(f"{restored.made_at}: `cdr forget` again whom you have forgotten since, unless the suppression list was kept")
+
+
 @app.command()
 def query(
     sql: Annotated[
@@ -438,12 +463,15 @@ def dev(
             help="Load the code locations of this workspace.yaml instead.",
         ),
     ] = None,
+    no_sandbox: Annotated[
+        bool, typer.Option("--no-sandbox", help="If no tenant is set, fail, and do not load a made-up call centre.")
+    ] = False,
 ) -> None:
     """Run the Dagster UI, daemon and schedules on 127.0.0.1, until Ctrl-C."""
     from cdr_assets.cli.demo import run_dev
 
     _settings_and_files()
-    run_dev(port, workspace)
+    run_dev(port, workspace, has_sandbox=not no_sandbox)
 
 
 if __name__ == "__main__":

@@ -52,10 +52,10 @@ def apart_from(tenant: Settings) -> dict[str, str]:
     }
 
 
-def run_dev(port: int, workspace: Path | None) -> None:
+def run_dev(port: int, workspace: Path | None, *, has_sandbox: bool) -> None:
     """Runs Dagster's UI, daemon and schedules on 127.0.0.1 until it is interrupted or terminated.
 
-    Raises SettingsError if the port is in use.
+    Raises SettingsError if the port is in use, and without a sandbox if no tenant is set.
     """
     from cdr_assets.orchestration.ui import listen
 
@@ -66,7 +66,8 @@ def run_dev(port: int, workspace: Path | None) -> None:
     # ignore SIGTERM too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings = read_settings()
-    if settings.alotech_tenant or settings.alotech_base_url:
+    if settings.alotech_tenant or settings.alotech_base_url or not has_sandbox:
+        settings.base_url  # noqa: B018  Raises if there is no tenant.
         settings.token  # noqa: B018  Raises now if there is no token; otherwise every run would fail.
         _serve(settings, workspace, port)
     else:

@@ -15,7 +15,7 @@ FINAL_AFTER = dt.timedelta(days=2)
 # The nightly look-back runs once a day, so its last reading of an hour comes up to a day after FINAL_AFTER.
 LAST_READ_WITHIN = FINAL_AFTER + DAY
 
-# How far back the gap sensor looks. The nightly look-back fetches what is older.
+# How far back the gap sensor looks before the first published hour. After it, an outage left the hours out: CATCH_UP.
 GAPS_WITHIN = LAST_READ_WITHIN
 
 # The span of the nightly look-back. One extra hour covers an hour that ended just after the last tick, the other a day
@@ -35,7 +35,7 @@ OPEN_FOR = DAY
 CSAT_DAYS = 30
 CSAT_OVER = dt.timedelta(days=CSAT_DAYS) + DAY
 
-# How far back the nightly look-back fetches hours that an outage left out.
+# How far back the gap sensor and the nightly look-back fetch hours that an outage left out.
 CATCH_UP = dt.timedelta(days=30)
 
 # After the hours whose calls were deleted (CDR_CALLS_DAYS), so much is frozen, because figures and contacts are made of

@@ -19,18 +19,28 @@ _LOG = logging.getLogger(__name__).warning
 # What the pipeline writes into the data folder. If anything else is there, the folder is somebody's own (/tmp, a home),
 # and only these are closed.
 _FOLDERS = ("warehouse", "reports", "dagster", "dbt", "limits", "demo")
-_OURS = (*_FOLDERS, "published", "secret_key", ".secret_key", "suppress", ".suppress", "first_hour", ".first_hour")
+_FILES = ("secret_key", "suppress", "first_hour", "restoring")
+_OURS = (*_FOLDERS, "published", *_FILES, *(f".{name}" for name in _FILES))
 _CHECKED_OUT = "README.md"
+
+#: The file in the data folder that says which backup is being restored.
+RESTORING = "restoring"
 
 
 def protect(settings: Settings) -> None:
     """Closes what is there already; logs it if other users could have read the data folder.
 
-    Raises OperatorError if the data folder or the warehouse is another user's, or every user could replace its files.
+    Raises OperatorError if the data folder or the warehouse is another user's, or every user could replace its files,
+    and if a restore has not ended: until then the warehouse may hold forgotten callers.
     """
     # Whoever writes there says what is wrong.
     with suppress(PermissionError, NotADirectoryError):
         _protect(settings)
+        if (settings.cdr_data_dir / RESTORING).exists():
+            backup = (settings.cdr_data_dir / RESTORING).read_text(encoding="utf-8")
+            raise OperatorError(
+                f"a restore of {backup} has not ended: wait for it, or run `cdr restore {backup}` again"
+            )
 
 
 def _protect(settings: Settings) -> None:

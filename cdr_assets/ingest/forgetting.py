@@ -9,7 +9,7 @@ Each step may be repeated: after a kill, the same command finishes the work.
 import datetime as dt
 import html
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -43,15 +43,20 @@ from cdr_assets.transforms import (
     blank_json,
     blank_record,
     compress,
+    decompress,
     dump,
     members,
     read_pages,
+    unescaped,
 )
 from cdr_assets.warehouse import Warehouse, WarehouseError, mark_calls_stale, stored_calls, transaction
 from cdr_assets.warehouse.rewrite import rewrite
 
 # Calls that are read and written in one portion.
 _CALLS_AT_ONCE = 2_000
+
+# Texts, and pages, that are searched in one portion.
+_TEXTS_AT_ONCE, _PAGES_AT_ONCE = 20_000, 128
 
 # The columns of a call that are written again: texts, and what is derived from them.
 _RENEWED = [
@@ -123,6 +128,38 @@ def forget(settings: Settings, number: str, log: Callable[[str], object]) -> Era
             [dt.datetime.now(dt.UTC), round(time.monotonic() - began, 1)],
         )
     return erasing.erased
+
+
+def forgotten_that_came_back(settings: Settings, log: Callable[[str], object]) -> set[str]:
+    """The numbers of the suppression list that the warehouse holds all the same, in their E.164 form.
+
+    They come back with a warehouse of before they were forgotten, and after a kill of `cdr forget`. A line of the
+    centre's own is always found, because it stays where it is one.
+    """
+    forgotten = read_forgotten(settings)
+    found: set[str] = set()
+    if not forgotten:
+        return found
+    with Warehouse(settings.warehouse_path, log=log).connect("cdr restore") as connection:
+        for texts in _texts(connection):
+            is_there = forgotten.which_hold(texts)
+            for text in (text for text, holds in zip(texts, is_there, strict=True) if holds):
+                found |= forgotten.numbers_in(unescaped(text))
+    return found
+
+
+def _texts(connection: duckdb.DuckDBPyConnection) -> Iterator[list[str]]:
+    """All texts of the tables that the pipeline loads, raw pages too, in portions."""
+    for table in TABLES:
+        for column in searched(table):
+            rows = connection.execute(
+                f'SELECT DISTINCT "{column.name}"::VARCHAR FROM {table.full_name} WHERE "{column.name}" IS NOT NULL'
+            )
+            while texts := rows.fetchmany(_TEXTS_AT_ONCE):
+                yield [text for (text,) in texts]
+    rows = connection.execute("SELECT body, body_size FROM raw.cdr_pages WHERE body IS NOT NULL")
+    while pages := rows.fetchmany(_PAGES_AT_ONCE):
+        yield [decompress(body, size).decode() for body, size in pages]
 
 
 def _blank_figures(connection: duckdb.DuckDBPyConnection, person: Person, forgotten: Forgotten) -> None:

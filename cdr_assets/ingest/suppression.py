@@ -6,6 +6,7 @@ How a number is found is in `transforms/forgotten.py`; `cdr forget` is in `forge
 """
 
 from dataclasses import astuple
+from pathlib import Path
 
 from cdr_assets.domain.files import write_whole
 from cdr_assets.domain.settings import Settings
@@ -15,12 +16,15 @@ from cdr_assets.warehouse import WarehouseError
 
 _LIST, _KEY = "suppressed", "suppression_key"
 
+#: What a backup holds of it.
+LIST_FILES = (_LIST, _KEY)
+
 
 def read_forgotten(settings: Settings) -> Forgotten:
     """The forgotten numbers. Raises WarehouseError if the list or its key cannot be read."""
     path = settings.cdr_data_dir / _LIST
     try:
-        lines = path.read_text(encoding="ascii").splitlines() if path.exists() else []
+        lines = _lines(path)
         if not lines:
             return Forgotten()
         if not path.with_name(_KEY).exists():
@@ -49,9 +53,31 @@ def suppress(settings: Settings, number: str, *, is_line: bool) -> None:
     path, key = settings.cdr_data_dir / _LIST, _key(settings)
     digits = digits_of(number)
     entry = Entry(keyed(key, number), keyed(key, digits), len(digits), is_line)
-    lines = path.read_text(encoding="ascii").splitlines() if path.exists() else []
+    lines = _lines(path)
     if not any(line.startswith(entry.number) for line in lines):
         write_whole(path, "".join(f"{line}\n" for line in [*lines, " ".join(map(str, astuple(entry)))]))
+
+
+def merge_list(settings: Settings, backup: Path) -> None:
+    """Adds the list of a backup to that of the data folder, so that whom either names stays forgotten.
+
+    Raises WarehouseError if the two have different keys, because one list could not hold both.
+    """
+    folder = settings.cdr_data_dir
+    (theirs, their_key), (ours, our_key) = ([_lines(at / name) for name in LIST_FILES] for at in (backup, folder))
+    if theirs and ours and their_key != our_key:
+        raise WarehouseError(
+            f"{folder / _LIST} and the list of forgotten callers in {backup} have different keys, and one list cannot "
+            f"hold both: move {folder / _LIST} and {folder / _KEY} away, restore, then `cdr forget` whom they named"
+        )
+    if theirs:
+        # The key first: nothing can be loaded with a list without its key.
+        write_whole(folder / _KEY, "\n".join(their_key))
+        write_whole(folder / _LIST, "".join(f"{line}\n" for line in dict.fromkeys([*ours, *theirs])))
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="ascii").splitlines() if path.exists() else []
 
 
 def _key(settings: Settings) -> bytes:

@@ -73,15 +73,22 @@ def hours_between(
     partitions: HourlyPartitionsDefinition, start: dt.datetime, finish: dt.datetime, now: dt.datetime
 ) -> list[Hour]:
     """The hours that begin in [start, finish) and have ended by `now`; all three are aware times."""
-    first, last = partitions.start.astimezone(dt.UTC), now.astimezone(dt.UTC)
+    hours = hours_of(
+        partitions, keys_between(partitions, start, min(finish.astimezone(dt.UTC), now.astimezone(dt.UTC)))
+    )
+    return [hour for hour in hours if hour.ends_at <= now]
+
+
+def keys_between(partitions: HourlyPartitionsDefinition, start: dt.datetime, finish: dt.datetime) -> Sequence[str]:
+    """The keys of the hours that begin in [start, finish), aware times, in order; much faster than the hours."""
     # In UTC, because local times in the repeated hour compare and subtract wrongly.
-    window = TimeWindow(max(start.astimezone(dt.UTC), first), min(finish.astimezone(dt.UTC), last))
+    first = partitions.start.astimezone(dt.UTC)
+    window = TimeWindow(max(start.astimezone(dt.UTC), first), finish.astimezone(dt.UTC))
     if window.start >= window.end:
         return []
     zone = ZoneInfo(partitions.timezone)
     local = TimeWindow(window.start.astimezone(zone), window.end.astimezone(zone))
-    hours = hours_of(partitions, partitions.get_partition_keys_in_time_window(local))
-    return [hour for hour in hours if hour.ends_at <= now]
+    return partitions.get_partition_keys_in_time_window(local)
 
 
 def days_before(partitions: DailyPartitionsDefinition, moment: dt.datetime, at_most: int) -> list[str]:

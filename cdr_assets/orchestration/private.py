@@ -26,10 +26,12 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
 
-# The tags that name the partitions of a run. Backfills in the UI set them, and so must our runs over a range.
+# The tags that name the partitions of a run, which backfills in the UI set, and so must our runs over a range; and the
+# tag of runs that a code server started, see `dead_runs`.
 from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_END_TAG,
     ASSET_PARTITION_RANGE_START_TAG,
+    GRPC_INFO_TAG,
     PARTITION_NAME_TAG,
 )
 
@@ -47,6 +49,7 @@ __all__ = [
     "ASSET_PARTITION_RANGE_START_TAG",
     "DAEMON_MODULE",
     "DATA_VERSION_TAG",
+    "GRPC_INFO_TAG",
     "PARTITION_NAME_TAG",
     "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION",
     "TESTED",

@@ -16,7 +16,8 @@ from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.hours import Hour, consecutive
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import read_narrowed
-from cdr_assets.orchestration.home import open_instance
+from cdr_assets.orchestration.dead_runs import TERMINAL_TAG, alive
+from cdr_assets.orchestration.home import dagster_home, open_instance
 from cdr_assets.orchestration.keys import OWN_MARTS_CHECK, PUBLISHED_KEY, STAGE_ENDS
 from cdr_assets.orchestration.ops import config_of
 from cdr_assets.orchestration.partitions import hourly_partitions, hours_between, range_tags
@@ -150,9 +151,11 @@ def _run(
     job: JobDefinition, instance: DagsterInstance, *, run_config: dict[str, object] | None = None, **run: Any
 ) -> str | None:
     """Runs the job in this process. Returns None, or one line that says why it failed."""
-    result = job.execute_in_process(
-        run_config=QUIET | (run_config or {}), instance=instance, raise_on_error=False, **run
-    )
+    tags = {TERMINAL_TAG: "true", **run.pop("tags", {})}
+    with alive(dagster_home()):
+        result = job.execute_in_process(
+            run_config=QUIET | (run_config or {}), instance=instance, raise_on_error=False, tags=tags, **run
+        )
     return None if result.success else reason_of(result.all_events)
 
 

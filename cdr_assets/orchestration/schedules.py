@@ -24,7 +24,7 @@ from cdr_assets.domain.ticks import ticks
 from cdr_assets.orchestration.ops import config_of
 from cdr_assets.orchestration.partitions import daily_partitions, days_before, hours_between, range_of, range_tags
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
-from cdr_assets.publishing.reading import has_open_calls, hours_left_out
+from cdr_assets.publishing.reading import has_open_calls, hours_left_out, last_read
 
 _Requests = Iterator[RunRequest | SkipReason]
 
@@ -90,9 +90,12 @@ def build_schedules(
             )
 
     def daily_report(now: dt.datetime) -> Iterator[RunRequest]:
-        days = days_before(daily_partitions(settings), now, REPORTED_DAYS)
-        if days and settings.published_path.exists():
-            yield RunRequest(run_key=f"{now}", tags=range_of(days[0], days[-1]))
+        read = last_read(settings.published_path)
+        days = days_before(daily_partitions(settings), now, CATCH_UP.days)
+        due = [day for day in days if day in days[-REPORTED_DAYS:] or _is_behind(settings, read, day)]
+        if due and read:
+            # One range, with days in between that are not due: a page takes two seconds.
+            yield RunRequest(run_key=f"{now}", tags=range_of(due[0], due[-1]))
 
     def at(now: dt.datetime) -> Iterator[RunRequest]:
         yield RunRequest(run_key=f"{now}")
@@ -144,11 +147,18 @@ def build_schedules(
             "daily_report",
             "daily_report",
             f"Writes the reports of the last {REPORTED_DAYS} days: yesterday's, and older ones whose calls may have "
-            "changed.",
+            "changed; and of older days that were read after their report was written.",
             daily_report,
         ),
         build("freshness", "freshness", "Checks for the newest hour and whether calls still come.", at),
     ]
+
+
+def _is_behind(settings: Settings, read: Mapping[dt.date, dt.datetime], day: str) -> bool:
+    """Whether hours of the day were read after its report was written: an outage left them out until then."""
+    last = read.get(dt.date.fromisoformat(day))
+    page = settings.reports_dir / f"{day}.html"
+    return last is not None and (not page.exists() or page.stat().st_mtime < last.timestamp())
 
 
 def _runs(hours: Iterable[Hour], now: dt.datetime) -> Iterator[RunRequest]:

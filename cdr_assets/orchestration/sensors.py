@@ -6,7 +6,7 @@ times are in `schedules`.
 
 import datetime as dt
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from dagster import (
     DagsterInstance,
@@ -22,10 +22,12 @@ from dagster import (
 )
 
 from cdr_assets.domain.hours import HOUR, Hour, consecutive
-from cdr_assets.domain.lateness import GAPS_WITHIN
+from cdr_assets.domain.lateness import CATCH_UP, GAPS_WITHIN
 from cdr_assets.domain.settings import Settings
+from cdr_assets.orchestration.dead_runs import end_runs_of_terminals
+from cdr_assets.orchestration.home import dagster_home
 from cdr_assets.orchestration.keys import PUBLISHED_KEY
-from cdr_assets.orchestration.partitions import hours_between, hours_of_run, range_tags
+from cdr_assets.orchestration.partitions import hours_of, hours_of_run, keys_between, range_tags
 from cdr_assets.orchestration.private import UnresolvedAssetJobDefinition
 
 # Leave the newest hour to the schedule for this long.
@@ -48,10 +50,14 @@ def build_gap_sensor(
         job=job,
         minimum_interval_seconds=60,
         default_status=DefaultSensorStatus.RUNNING,
-        description=f"Starts runs for missing hours of the last {GAPS_WITHIN.days} days, each once an hour at most.",
+        description=(
+            f"Starts runs for hours of the last {CATCH_UP.days} days that an outage or a failure left out, each once "
+            "an hour at most."
+        ),
     )
     def gaps(context: SensorEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         now = dt.datetime.now(dt.UTC)
+        end_runs_of_terminals(context.instance, dagster_home(settings))
         missing = missing_hours(context.instance, partitions, settings, now)
         due, cursor = due_hours(missing, context.cursor, now)
         for hours in consecutive(due):
@@ -82,18 +88,33 @@ def due_hours(missing: Sequence[Hour], cursor: str | None, now: dt.datetime) -> 
 def missing_hours(
     instance: DagsterInstance, partitions: HourlyPartitionsDefinition, settings: Settings, now: dt.datetime
 ) -> list[Hour]:
-    """The hours within GAPS_WITHIN that are not published and in no run that is queued or running.
-
-    Empty if no hour was ever published.
-    """
-    published = instance.get_materialized_partitions(PUBLISHED_KEY)
-    if not published:
-        return []
-    settled = now - dt.timedelta(minutes=settings.cdr_settle_minutes) - GRACE
-    hours = hours_between(partitions, settled - GAPS_WITHIN, settled, settled)
-    missing = [hour for hour in hours if hour.key not in published]
+    """The hours that are neither published nor in a run that is queued or running; see `unpublished_hours`."""
+    missing = unpublished_hours(instance.get_materialized_partitions(PUBLISHED_KEY), partitions, settings, now)
     if not missing:
         return []
     runs = instance.get_runs(RunsFilter(statuses=_UNDER_WAY))
     under_way = {hour.key for run in runs for hour in hours_of_run(partitions, run)}
     return [hour for hour in missing if hour.key not in under_way]
+
+
+def unpublished_hours(
+    published: Set[str], partitions: HourlyPartitionsDefinition, settings: Settings, now: dt.datetime
+) -> list[Hour]:
+    """The hours that had time to be published, and are not in `published` (keys); none if it is empty.
+
+    Within CATCH_UP, those after the first published hour, because an outage left them out; hours before it were never
+    asked for, and are missing only within GAPS_WITHIN.
+    """
+    if not published:
+        return []
+    settled = now - dt.timedelta(minutes=settings.cdr_settle_minutes) - GRACE
+    keys = keys_between(partitions, settled - CATCH_UP, now)
+    there = [place for place, key in enumerate(keys) if key in published]
+    # Keys are not compared: if more hours are published than these, the others are older.
+    first = there[0] if len(there) == len(published) else -1
+    after_first = set(keys[first + 1 :])
+    return [
+        hour
+        for hour in hours_of(partitions, [key for key in keys if key not in published])
+        if hour.ends_at <= settled and (hour.key in after_first or hour.ends_at - HOUR >= settled - GAPS_WITHIN)
+    ]

@@ -16,13 +16,17 @@ from tempfile import TemporaryDirectory
 
 import uvicorn
 import yaml
+from dagster import DagsterInstance
 from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.version import __version__
+from filelock import Timeout
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.files import lock
 from cdr_assets.domain.settings import Settings, SettingsError
+from cdr_assets.orchestration.dead_runs import end_runs_of_service
 from cdr_assets.orchestration.guard import guard
-from cdr_assets.orchestration.home import open_instance
+from cdr_assets.orchestration.home import dagster_home, open_instance
 from cdr_assets.orchestration.private import (
     DAEMON_MODULE,
     ProxyServerManager,
@@ -59,6 +63,7 @@ def serve(settings: Settings, workspace: Path, port: int) -> None:
     configure_loggers()
     with (
         open_instance(settings) as instance,
+        _alone(settings, instance),
         # Code servers that the UI and the daemon share. "Reload" in the UI restarts the code behind the same address.
         ProxyServerManager(instance, WorkspaceFileTarget([str(workspace)]), _CODE_LOG_LEVEL) as code_servers,
         _workspace_of(code_servers) as shared,
@@ -78,6 +83,27 @@ def serve(settings: Settings, workspace: Path, port: int) -> None:
     raise OperatorError(
         "Dagster's daemon ended, so no run would start: look at its last lines above, then start `cdr dev` again"
     )
+
+
+@contextmanager
+def _alone(settings: Settings, instance: DagsterInstance) -> Iterator[None]:
+    """Raises OperatorError if another process serves the same home: two daemons would start every run twice.
+
+    Otherwise nobody else is left who could have started runs, and those of a killed service are ended.
+    """
+    home = dagster_home(settings)
+    serving = lock(home / ".serving.lock")
+    try:
+        serving.acquire(timeout=0)
+    except Timeout:
+        raise OperatorError(
+            f"another `cdr dev` runs with {home}, perhaps as a service: use its UI, or end it first"
+        ) from None
+    try:
+        end_runs_of_service(instance)
+        yield
+    finally:
+        serving.release()
 
 
 @contextmanager

@@ -116,6 +116,17 @@ def hours_left_out(published: Path) -> set[dt.datetime]:
     return {hour for (hour,) in rows}
 
 
+def last_read(published: Path) -> dict[dt.date, dt.datetime]:
+    """By local day, when its hours were last read whole; only days of which any was."""
+    if not published.exists():
+        return {}
+    with open_published(published) as connection:
+        rows = connection.execute(
+            "SELECT local_date, max(fetched_at) FROM marts.dim_hours WHERE is_loaded GROUP BY local_date"
+        ).fetchall()
+    return dict(rows)
+
+
 def has_open_calls(published: Path, since: dt.datetime) -> bool:
     """True if there is a call without an end whose calldate is `since` (wall clock) or later."""
     if not published.exists():

@@ -97,6 +97,15 @@ class Forgotten:
             end = last + 1
         return "".join([*pieces, text[end:]])
 
+    def numbers_in(self, text: str) -> set[str]:
+        """The forgotten numbers in the text, in their E.164 form."""
+        found = set()
+        for first, last in self._places(text):
+            digits = "".join(str(unicodedata.digit(each, "")) for each in _SPACE.sub("", text[first : last + 1]))
+            codes = ("", "+", *(f"+{code}" for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE))
+            found |= {code + digits for code in codes if keyed(self._key, code + digits) in self._numbers}
+        return found
+
     def reference(self, text: str) -> str:
         """The id; if it holds a forgotten number, a keyed hash in its place, so that equal ids still join."""
         return f"forgotten-{keyed(self._key, text)[:16]}" if self.holds(text) else text

@@ -260,15 +260,19 @@ def retype_hours(
     now = dt.datetime.now(dt.UTC)
     with transaction(connection):
         connection.execute("CREATE OR REPLACE TEMP TABLE retyped (key VARCHAR)")
+        connection.execute("CREATE OR REPLACE TEMP TABLE unknown_now AS FROM cdr.unknown_fields LIMIT 0")
         for part in parts:
             with _registered(connection, part):
                 _compare(connection)
                 _write_calls(connection, part.children, now)
                 _write_items_again(connection, part.children)
                 _write_rejected(connection)
+                _write_unknown_fields(connection, now)
+                connection.execute("INSERT INTO unknown_now BY NAME FROM incoming_unknown")
                 _correct_loads(connection)
                 # If today's rules reject a call's record, the call is marked as vanished.
                 connection.execute("INSERT INTO retyped SELECT key FROM difference WHERE outcome <> 'left alone'")
+        _drop_fields_read_now(connection, hours)
         without_pages = _set_aside_stored(connection, hours, set_aside)
         connection.execute(
             """INSERT INTO cdr.hours_without_pages
@@ -279,6 +283,29 @@ def retype_hours(
             "DELETE FROM raw.hours_to_retype WHERE partition_hour IN (SELECT unnest($hours))", {"hours": list(hours)}
         )
     return without_pages
+
+
+def _drop_fields_read_now(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> None:
+    """Drops the unknown fields that today's rules read in the hours (those of `unknown_now` they do not read)."""
+    connection.execute(
+        """
+        CREATE OR REPLACE TEMP TABLE judged_again AS
+        SELECT unknown.rowid AS row, min(unknown_now.partition_hour) AS partition_hour
+        FROM cdr.unknown_fields AS unknown LEFT JOIN unknown_now USING (table_name, name, type)
+        WHERE name <> $more AND unknown.partition_hour IN (SELECT unnest($hours))
+          -- Without pages, nobody can judge.
+          AND unknown.partition_hour IN (SELECT partition_hour FROM raw.cdr_pages)
+        GROUP BY ALL
+        """,
+        {"more": MORE, "hours": list(hours)},
+    )
+    connection.execute(
+        """UPDATE cdr.unknown_fields SET partition_hour = judged_again.partition_hour FROM judged_again
+           WHERE unknown_fields.rowid = row AND judged_again.partition_hour IS NOT NULL"""
+    )
+    connection.execute(
+        "DELETE FROM cdr.unknown_fields WHERE rowid IN (SELECT row FROM judged_again WHERE partition_hour IS NULL)"
+    )
 
 
 def _write_items_again(connection: duckdb.DuckDBPyConnection, children: Mapping[str, pl.DataFrame]) -> None:

@@ -120,11 +120,12 @@ class Warehouse:
             held.release()
 
     @contextmanager
-    def opened(self, *, read_only: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    def opened(self, *, read_only: bool = False, is_upgraded: bool = True) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to the warehouse; creates or migrates its tables first. The caller must hold the lock (`held`).
 
         Raises WarehouseError if another program has the file open, a newer version wrote it, or the disk fails or is
-        full while the block runs. With `read_only`, also if there is no file or an older version made it.
+        full while the block runs. With `read_only`, also if there is no file or an older version made it. Without
+        `is_upgraded` the tables stay as they are, whichever version made them.
         """
         if read_only and not self.path.exists():
             raise WarehouseError(f"there is no {self.path} yet; run `cdr backfill` or `make demo` first")
@@ -139,7 +140,8 @@ class Warehouse:
         connection = self._open("READ_ONLY" if read_only else WRITING)
         try:
             connection.execute(f"SET temp_directory = {quoted(str(self._spill_path))}; {_SETTINGS}")
-            _prepare(connection, self.path, read_only)
+            if is_upgraded:
+                _prepare(connection, self.path, read_only)
             yield connection
         except (duckdb.OperationalError, duckdb.FatalException) as error:
             raise WarehouseError(
@@ -164,11 +166,11 @@ class Warehouse:
             except Timeout:
                 waited = time.monotonic() - began
                 holder = self._read_holder()
-                self.log(f"waiting for the warehouse, held by {holder}, for {waited:.0f} s")
-                if waited > self._longest_wait_seconds:
+                if waited >= self._longest_wait_seconds:
                     raise WarehouseBusyError(
                         f"the warehouse was held by {holder} for {waited:.0f} s; end it, then try again", holder
                     ) from None
+                self.log(f"waiting for the warehouse, held by {holder}, for {waited:.0f} s")
 
     def _open(self, options: str) -> duckdb.DuckDBPyConnection:
         began = time.monotonic()
@@ -267,16 +269,21 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, read_only: bool)
 
 
 def check_source(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> str | None:
-    """The endpoint whose calls the warehouse holds; None if it has no calls. Raises WarehouseError for another one.
+    """The endpoint whose calls the warehouse holds; None if it has no calls. Raises WarehouseError for another one."""
+    row = connection.execute("SELECT source FROM raw.warehouse").fetchone()
+    known: str | None = row[0] if row else None
+    if not is_source(known, source):
+        raise WarehouseError(f"{path} holds the calls of {known}, not of {source}; set CDR_DATA_DIR to another folder")
+    return known
+
+
+def is_source(known: str | None, source: str) -> bool:
+    """Whether a warehouse that holds the calls of `known` may load those of `source`.
 
     `source` is host, port and path (`Settings.source`). Older warehouses have only the host. They are accepted for
     every endpoint of that host, and `claim` then stores the endpoint that loads next.
     """
-    row = connection.execute("SELECT source FROM raw.warehouse").fetchone()
-    known: str | None = row[0] if row else None
-    if known is not None and known != source and known.lower() != urlsplit(f"//{source}").hostname:
-        raise WarehouseError(f"{path} holds the calls of {known}, not of {source}; set CDR_DATA_DIR to another folder")
-    return known
+    return known is None or known == source or known.lower() == urlsplit(f"//{source}").hostname
 
 
 def claim(connection: duckdb.DuckDBPyConnection, source: str, path: Path) -> None:

@@ -1,7 +1,7 @@
 """Runs a `cdr` command that kills itself with SIGKILL when it gets to a given moment.
 
 A moment is the name of a step of `cdr forget`, `COPY FROM` (the new file is begun) or `replace` (the
-new file is whole, and not yet in place).
+new file is whole, and not yet in place); or, with `backup.` before it, a step of `cdr backup` or `cdr restore`.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 from cdr_assets.cli import commands
 from cdr_assets.domain.settings import read_settings
 from cdr_assets.ingest import forgetting
-from cdr_assets.orchestration import history
+from cdr_assets.orchestration import backup, history
 from cdr_assets.warehouse import Warehouse, rewrite
 
 
@@ -42,6 +42,8 @@ def main(moment: str) -> None:
         case "COPY FROM":
             new = Warehouse(read_settings().warehouse_path).rewriting_path
             threading.Thread(target=_die_when_there, args=[new], daemon=True).start()
+        case _ if moment.startswith("backup."):
+            setattr(backup, moment.removeprefix("backup."), die)
         case _:
             raise ValueError(moment)
     sys.argv = ["cdr", *sys.argv[2:]]

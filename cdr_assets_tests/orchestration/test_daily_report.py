@@ -9,6 +9,7 @@ from cdr_assets.definitions import build_defs
 from cdr_assets.orchestration.partitions import daily_partitions, hourly_partitions, hours_of_run, range_of
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets_tests.conftest import HOUR, Pipeline, record
+from cdr_assets_tests.orchestration.test_schedules import publish
 
 REPORT = AssetKey(["published", "daily_report"])
 
@@ -61,8 +62,7 @@ def test_every_morning_asks_for_the_days_that_may_have_changed(pipeline: Pipelin
         return answer
 
     assert asked(morning) == SkipReason("nothing is due")
-    pipeline.settings.published_path.parent.mkdir(parents=True)
-    pipeline.settings.published_path.touch()
+    publish(pipeline.settings, {dt.datetime(2026, 3, 8, 23): dt.timedelta(hours=1)})
     assert asked(morning).tags == range_of("2026-03-05", "2026-03-08")
     # CDR_START is 2026-03-01, so there are fewer days to report.
     assert asked(morning - dt.timedelta(days=6)).tags == range_of("2026-03-01", "2026-03-02")

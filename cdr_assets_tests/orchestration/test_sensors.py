@@ -2,11 +2,9 @@
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable
 from uuid import uuid4
 
-import pytest
 from dagster import (
     AssetMaterialization,
     DagsterInstance,
@@ -23,28 +21,10 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.orchestration.keys import PUBLISHED_KEY
 from cdr_assets.orchestration.partitions import hourly_partitions, hours_between, hours_of_run, range_of
 from cdr_assets.orchestration.sensors import due_hours, missing_hours
-from cdr_assets_tests.conftest import settings_for
 
 # 11:30 in Istanbul. The hours up to 10:00 have ended and settled, and the schedule has had time to load them.
 NOW = dt.datetime(2026, 3, 10, 8, 30, tzinfo=dt.UTC)
 HOUR, MINUTE = dt.timedelta(hours=1), dt.timedelta(minutes=1)
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return settings_for("http://127.0.0.1:1", tmp_path / "data", cdr_start="2025-01-01")
-
-
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    (tmp_path / "home").mkdir()
-    events = {
-        "module": "cdr_assets.orchestration.event_log",
-        "class": "EventLog",
-        "config": {"base_dir": str(tmp_path / "events")},
-    }
-    with DagsterInstance.local_temp(str(tmp_path / "home"), overrides={"event_log_storage": events}) as instance:
-        yield instance
 
 
 def publish(instance: DagsterInstance, keys: Iterable[str]) -> None:
@@ -66,7 +46,7 @@ def test_before_anything_was_published_nothing_is_missing(instance: DagsterInsta
 
 
 def test_hours_of_three_days_are_missing_but_for_the_newest(instance: DagsterInstance, settings: Settings) -> None:
-    publish(instance, ["2025-06-01-00:00"])
+    publish(instance, ["2026-03-07-11:00"])
     keys = missing(instance, settings)
     assert (keys[0], keys[-1], len(keys)) == ("2026-03-07-12:00", "2026-03-10-10:00", 71)
     # Ten minutes to settle, and fifteen minutes for the schedule.
@@ -74,8 +54,16 @@ def test_hours_of_three_days_are_missing_but_for_the_newest(instance: DagsterIns
     assert missing(instance, settings, NOW - 5 * MINUTE)[-1] == "2026-03-10-10:00"
 
 
+def test_hours_that_were_never_asked_for_are_missing_within_three_days_alone(
+    instance: DagsterInstance, settings: Settings
+) -> None:
+    publish(instance, ["2026-03-10-09:00"])
+    keys = missing(instance, settings)
+    assert (keys[0], keys[-1], len(keys)) == ("2026-03-07-12:00", "2026-03-10-10:00", 70)
+
+
 def test_what_is_published_or_under_way_is_not_missing(instance: DagsterInstance, settings: Settings) -> None:
-    publish(instance, ["2025-06-01-00:00"])
+    publish(instance, ["2026-03-07-11:00"])
     before = missing(instance, settings)
     hours = before[-6:]
     publish(instance, before[:-6])

@@ -80,7 +80,7 @@ def _life(key: str, begins: dt.datetime, chance: random.Random) -> list[tuple[dt
     return life
 
 
-def _told(api: Api) -> dict[str, tuple[Any, ...]]:
+def told(api: Api) -> dict[str, tuple[Any, ...]]:
     """The API's calls, each with a few fields."""
     return {
         call["key"]: (
@@ -95,7 +95,7 @@ def _told(api: Api) -> dict[str, tuple[Any, ...]]:
     }
 
 
-def _stored(pipeline: Pipeline) -> dict[str, tuple[Any, ...]]:
+def stored(pipeline: Pipeline) -> dict[str, tuple[Any, ...]]:
     rows = pipeline.ask(
         """
         SELECT key, strftime(hangupdate, '%Y-%m-%d %H:%M:%S'), duration, queue,
@@ -155,9 +155,9 @@ def test_the_warehouse_follows_the_api(
         pipeline = make_pipeline(sandbox.base_url, cdr_start=f"{MIDNIGHT}")
         reading_all = _pass_hours(pipeline, api, hours, nights, selection) * (calls_per_hour // PAGE_SIZE + 1)
         requests = sandbox.requests
-        told = _told(api)
-        assert len(told) > 0.9 * hours * calls_per_hour
-        assert _stored(pipeline) == told
+        expected = told(api)
+        assert len(expected) > 0.9 * hours * calls_per_hour
+        assert stored(pipeline) == expected
         print(f"{requests} requests; reading all hours again every hour: {reading_all} at the least")
         assert requests < reading_all / 3
 
@@ -173,6 +173,6 @@ def test_the_warehouse_follows_the_api(
         found = audit(
             whole_day, Alotech(settings), Warehouse(pipeline.settings.warehouse_path), dt.datetime.now(dt.UTC)
         )
-        assert (found.hours, found.calls, found.differences.height, found.failed) == (hours, len(told), 0, {})
+        assert (found.hours, found.calls, found.differences.height, found.failed) == (hours, len(expected), 0, {})
         assert pipeline.settings.warehouse_path.read_bytes() == before
     assert not files_with_the_token(tmp_path)

@@ -1,7 +1,6 @@
 """A data folder that several processes share, a sandbox to fetch from, and programs that read the published copy."""
 
 import datetime as dt
-import hashlib
 import json
 import multiprocessing
 import os
@@ -17,10 +16,10 @@ from pathlib import Path
 from cdr_assets.domain.schema import CHILDREN
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.balance import find_wrong, find_wrong_children
-from cdr_assets.publishing.reading import open_published
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets.warehouse import Warehouse
 from cdr_assets_tests.conftest import HOUR, record, share_parsed
+from cdr_assets_tests.tables import digests
 
 ONE_HOUR = dt.timedelta(hours=1)
 
@@ -88,13 +87,15 @@ class Machine:
         file_size: int | None = None,
     ) -> int:
         """Runs it, kills it after this many seconds, and returns the exit code, which is -9 if it was killed."""
+        return self.run(*_backfill(start, hours), kill_after=kill_after, file_size=file_size)
+
+    def run(self, *args: str, kill_after: float | None = None, file_size: int | None = None) -> int:
+        """Runs any command of `cdr` in the same way."""
         from cdr_assets_tests.processes.warm import cdr
 
         output = self.output or self.settings.cdr_data_dir.with_name("told")
         output.parent.mkdir(parents=True, exist_ok=True)
-        process = _WARM.Process(
-            target=cdr, args=(_backfill(start, hours), environment_for(self.settings), output, file_size)
-        )
+        process = _WARM.Process(target=cdr, args=(args, environment_for(self.settings), output, file_size))
         process.start()
         process.join(kill_after)
         if process.is_alive() and process.pid is not None:
@@ -119,18 +120,9 @@ class Machine:
             wrong = [*find_wrong(connection, None), *(find_wrong_children(connection, name, None) for name in CHILDREN)]
         return [each for rows in wrong for each in rows]
 
-    def digests(self) -> dict[str, str]:
+    def digests(self) -> dict[str, tuple[int, str]]:
         """A hash of each published table's sorted rows, without the times and run IDs of loads."""
-        rows = "SELECT COLUMNS(c -> c NOT IN ('loaded_at', 'fetched_at', 'run_id')) FROM {} ORDER BY ALL"
-        with open_published(self.settings.published_path) as connection:
-            tables = connection.execute(
-                "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
-                "WHERE database_name = 'published' AND table_name <> 'loads' ORDER BY ALL"
-            ).fetchall()
-            return {
-                table: hashlib.sha256(repr(connection.execute(rows.format(table)).fetchall()).encode()).hexdigest()
-                for (table,) in tables
-            }
+        return digests(self.settings.published_path, "loaded_at", "fetched_at", "run_id", "cdr.loads")
 
 
 def start_multiprocess(

@@ -146,6 +146,39 @@ def test_dev_refuses_the_pages_of_other_sites_and_runs_what_its_own_launch(tmp_p
 
 
 @pytest.mark.campaign
+def test_a_run_that_was_killed_with_dev_is_ended_by_the_next(tmp_path: Path, workspace: Path) -> None:
+    """Otherwise it would keep a place for runs for ever, as if it were alive."""
+    small = tmp_path / "small.py"
+    small.write_text(
+        "import time\nimport dagster\n\n@dagster.op\ndef sleep():\n    time.sleep(600)\n\n"
+        "@dagster.job\ndef small():\n    sleep()\n\ndefs = dagster.Definitions(jobs=[small])\n",
+        encoding="utf-8",
+    )
+
+    def statuses(port: int) -> list[str]:
+        asked = requests.post(f"http://127.0.0.1:{port}/graphql", json={"query": RUNS}, timeout=60).json()["data"]
+        return [run["status"] for run in asked["runsOrError"]["results"]]
+
+    def await_status(port: int, status: str) -> None:
+        deadline = time.monotonic() + 90
+        while statuses(port) != [status]:
+            assert time.monotonic() < deadline, statuses(port)
+            time.sleep(0.5)
+
+    port = free_port()
+    with dev(tmp_path / "data", port, "--workspace", str(workspace)) as process:
+        await_answer(port)
+        requests.post(f"http://127.0.0.1:{port}/graphql", json={"query": LAUNCH}, timeout=60)
+        await_status(port, "STARTED")
+        os.killpg(process.pid, signal.SIGKILL)
+        assert group_ends(process)
+    port = free_port()
+    with dev(tmp_path / "data", port, "--workspace", str(workspace)):
+        await_answer(port)
+        await_status(port, "FAILURE")
+
+
+@pytest.mark.campaign
 def test_dev_ends_if_its_daemon_ends(tmp_path: Path, workspace: Path) -> None:
     port = free_port()
     with dev(tmp_path / "data", port, "--workspace", str(workspace)) as process:
