@@ -220,13 +220,18 @@ def pipelines_in(folder: Path) -> Iterator[Callable[..., Pipeline]]:
     """A function that makes a pipeline for a server, with a Dagster instance on disk."""
     home = folder / "home"
     home.mkdir()
-    # Use our event log, as dagster.yaml does. With Dagster's own, storing events takes most of a test's time.
+    # As in dagster.yaml. With Dagster's own event log, storing events takes most of a test's time.
     events = {
         "module": "cdr_assets.orchestration.event_log",
         "class": "EventLog",
         "config": {"base_dir": str(home / "history")},
     }
-    with DagsterInstance.local_temp(str(home), overrides={"event_log_storage": events}) as instance:
+    no_output = {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    }
+    overrides = {"event_log_storage": events, "compute_logs": no_output}
+    with DagsterInstance.local_temp(str(home), overrides=overrides) as instance:
 
         def make(base_url: str, **settings: Any) -> Pipeline:
             return Pipeline(settings_for(base_url, folder / "data", **settings), instance)

@@ -25,8 +25,9 @@ from cdr_assets_tests.upgrade import old_code
 # Columns: times and IDs of runs.
 _OF_RUNS = ("loaded_at", "fetched_at", "noticed_at", "run_id")
 
-# Tables that differ because there were two runs and not one: the counts of each load, which hours were published last.
-_HISTORY = ("cdr.loads", "raw.published_copy", "raw.newly_published_hours")
+# Tables that differ because there were two runs and not one: the counts of each load, hours that newer rules restated,
+# which hours were published last.
+_HISTORY = ("cdr.loads", "cdr.restatements", "raw.published_copy", "raw.newly_published_hours")
 
 
 def make(folder: Path) -> int:
