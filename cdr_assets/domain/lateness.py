@@ -38,6 +38,9 @@ CSAT_OVER = dt.timedelta(days=CSAT_DAYS) + DAY
 # How far back the gap sensor and the nightly look-back fetch hours that an outage left out.
 CATCH_UP = dt.timedelta(days=30)
 
+# How long Dagster's logs of single runs are kept: they grow by 75 MB a day.
+HISTORY_KEPT_FOR = dt.timedelta(days=30)
+
 # After the hours whose calls were deleted (CDR_CALLS_DAYS), so much is frozen, because figures and contacts are made of
 # calls up to two days away: a day's figures are made of the calls from 25 hours before it, and a contact's legs are
 # looked for 50 hours back. What is loaded may touch hours up to a day before it.

@@ -359,6 +359,11 @@ class Settings(BaseSettings):
         return _listed(self.cdr_alert_to)
 
     @property
+    def deletes_calls(self) -> bool:
+        """Whether calls, figures or pages are deleted when they are old."""
+        return bool(self.cdr_calls_days or self.cdr_marts_days or self.cdr_raw_pages_days)
+
+    @property
     def warehouse_path(self) -> Path:
         return self.cdr_warehouse or self.cdr_data_dir / "warehouse" / "warehouse.duckdb"
 

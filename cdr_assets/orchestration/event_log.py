@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
 from typing import Any, Self
 
 from dagster import EventLogEntry, Field, StringSource
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, func, select
 from sqlalchemy.dialects.sqlite import insert as insert_or_update
 from sqlalchemy.engine import Connection
 from sqlalchemy.pool import StaticPool
@@ -24,8 +25,10 @@ from sqlalchemy.pool import StaticPool
 from cdr_assets.orchestration.home import dagster_home
 from cdr_assets.orchestration.private import (
     ASSET_EVENTS,
+    INDEX_SHARD_NAME,
     AssetCheckExecutionRecordStatus,
     AssetCheckExecutionsTable,
+    AssetEventTagsTable,
     AssetKeyTable,
     ConfigurableClassData,
     SqlEventLogStorageTable,
@@ -122,6 +125,41 @@ class EventLog(SqliteEventLogStorage):
         with self.index_connection() as connection:
             connection.execute(AssetCheckExecutionsTable.insert(), [row | {"partition": hour} for hour in hours])
 
+    def prune(self, before: datetime) -> int:
+        """Deletes the logs of runs that wrote nothing since `before` (aware); returns how many there were.
+
+        Of the events of assets and of checks from before, the newest of each partition stay: Dagster reads from them
+        which hours are published.
+        """
+        index = Path(self.path_for_shard(INDEX_SHARD_NAME))
+        old = [file for file in index.parent.glob("*.db") if file != index and _last_written(file) < before.timestamp()]
+        with self._db_lock:
+            for file in old:
+                if engine := self._engines.pop(file.stem, None):
+                    engine.dispose()
+                for suffix in ("", "-wal", "-shm"):
+                    file.with_name(file.name + suffix).unlink(missing_ok=True)
+        naive = before.astimezone(UTC).replace(tzinfo=None)
+        events, checks = SqlEventLogStorageTable, AssetCheckExecutionsTable
+        with self.index_transaction() as connection:
+            for table, at, of in (
+                (events, events.c.timestamp, (events.c.asset_key, events.c.partition, events.c.dagster_event_type)),
+                (checks, checks.c.create_timestamp, (checks.c.asset_key, checks.c.check_name, checks.c.partition)),
+            ):
+                newest = select(func.max(table.c.id)).group_by(*of)
+                connection.execute(table.delete().where(at < naive, table.c.id.not_in(newest)))
+            kept = select(events.c.id)
+            connection.execute(AssetEventTagsTable.delete().where(AssetEventTagsTable.c.event_id.not_in(kept)))
+        return len(old)
+
+    def dispose(self) -> None:
+        # The last connection takes SQLite's log into the file. A process that ends without it leaves up to 4 MB a run.
+        super().dispose()
+        with self._db_lock:
+            for engine in self._engines.values():
+                engine.dispose()
+            self._engines.clear()
+
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         # Dagster's own lock: only one thread at a time uses a connection.
@@ -151,12 +189,18 @@ class EventLog(SqliteEventLogStorage):
                 connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
             )
             event.listen(engine, "connect", _relax)
-            if shard not in self._initialized_dbs:
+            # Another process may have pruned a file that this one had open before.
+            if shard not in self._initialized_dbs or not Path(self.path_for_shard(shard)).exists():
                 self._initdb(engine)
                 self._initialized_dbs.add(shard)
             self._engines[shard] = engine
         self._engines.move_to_end(shard)
         return engine
+
+
+def _last_written(file: Path) -> float:
+    log = file.with_name(f"{file.name}-wal")
+    return max(each.stat().st_mtime for each in (file, log) if each.exists())
 
 
 def _relax(connection: Any, _record: object) -> None:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from cdr_assets.alotech import PAGE_SIZE, Filters
 from cdr_assets.domain.hours import HOUR
+from cdr_assets.domain.lateness import HISTORY_KEPT_FOR
 from cdr_assets.domain.schema import CHILDREN
 from cdr_assets.domain.settings import Settings, SettingsError, local_hour
 from cdr_assets.ingest.balance import find_wrong, find_wrong_children
@@ -20,6 +21,7 @@ from cdr_assets.ingest.fetching import Alotech, Fetch, fetch_and_store, fetch_fr
 from cdr_assets.ingest.loading import merge_calls
 from cdr_assets.ingest.retention import delete_old
 from cdr_assets.orchestration.assets.config import as_json
+from cdr_assets.orchestration.event_log import EventLog
 from cdr_assets.orchestration.steps import failure, holder, in_operators_words
 from cdr_assets.warehouse import (
     Warehouse,
@@ -145,12 +147,22 @@ def build_publish_merged(settings: Settings) -> tuple[OpDefinition, OpDefinition
 
 
 def build_delete_old(settings: Settings) -> OpDefinition:
-    """The step that deletes old calls and figures, and publishes the copy without them."""
+    """The step that deletes old logs of runs, and old calls and figures, and publishes the copy without them."""
 
-    @op(description="Deletes calls, pages and figures that are older than the settings keep, and publishes the copy.")
+    @op(
+        description=f"Deletes logs of runs that are older than {HISTORY_KEPT_FOR.days} days; and calls, pages and "
+        "figures that are older than the settings keep, and then publishes the copy."
+    )
     @in_operators_words
     def delete_old_hours(context: OpExecutionContext, warehouse: ResourceParam[Warehouse]) -> _Done:
-        context.log.info(delete_old(settings, warehouse, holder(context), dt.datetime.now(dt.UTC)))
+        now = dt.datetime.now(dt.UTC)
+        log = context.instance.event_log_storage
+        if isinstance(log, EventLog):
+            context.log.info(f"deleted the logs of {log.prune(now - HISTORY_KEPT_FOR)} runs")
+        if not settings.deletes_calls:
+            yield Output(None)
+            return
+        context.log.info(delete_old(settings, warehouse, holder(context), now))
         context.log.info(publish_copy(warehouse, settings, holder(context)).told)
         yield Output(None)
 

@@ -24,7 +24,8 @@ from dagster._core.events import ASSET_EVENTS, DagsterEventBatchMetadata
 # The tables and base class of our event log, see `event_log`.
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetKeyTable
+from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable, AssetEventTagsTable, AssetKeyTable
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 
 # The tags that name the partitions of a run, which backfills in the UI set, and so must our runs over a range; and the
 # tag of runs that a code server started, see `dead_runs`.
@@ -50,11 +51,13 @@ __all__ = [
     "DAEMON_MODULE",
     "DATA_VERSION_TAG",
     "GRPC_INFO_TAG",
+    "INDEX_SHARD_NAME",
     "PARTITION_NAME_TAG",
     "SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION",
     "TESTED",
     "AssetCheckExecutionRecordStatus",
     "AssetCheckExecutionsTable",
+    "AssetEventTagsTable",
     "AssetKeyTable",
     "ConfigurableClassData",
     "DagsterEventBatchMetadata",

@@ -18,7 +18,15 @@ from dagster import (
 )
 
 from cdr_assets.domain.hours import HOUR, Hour, consecutive
-from cdr_assets.domain.lateness import CATCH_UP, CSAT_DAYS, LAST_READ_WITHIN, NIGHTLY_LOOK_BACK, OPEN_FOR, REPORTED_DAYS
+from cdr_assets.domain.lateness import (
+    CATCH_UP,
+    CSAT_DAYS,
+    HISTORY_KEPT_FOR,
+    LAST_READ_WITHIN,
+    NIGHTLY_LOOK_BACK,
+    OPEN_FOR,
+    REPORTED_DAYS,
+)
 from cdr_assets.domain.settings import Settings
 from cdr_assets.domain.ticks import ticks
 from cdr_assets.orchestration.ops import config_of
@@ -100,10 +108,6 @@ def build_schedules(
     def at(now: dt.datetime) -> Iterator[RunRequest]:
         yield RunRequest(run_key=f"{now}")
 
-    def old_hours(now: dt.datetime) -> Iterator[RunRequest]:
-        if settings.cdr_calls_days or settings.cdr_marts_days or settings.cdr_raw_pages_days:
-            yield RunRequest(run_key=f"{now}")
-
     return [
         build(
             "hourly",
@@ -139,8 +143,9 @@ def build_schedules(
         build(
             "retention",
             "retention",
-            "Deletes what is older than CDR_CALLS_DAYS, CDR_MARTS_DAYS and CDR_RAW_PAGES_DAYS keep.",
-            old_hours,
+            f"Deletes logs of runs older than {HISTORY_KEPT_FOR.days} days, and what CDR_CALLS_DAYS, CDR_MARTS_DAYS "
+            "and CDR_RAW_PAGES_DAYS no longer keep.",
+            at,
         ),
         build("audit", "audit", "Fetches a sample of old hours again and compares them.", at),
         build(

@@ -1,18 +1,21 @@
 """Our event log stores the same as Dagster's own, however many events it stores at once, and watchers get the
 events."""
 
+import datetime as dt
 import gc
 import os
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from dagster import (
+    AssetCheckKey,
     AssetCheckResult,
     AssetCheckSpec,
     AssetExecutionContext,
@@ -33,12 +36,16 @@ from dagster import (
 from dagster._core.events import ASSET_EVENTS, BATCH_WRITABLE_EVENTS, DagsterEventBatchMetadata
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from sqlalchemy import text
 
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.orchestration.event_log import EventLog
 from cdr_assets.orchestration.home import use_dagster_home
-from cdr_assets_tests.conftest import settings_for
+from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY
+from cdr_assets.sandbox import ListedCalls, Sandbox
+from cdr_assets_tests.conftest import HOUR, TOKEN, UP_TO_THE_CALLS, pipelines_in, record, settings_for
 
+BALANCE = AssetCheckKey(CDR_KEYS[0], "row_counts_balance")
 HOURS = HourlyPartitionsDefinition("2026-03-02-00:00")
 RANGE = {
     "dagster/asset_partition_range_start": "2026-03-02-00:00",
@@ -122,6 +129,40 @@ def test_nothing_of_the_caller_stays_in_memory(batch: list[EventLogEntry], tmp_p
         assert step()() is None
     finally:
         gc.enable()
+
+
+def test_old_logs_go_and_the_newest_event_of_each_hour_stays(tmp_path: Path) -> None:
+    with pipelines_in(tmp_path) as make, Sandbox(ListedCalls([record("a")]), token=TOKEN) as sandbox:
+        pipeline = make(sandbox.base_url)
+        old, older, new = (pipeline.run(HOUR, 2, selection=UP_TO_THE_CALLS).run_id for _ in range(3))
+        log = pipeline.instance.event_log_storage
+        assert isinstance(log, EventLog)
+        month_ago = time.time() - 40 * 86400
+        with log.index_connection() as connection:
+            for table, column in (("event_logs", "timestamp"), ("asset_check_executions", "create_timestamp")):
+                of = f"run_id IN ('{old}', '{older}')"
+                connection.execute(text(f"UPDATE {table} SET {column} = datetime({month_ago}, 'unixepoch') WHERE {of}"))
+        log.dispose()
+        for run_id in (old, older):
+            os.utime(log.path_for_shard(run_id), (month_ago, month_ago))
+
+        def known() -> list[object]:
+            instance = pipeline.instance
+            return [
+                instance.get_materialized_partitions(PAGES_KEY),
+                instance.get_latest_data_version_record(PAGES_KEY, partition_key="2026-03-02-05:00"),
+                instance.event_log_storage.get_latest_asset_check_execution_by_key([BALANCE]),
+                len(instance.all_logs(new)),
+            ]
+
+        before = known()
+        assert len(before[0]) == 2  # type: ignore[arg-type]
+        assert log.prune(dt.datetime.now(dt.UTC) - dt.timedelta(days=30)) == 2
+        assert known() == before
+        assert pipeline.instance.all_logs(old) == []
+        with log.index_connection() as connection:
+            runs = connection.execute(text("SELECT DISTINCT run_id FROM event_logs")).scalars().all()
+        assert runs == [new]
 
 
 # Watches the run as the web server does, and writes a line for each event.
