@@ -50,16 +50,17 @@ def look_at(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
     """The findings, each as soon as it is known. `now` is aware."""
     for warning in warnings_about(settings):
         yield Finding(Level.WARN, "warning", warning)
-    unanswered = False
+    wrong = set[str]()
     for name, look in _LOOKS.items():
-        if unanswered and look in _OF_THE_TENANT:
-            yield Finding(Level.WRONG, name, "not checked, because the tenant does not answer")
+        # Each of them would fail for the same reason, some after many tries.
+        if before := next((each for each in _NEEDS.get(name, ()) if each in wrong), None):
+            yield Finding(Level.WRONG, name, f"not checked, because of the line {before}")
             continue
         try:
             yield Finding(Level.OK, name, look(settings, now))
         except OperatorError as error:
             yield Finding(Level.WRONG, name, str(error))
-            unanswered |= look is _tenant
+            wrong.add(name)
     yield _alerts(settings)
 
 
@@ -91,14 +92,12 @@ def _disk(settings: Settings, _: dt.datetime) -> str:
 
 
 def _tenant(settings: Settings, _: dt.datetime) -> str:
-    settings.require_tenant()
     with Alotech(settings).client() as client:
         client.ping()
     return "answers, and accepts the token"
 
 
 def _clock(settings: Settings, now: dt.datetime) -> str:
-    settings.require_tenant()
     with Alotech(settings).client() as client:
         theirs = client.ping()
     if theirs is None:
@@ -114,7 +113,6 @@ def _clock(settings: Settings, now: dt.datetime) -> str:
 
 def _calls(settings: Settings, now: dt.datetime) -> str:
     """Whether the token may read calls, and whether the newest of them is where the zone's clock is."""
-    settings.require_tenant()
     here = now.astimezone(settings.zone).replace(tzinfo=None, microsecond=0)
     with Alotech(settings).client() as client:
         pages = client.fetch_window(Window(here - HOUR, here + _FARTHEST_ZONE), in_slices=False)
@@ -179,5 +177,4 @@ _LOOKS: dict[str, Callable[[Settings, dt.datetime], str]] = {
     "newest hour": _newest_hour,
 }
 
-# Each would try for long in vain.
-_OF_THE_TENANT = (_clock, _calls)
+_NEEDS = dict.fromkeys(("tenant", "clock", "calls"), ("configuration", "tenant"))
