@@ -49,7 +49,7 @@ class Finding:
 def look_at(settings: Settings, now: dt.datetime) -> Iterator[Finding]:
     """The findings, each as soon as it is known. `now` is aware."""
     for warning in warnings_about(settings):
-        yield Finding(Level.WARN, "warning", warning)
+        yield Finding(Level.WARN, "configuration", warning)
     wrong = set[str]()
     for name, look in _LOOKS.items():
         # Each of them would fail for the same reason, some after many tries.
@@ -136,6 +136,9 @@ def _calldates(page: Page) -> Iterator[dt.datetime]:
 
 def _warehouse(settings: Settings, _: dt.datetime) -> str:
     path = settings.warehouse_path
+    if not path.exists():
+        # Not made here: the first run notes the first hour of a new installation.
+        return f"there is no {path} yet; the first run makes it"
     try:
         warehouse = Warehouse(path, log=str, patience_seconds=0, longest_wait_seconds=0)
         with warehouse.connect("cdr check") as connection:

@@ -30,7 +30,7 @@ app = typer.Typer(
 _DIFFERENCES_SHOWN = 20
 
 # Not a secret: only the sandbox accepts it.
-_SANDBOX_TOKEN = "sandbox-token"
+_SANDBOX_TOKEN = "token-of-the-sandbox"
 
 
 def main() -> None:
@@ -202,6 +202,8 @@ def forget(
     erased = forget(settings, person, say)
     files = forget_in_history(settings, person)
     say(f"forgotten: {erased}, and {files} files of Dagster's history")
+    if not (any(vars(erased).values()) or files):
+        complain("cdr: nothing held this number: compare it with what `cdr export` finds")
     say("later readings will not bring the number back; backups and copies elsewhere still hold it")
 
 
@@ -239,7 +241,7 @@ def rotate_key() -> None:
 
     settings = _settings_and_files()
     published = rotate_key(Warehouse(settings.warehouse_path), settings, "cdr rotate-key")
-    say(f"made a new key; {published.told}")
+    say(f"made a new key; {published.told}; pseudonyms in older exports match none of this copy")
     tell(published.own_failed)
 
 
@@ -261,18 +263,27 @@ def backup(folder: _Backup) -> None:
 
 @app.command()
 def restore(folder: _Backup) -> None:
-    """Put a backup into an empty data folder, and publish it. Whoever is in the suppression list stays forgotten."""
+    """Put a backup into a data folder without a warehouse, and publish it.
+
+    Whoever is in the suppression list stays forgotten.
+    """
     from cdr_assets.orchestration.backup import restore
 
     restored = restore(_settings(), folder, say)
-    say(f"{restored.made_at}: `cdr forget` again whom you have forgotten since, unless the suppression list was kept")
+    say(
+        f"`cdr forget` again whom you have forgotten since {restored.made_at}, unless the newest suppression list was "
+        "in this data folder"
+    )
 
 
-@app.command()
+# A query may begin with a comment, which looks like an option.
+@app.command(context_settings={"ignore_unknown_options": True})
 def query(
     sql: Annotated[
         str,
-        typer.Argument(parser=_text, metavar="SQL", help='For instance "SELECT * FROM marts.queue_daily".'),
+        typer.Argument(
+            parser=_text, metavar="SQL", help='For instance "SELECT * FROM marts.queue_daily"; - reads it from stdin.'
+        ),
     ],
     allow_files: Annotated[
         bool, typer.Option("--allow-files", help="Let SQL read and write other files, and load extensions.")
@@ -287,11 +298,14 @@ def query(
     from cdr_assets.publishing.old_names import take_over_old_names
     from cdr_assets.publishing.reading import open_for_query, open_published
 
+    if sql == "-":
+        sql = sys.stdin.read()
+
     settings = _settings()
     # Not the rest of `_settings_and_files`: an analyst has no rights to it.
     take_over_old_names(settings)
     if not settings.published_path.exists():
-        raise OperatorError(f"there is no {settings.published_path} yet; run `cdr backfill` or `make demo` first")
+        raise OperatorError(f"there is no {settings.published_path} yet; run `cdr backfill` first")
     try:
         path = settings.published_path
         with open_published(path) if allow_files else open_for_query(path, sql) as connection:

@@ -58,7 +58,7 @@ def run_backfill(settings: Settings, start: dt.datetime, finish: dt.datetime) ->
         complain(f"cdr: warning: {warning}")
     if len(done.warnings) > _WARNINGS_SHOWN:
         complain(f"cdr: {len(done.warnings) - _WARNINGS_SHOWN} more warnings; see the runs in the Dagster UI")
-    say(f"{done.hours} hours published in {seconds:.0f} s: {done}")
+    say(f"{done.hours} hour{'' if done.hours == 1 else 's'} published in {seconds:.0f} s: {done}")
     tell(done.problems)
     return done.hours, seconds
 

@@ -468,7 +468,8 @@ def ask_from(settings: Settings, hour: dt.datetime) -> None:
     Call it before anything is written: it takes an installation with a warehouse for one that has begun.
     """
     if not settings.is_start_set:
-        is_new = not settings.warehouse_path.exists()
+        # Of any name: older versions called it cdr.duckdb.
+        is_new = not any(settings.warehouse_path.parent.glob("*.duckdb"))
         settings.cdr_start = begin_with(settings.first_hour_path, hour, is_new=is_new) or settings.cdr_start
 
 

@@ -243,6 +243,8 @@ def _manifest_of(folder: Path) -> Backup:
         manifest = Backup(**json.loads((folder / _MANIFEST).read_text(encoding="utf-8")))
         wrong = [name for name, digest in manifest.sha256.items() if _sha256(folder / name) != digest]
     except FileNotFoundError as error:
+        if not folder.exists():
+            raise OperatorError(f"there is no {folder}: name the folder of a backup") from None
         raise OperatorError(
             f"{folder} is not a whole backup: there is no {error.filename}; it was killed before it ended, or files "
             "were removed: restore another one"

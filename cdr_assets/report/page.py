@@ -38,7 +38,7 @@ def write_report(
     """
     published, folder = settings.published_path, settings.reports_dir
     if not published.exists():
-        raise OperatorError(f"there is no {published} yet; run `cdr backfill` or `make demo` first")
+        raise OperatorError(f"there is no {published} yet; run `cdr backfill` first")
     published_at = dt.datetime.fromtimestamp(published.stat().st_mtime, dt.UTC)
     with open_published(published) as connection:
         figures = read_figures(connection, *days_of(connection, start, finish))

@@ -74,7 +74,9 @@ def read_overview(settings: Settings, now: dt.datetime) -> Overview:
                 [hours[0].hour if hours else None],
             ).fetchall()[0][0]
     except FileNotFoundError:
-        raise OperatorError(f"there is no {path} yet; run `cdr backfill` or `make demo` first") from None
+        raise OperatorError(
+            f"there is no {path} yet: no run has published one; `cdr backfill` does, or says why it cannot"
+        ) from None
     except (duckdb.CatalogException, duckdb.BinderException):
         raise OperatorError(f"{path} was published by an older version of cdr_assets; any run renews it") from None
     except (OSError, duckdb.IOException) as error:

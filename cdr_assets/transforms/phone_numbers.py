@@ -5,6 +5,7 @@ How the published copy hides numbers is in `publishing/shown.py`; the rule for n
 """
 
 import re
+from contextlib import suppress
 from functools import cache
 
 import phonenumbers
@@ -34,19 +35,29 @@ def e164(numbers: pl.Series, country: str | None) -> pl.Series:
 def e164_of(number: str, country: str | None) -> str | None:
     """The number as `+905321234567`, read as one of `country` (`TR`), otherwise with its country code and no plus.
 
-    A number that does not exist in either way keeps its digits, such as `1001`, an extension; a text with letters stays
-    as it is, without blanks around it. None for a blank text.
+    A number that exists in neither way is read as one of `country` too if it is as long as its numbers are, otherwise
+    as one with its country code: it may be of a new range, and its spellings are one caller all the same. Others keep
+    their digits, such as `1001`, an extension; a text with letters stays as it is, without blanks around it. None for a
+    blank text.
     """
     text = _EXTENSION.sub("ext", _FRACTION.sub("", _SCHEME.sub("", number).partition("@")[0].strip()))
     digits = "".join(str(int(character)) for character in text if character.isdecimal())
+    readings = []
     for spelling, region in ((text, country), (f"+{digits}", None)):
-        try:
-            read = phonenumbers.parse(spelling, region)
-        except phonenumbers.NumberParseException:
-            continue
-        if phonenumbers.is_valid_number(read):
-            return phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)
+        with suppress(phonenumbers.NumberParseException):
+            readings.append(phonenumbers.parse(spelling, region))
+    for is_one in (phonenumbers.is_valid_number, _is_as_long):
+        for read in readings:
+            if is_one(read):
+                return phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)
     return (digits if digits and not _LETTER.search(text) else number.strip()) or None
+
+
+def _is_as_long(number: phonenumbers.PhoneNumber) -> bool:
+    # Exchanges write zeros for a caller who withholds the number.
+    if not number.national_number:
+        return False
+    return phonenumbers.is_possible_number_with_reason(number) == phonenumbers.ValidationResult.IS_POSSIBLE
 
 
 def _usual(numbers: pl.Series, country: str | None) -> pl.Series:

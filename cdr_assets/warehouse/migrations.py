@@ -98,6 +98,11 @@ def _e164(connection: duckdb.DuckDBPyConnection) -> None:
     rebuild_marts(connection)
 
 
+def _as_long(connection: duckdb.DuckDBPyConnection) -> None:
+    """Has all numbers spelled again: unknown ranges have one spelling too now (`transforms/phone_numbers.py`)."""
+    connection.execute("UPDATE raw.warehouse SET country = NULL")
+
+
 # The key is the version that the migration starts from.
 MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     1: _filters,
@@ -107,5 +112,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     5: _compared_copy,
     6: _e164,
     7: _new_tables,
-    8: _new_tables,
+    8: _as_long,
 }

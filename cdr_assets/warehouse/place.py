@@ -128,7 +128,7 @@ class Warehouse:
         `is_upgraded` the tables stay as they are, whichever version made them.
         """
         if read_only and not self.path.exists():
-            raise WarehouseError(f"there is no {self.path} yet; run `cdr backfill` or `make demo` first")
+            raise WarehouseError(f"there is no {self.path} yet; run `cdr backfill` first")
         refuse_planted(self.path, is_link_allowed=True)
         for path in (self._spill_path, self.path.with_name(self.path.name + ".wal")):
             refuse_planted(path)

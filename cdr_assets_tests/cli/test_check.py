@@ -34,6 +34,8 @@ def test_a_new_installation_is_sound(settings: Settings, calls: ListedCalls) -> 
     assert findings["clock"].told == "agrees with the tenant's"
     assert findings["calls"].told.startswith("the newest started at ")
     assert findings["newest hour"].told.startswith("none is published yet")
+    # The first run makes the warehouse, and notes the first hour of a new installation.
+    assert not settings.warehouse_path.exists()
 
 
 @pytest.mark.parametrize(("minutes", "told"), [(-180, "behind"), (30, "ahead of")])

@@ -67,6 +67,8 @@ def test_export_then_forget(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> 
     assert "5329876543" not in done.stdout.replace(" ", "")
     assert traces(filled.folder / "dagster") == {}
     assert filled.cdr("export", "05329876543").stderr == "0 calls of this number\n"
+    again = filled.cdr("forget", "--yes", "0532 987 65 43")
+    assert (again.returncode, "nothing held this number" in again.stderr) == (0, True)
     # Dagster's history can still be read: the backfill and the refresh.
     monkeypatch.setenv("DAGSTER_HOME", str(filled.folder / "dagster"))
     with open_instance(Settings(cdr_data_dir=filled.folder)) as instance:

@@ -67,3 +67,15 @@ def test_a_damaged_file_and_a_folder_that_cannot_be_written_are_one_line(data: P
     data.touch()
     with pytest.raises(OperatorError, match="CDR_DATA_DIR: cannot write to "):
         ask_from(read_settings(), MARCH)
+
+
+def test_an_installation_whose_warehouse_has_the_old_name_does_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CDR_DATA_DIR", str(tmp_path))
+    (tmp_path / "warehouse").mkdir()
+    (tmp_path / "warehouse" / "cdr.duckdb").touch()
+    settings = read_settings()
+    ask_from(settings, dt.datetime(2026, 3, 2))
+    assert settings.cdr_start == dt.datetime(2025, 1, 1)
+    assert not settings.first_hour_path.exists()

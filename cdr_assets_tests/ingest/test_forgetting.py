@@ -19,6 +19,7 @@ from cdr_assets.transforms import (
     blank_bodies,
     blank_json,
     digits_of,
+    e164_of,
     forgotten_of,
     keyed,
     pattern_in_python,
@@ -124,6 +125,13 @@ def test_a_number_is_found_in_any_spelling_and_no_other(text: str, without: str)
     with duckdb.connect() as connection:
         found = connection.execute("SELECT regexp_matches(?, ?)", [text, pattern_of(digits_of(NUMBER))]).fetchone()
     assert found == (text != without,)
+
+
+def test_a_number_of_an_unknown_range_is_found_in_any_spelling() -> None:
+    spellings = ["0590 000 00 02", "+90 590 000 00 02", "905900000002"]
+    assert {e164_of(spelling, "TR") for spelling in spellings} == {"+905900000002"}
+    forgotten = forgotten_of("+905900000002", "TR")
+    assert {forgotten.without(f"ara {spelling}!").endswith("*****!") for spelling in spellings} == {True}
 
 
 def test_a_page_keeps_its_records_and_all_that_is_no_forgotten_callers() -> None:

@@ -277,7 +277,7 @@ def test_pages_are_named_after_their_days(copy: Path, tmp_path: Path) -> None:
 
 
 def test_what_the_operator_can_mend_is_told(copy: Path, tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="run `cdr backfill` or `make demo` first"):
+    with pytest.raises(OperatorError, match="run `cdr backfill` first"):
         write_report(settings_of(tmp_path / "no-such.duckdb", tmp_path), NOW)
     with pytest.raises(OperatorError, match="its newest day is 2027-03-28"):
         write_report(settings_of(copy, tmp_path), NOW, dt.date(2028, 1, 1))

@@ -20,6 +20,11 @@ def test_one_number_in_many_spellings(number: str) -> None:
     assert e164_of(number, "TR") == "+905321234567"
 
 
+@pytest.mark.parametrize("number", ["05901234567", "+90 590 123 45 67", "905901234567", "00 90 590 1234567"])
+def test_a_number_of_a_range_that_the_library_does_not_know(number: str) -> None:
+    assert e164_of(number, "TR") == "+905901234567"
+
+
 @pytest.mark.parametrize(
     ("number", "country", "form"),
     [

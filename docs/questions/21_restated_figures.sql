@@ -10,5 +10,6 @@ SELECT
     max(restated_at) AS last_restated_at
 FROM marts.dim_hours
 LEFT JOIN cdr.restatements AS restatements USING (local_hour)
+WHERE is_loaded
 GROUP BY local_date
 ORDER BY local_date DESC;
