@@ -46,7 +46,9 @@ def e164_of(number: str, country: str | None) -> str | None:
     for spelling, region in ((text, country), (f"+{digits}", None)):
         with suppress(phonenumbers.NumberParseException):
             readings.append(phonenumbers.parse(spelling, region))
-    for is_one in (phonenumbers.is_valid_number, _is_as_long):
+    # The library reads letters as the digits on their keys: in `0532 CALL`, only a number that exists is believed.
+    has_letters = _LETTER.search(text.replace("ext", ""))
+    for is_one in (phonenumbers.is_valid_number,) if has_letters else (phonenumbers.is_valid_number, _is_as_long):
         for read in readings:
             if is_one(read):
                 return phonenumbers.format_number(read, phonenumbers.PhoneNumberFormat.E164)

@@ -36,6 +36,8 @@ def test_a_number_of_a_range_that_the_library_does_not_know(number: str) -> None
         ("0000000000", "TR", "0000000000"),
         ("0 00-00", "TR", "00000"),
         ("AA0106", "TR", "AA0106"),
+        ("0532 CALL", "TR", "0532 CALL"),
+        ("0590 123 CALL", "TR", "0590 123 CALL"),
         ("Anonymous", "TR", "Anonymous"),
         ("sip:ali@10.0.0.1", "TR", "sip:ali@10.0.0.1"),
         ("x" * 300, "TR", "x" * 300),
