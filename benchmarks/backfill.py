@@ -1,6 +1,6 @@
 """Compares this pipeline with other ways to load the same hours of calls from the same server into tables.
 
-    python -m benchmarks.backfill [--hours 24 ...] [--latency-ms 0 ...] [--rounds 3] [--only floor ...]
+    python -m benchmarks.backfill [--calls heavy] [--hours 24 ...] [--latency-ms 0 ...] [--rounds 3] [--only floor ...]
 
 Every contender runs in its own process and starts with an empty database. Each round runs all contenders, so that a
 busy moment of the machine affects them all. After each run the loaded rows are compared with the server's. Ratios are
@@ -27,8 +27,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-START = dt.datetime(2026, 3, 2)
-CALLS_PER_HOUR = 2000
+from benchmarks.calls import START, Weight
+from benchmarks.server import Calls
+from cdr_assets.domain.schema import ARRAYS
 
 # The names of the tables that contenders fill. CONTENDERS adds the module and its extra argument.
 _OURS = {"calls": "cdr.calls"} | {name: f"cdr.{name}" for name in ("call_history", "csat_answers", "call_tags")}
@@ -60,11 +61,12 @@ class Measured:
 
 @contextmanager
 def served(
-    start: dt.datetime, finish: dt.datetime, latencies: Sequence[int]
+    calls: Weight, start: dt.datetime, hours: int, latencies: Sequence[int] = (0,)
 ) -> Iterator[tuple[list[str], dict[str, Any]]]:
     """Runs a server while the block runs. Yields its URL for each latency, and the rows and keys of a correct load."""
+    options = [f"--calls={calls}", f"--start={start}", f"--hours={hours}", *(f"--latency-ms={n}" for n in latencies)]
     server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.server", f"{start}", f"{finish}", f"{CALLS_PER_HOUR}", *map(str, latencies)],
+        [sys.executable, "-m", "benchmarks.server", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -107,12 +109,13 @@ def _check(name: str, database: Path, tables: dict[str, str], truth: dict[str, A
             for table, stored in tables.items()
         }
         keys = connection.execute(f"SELECT key FROM {tables['calls']} ORDER BY key").fetchall()
-    landed = {"rows": rows, "keys": hashlib.md5("".join(key for (key,) in keys).encode()).hexdigest()}
+    landed = truth | {"rows": rows, "keys": hashlib.md5("".join(key for (key,) in keys).encode()).hexdigest()}
     if landed != truth:
         raise RuntimeError(f"{name} loaded {landed}, but the server holds {truth}")
 
 
 def main(
+    calls: Calls = Weight.HEAVY,
     hours: Annotated[list[int], typer.Option(help="Lengths of the backfill in hours.")] = [24, 168],  # noqa: B006
     latency_ms: Annotated[list[int], typer.Option(help="The server waits this long.")] = [0, 50],  # noqa: B006
     rounds: int = 3,
@@ -121,7 +124,7 @@ def main(
     names = only or list(CONTENDERS)
     for length in hours:
         finish = START + dt.timedelta(hours=length)
-        with served(START, finish, latency_ms) as (urls, truth):
+        with served(calls, START, length, latency_ms) as (urls, truth):
             for latency, url in zip(latency_ms, urls, strict=True):
                 measured: dict[str, list[Measured]] = {name: [] for name in names}
                 for number in range(rounds):
@@ -129,11 +132,22 @@ def main(
                         measured[name].append(run(name, url, finish, truth))
                         last = measured[name][-1]
                         console.print(f"round {number + 1}, {name}: {last.wall:.1f} s", style="dim", highlight=False)
-                _print(f"{length} hours, latency {latency} ms", truth["rows"]["calls"], measured)
+                title = f"{length} hours, latency {latency} ms, {described(calls, truth)}"
+                _print(title, truth["rows"]["calls"], measured)
+
+
+def described(calls: Weight, truth: dict[str, Any]) -> str:
+    """The number of calls and how heavy they are, for the title of a table."""
+    rows = truth["rows"]
+    events, answers, tags = (rows[name] / rows["calls"] for name in ARRAYS)
+    return (
+        f"{rows['calls']:,} {calls} calls ({truth['bytes'] / 1000:.1f} kB, {events:.1f} events, {answers:.2f} answers, "
+        f"{tags:.2f} tags each)"
+    )
 
 
 def _print(title: str, calls: int, measured: dict[str, list[Measured]]) -> None:
-    table = Table(title=f"{title}, {calls:,} calls", title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in ("", "best", "median s", "CPU s", "peak MB", "calls a second", "of the floor", "of ours, tables"):
         table.add_column(column, justify="right" if column else "left")
     walls = {name: median(run.wall for run in runs) for name, runs in measured.items()}

@@ -1,6 +1,6 @@
 """Measures a fresh hour, publishing and the analysts' questions as the warehouse grows from empty to millions of calls.
 
-    python -m benchmarks.growth [--weeks 0 --weeks 3 ...]
+    python -m benchmarks.growth [--calls heavy] [--weeks 0 --weeks 3 ...]
 
 A week of 2,000 calls an hour is loaded and its marts are built once. SQL then copies that week's rows in every table,
 with earlier dates and other keys, to make older weeks. Then three fresh hours are run and measured. The first publishes
@@ -24,8 +24,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.backfill import served
+from benchmarks.backfill import described, served
+from benchmarks.calls import Weight
 from benchmarks.contenders.ours import configure
+from benchmarks.server import Calls
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.warehouse.place import open_as
 
@@ -102,9 +104,10 @@ def ask(published: Path) -> dict[str, float]:
 
 
 def main(
+    calls: Calls = Weight.HEAVY,
     weeks: Annotated[list[int], typer.Option(help="Older weeks; 3 make a million calls.")] = [0, 2, 14, 30],  # noqa: B006
 ) -> None:
-    table = Table(title="A fresh hour of a busy morning, source to published copy", title_justify="left")
+    table = Table(title_justify="left")
     for column in (
         "calls before",
         "s",
@@ -119,7 +122,7 @@ def main(
     answered: dict[str, dict[str, float]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="growth-") as folder,
-        served(START, START + WEEK + 3 * HOUR, [0]) as (urls, _),
+        served(calls, START, 168 + 3) as (urls, truth),
     ):
         database = Path(folder) / "cdr.duckdb"
         first, second, third, end = (START + WEEK + n * HOUR for n in range(4))
@@ -140,6 +143,8 @@ def main(
             )
             answered[calls] = ask(published)
 
+        week = described(calls, truth)
+        table.title = f"A fresh hour of a busy morning, source to published copy, after weeks of {week}"
         configure(urls[0], START - max(weeks) * WEEK, database)
         measure("none")
         for path in Path(folder).iterdir():
