@@ -2,7 +2,7 @@
 
     python -m benchmarks.server [--calls heavy] [--hours 168] [--start 2026-03-02] [--latency-ms 0 ...]
 
-It prints one URL for each latency, then one line of JSON with the rows and keys of a correct load, and serves until
+It prints one URL for each latency, then one line of JSON that describes a correct load, and serves until
 its input ends or it is killed. The token is that of `benchmarks.contenders`. What the calls look like is in `calls`.
 """
 
@@ -41,24 +41,38 @@ class MadeCalls:
     with_unique_id = with_active_call_key = with_key
 
 
+class _Event(msgspec.Struct):
+    detail: str = ""
+
+
+_ITEMS = {"call_history": list[_Event], "csat_answers": list[msgspec.Raw], "call_tags": list[msgspec.Raw]}
+
+
 def truth(calls: MadeCalls) -> dict[str, Any]:
-    """The number of rows of each table, a hash over all keys in order, and the mean size of a call in bytes."""
+    """The rows of each table, a hash over all keys in order, the sum of the calls' durations, the characters of the
+    events' details, and the mean bytes of a call."""
     rows = {"calls": 0} | dict.fromkeys(ARRAYS, 0)
     keys: list[str] = []
-    size = 0
+    seconds = characters = size = 0
     for day in calls.days:
         for call in day:
             keys.append(call.key or "")
-            for name in ARRAYS:
+            seconds += int(msgspec.json.decode(call.head + call.end)["duration"])
+            size += len(call.head) + len(call.end)
+            for name, kind in _ITEMS.items():
                 member: bytes = getattr(call, name)
                 size += len(member)
                 # The member's JSON, without the comma and the name before it.
-                rows[name] += len(msgspec.json.decode(member[len(name) + 4 :], type=list[msgspec.Raw]))
-            size += len(call.head) + len(call.end)
+                items = msgspec.json.decode(member[len(name) + 4 :], type=kind)
+                rows[name] += len(items)
+                if name == "call_history":
+                    characters += sum(len(event.detail) for event in items)
     rows["calls"] = len(keys)
     return {
         "rows": rows,
         "keys": hashlib.md5("".join(sorted(keys)).encode()).hexdigest(),
+        "seconds": seconds,
+        "characters": characters,
         "bytes": round(size / max(1, len(keys))),
     }
 

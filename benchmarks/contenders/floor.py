@@ -14,17 +14,26 @@ import requests
 from benchmarks.contenders import AT_ONCE, Task, task
 from cdr_assets.domain.schema import ARRAYS, VENDOR_COLUMNS
 
+# Tenants write a number as 12 or as "12", so both are read as texts and cast.
 _ITEMS = {
-    "call_history": pl.Struct(dict.fromkeys(("event", "date", "queue", "agent"), pl.String)),
-    "csat_answers": pl.Struct({"question": pl.String, "score": pl.Float64, "scale": pl.Int64}),
-    "call_tags": pl.String,
+    "call_history": dict.fromkeys(("event", "date", "queue", "agent", "duration", "detail"), pl.String),
+    "csat_answers": dict.fromkeys(("survey", "question", "answer", "score", "scale", "date"), pl.String),
+    "call_tags": {},
 }
 _RECORD = pl.Struct(
     {column.name: pl.String for column in VENDOR_COLUMNS if column.name not in ARRAYS}
-    | {name: pl.List(_ITEMS[name]) for name in ARRAYS}
+    | {name: pl.List(pl.Struct(fields) if fields else pl.String) for name, fields in _ITEMS.items()}
 )
-_DATES = ("queuedate", "calldate", "talkdate", "hangupdate")
-_NUMBERS = ("waitduration", "duration", "hold", "holdduration", "transferred")
+_NUMBERS = ("waitduration", "duration", "hold", "holdduration", "transferred", "score", "scale")
+
+
+def typed(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False) if name.endswith("date") else
+        pl.col(name).cast(pl.Int64, strict=False)
+        for name in frame.columns
+        if name in _NUMBERS or name.endswith("date")
+    )  # fmt: skip
 
 
 def main(task: Task) -> None:
@@ -43,18 +52,12 @@ def main(task: Task) -> None:
             return pl.concat(frames)
 
         records = pl.concat(threads.map(fetch, task.hours()))
-    calls = records.drop(ARRAYS).with_columns(
-        pl.col(name).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False) for name in _DATES
-    )
-    calls = calls.with_columns(pl.col(name).cast(pl.Int64, strict=False) for name in _NUMBERS)
     with duckdb.connect(task.database) as connection:
-        connection.register("frame", calls)
+        connection.register("frame", typed(records.drop(ARRAYS)))
         connection.execute("CREATE TABLE calls AS FROM frame")
-        for name in ARRAYS:
+        for name, fields in _ITEMS.items():
             rows = records.select("key", name).drop_nulls().explode(name, empty_as_null=False)
-            if isinstance(_ITEMS[name], pl.Struct):
-                rows = rows.unnest(name)
-            connection.register("frame", rows)
+            connection.register("frame", typed(rows.unnest(name)) if fields else rows)
             connection.execute(f"CREATE TABLE {name} AS FROM frame")
 
 
