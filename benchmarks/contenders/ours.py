@@ -1,6 +1,7 @@
 """cdr_assets: the whole `cdr backfill`, from fetching to the published copy, with checks and marts.
 
-With a fifth argument `tables`, the runs stop after the four tables, without checks, marts and publishing.
+With a fifth argument `tables`, the runs stop after the four tables, without checks, marts and publishing. With `parse`,
+it only parses the dbt project: that takes seconds, once after an installation, and is therefore done before measuring.
 """
 
 import datetime as dt
@@ -52,10 +53,19 @@ def load_tables(task: Task) -> None:
             )
 
 
+def parse_project() -> None:
+    from cdr_assets.domain.settings import read_settings
+    from cdr_assets.marts.build import parse
+
+    parse(read_settings())
+
+
 if __name__ == "__main__":
     asked = task()
     configure(asked.base_url, asked.start, Path(asked.database))
-    if "tables" in sys.argv[5:]:
+    if "parse" in sys.argv[5:]:
+        parse_project()
+    elif "tables" in sys.argv[5:]:
         load_tables(asked)
     else:
         backfill(asked.start, asked.finish)
