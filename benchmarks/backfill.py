@@ -3,8 +3,8 @@
     python -m benchmarks.backfill [--calls heavy] [--hours 24 ...] [--latency-ms 0 ...] [--rounds 3] [--only floor ...]
 
 Every contender runs in its own process and starts with an empty database. Each round runs all contenders, so that a
-busy moment of the machine affects them all. After each run the loaded rows are compared with the server's. Ratios are
-ratios of medians. The contenders are in `benchmarks.contenders`.
+busy moment of the machine affects them all. After each run the loaded rows, keys, durations and details are compared
+with the server's. Ratios are ratios of medians. The contenders are in `benchmarks.contenders`.
 """
 
 import datetime as dt
@@ -82,52 +82,55 @@ def served(
         server.wait()
 
 
+def measured(*command: str) -> Measured:
+    """Runs a Python module with its arguments in its own process. Raises RuntimeError with its output if it fails."""
+    with tempfile.TemporaryFile("w+") as output:
+        began = time.perf_counter()
+        process = subprocess.Popen([sys.executable, "-m", *command], stdout=output, stderr=subprocess.STDOUT)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+        if status:
+            output.seek(0)
+            raise RuntimeError(f"{' '.join(command)} failed: {output.read()[-2000:]}")
+    return Measured(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+
+
 def run(name: str, url: str, finish: dt.datetime, truth: dict[str, Any]) -> Measured:
-    """Runs a contender. Raises RuntimeError if it fails or loads other rows or keys than `truth`."""
+    """Runs a contender. Raises RuntimeError if it fails or loads anything else than `truth`."""
     module, argument, tables = CONTENDERS[name]
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         database = Path(folder) / "calls.duckdb"
         command = [f"benchmarks.contenders.{module}", url, f"{START}", f"{finish}", f"{database}"]
         if module == "ours":
-            subprocess.run([sys.executable, "-m", *command, "parse"], check=True)
-        began = time.perf_counter()
-        with (Path(folder) / "output").open("w+") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command, *filter(None, [argument])], stdout=output, stderr=subprocess.STDOUT
-            )
-            _, status, used = os.wait4(process.pid, 0)
-            wall = time.perf_counter() - began
-            if status:
-                output.seek(0)
-                raise RuntimeError(f"{name} failed: {output.read()[-2000:]}")
+            measured(*command, "parse")
+        taken = measured(*command, *filter(None, [argument]))
         _check(name, database, tables, truth)
-        return Measured(wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+    return taken
 
 
 def _check(name: str, database: Path, tables: dict[str, str], truth: dict[str, Any]) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{database}' AS loaded (READ_ONLY)")
         connection.execute("USE loaded")
-        rows = {
-            table: (connection.execute(f"SELECT count(*) FROM {stored}").fetchone() or (0,))[0]
-            for table, stored in tables.items()
-        }
+
+        def value(sql: str) -> Any:
+            return (connection.execute(sql).fetchone() or (None,))[0]
+
         keys = connection.execute(f"SELECT key FROM {tables['calls']} ORDER BY key").fetchall()
-        # A tool that guesses types may have kept texts; that is its way to load such calls.
-        seconds = connection.execute(f"SELECT sum(TRY_CAST(duration AS BIGINT)) FROM {tables['calls']}").fetchone()
         detail = "item ->> 'detail'" if tables is _OURS else "detail"
-        # Light calls have no details, and some contenders then no such column.
-        characters = connection.execute(
-            f"SELECT sum(length({detail})) FROM {tables['call_history']}" if truth["characters"] else "SELECT 0"
-        ).fetchone()
-    landed = truth | {
-        "seconds": (seconds or ())[0],
-        "characters": (characters or ())[0],
-        "rows": rows,
-        "keys": hashlib.md5("".join(key for (key,) in keys).encode()).hexdigest(),
-    }
-    if landed != truth:
-        raise RuntimeError(f"{name} loaded {landed}, but the server holds {truth}")
+        loaded = {
+            "rows": {table: value(f"SELECT count(*) FROM {stored}") for table, stored in tables.items()},
+            "keys": hashlib.md5("".join(key for (key,) in keys).encode()).hexdigest(),
+            # A tool that guesses types keeps numbers that are written as texts as texts.
+            "seconds": value(f"SELECT sum(TRY_CAST(duration AS BIGINT)) FROM {tables['calls']}"),
+            # Light calls have no details; then some contenders have no such column.
+            "characters": value(f"SELECT sum(length({detail})) FROM {tables['call_history']}")
+            if truth["characters"]
+            else 0,
+        }
+    expected = {fact: truth[fact] for fact in loaded}
+    if loaded != expected:
+        raise RuntimeError(f"{name} loaded {loaded}, but the server holds {expected}")
 
 
 def main(
@@ -142,14 +145,15 @@ def main(
         finish = START + dt.timedelta(hours=length)
         with served(calls, START, length, latency_ms) as (urls, truth):
             for latency, url in zip(latency_ms, urls, strict=True):
-                measured: dict[str, list[Measured]] = {name: [] for name in names}
+                runs: dict[str, list[Measured]] = {name: [] for name in names}
                 for number in range(rounds):
                     for name in names:
-                        measured[name].append(run(name, url, finish, truth))
-                        last = measured[name][-1]
-                        console.print(f"round {number + 1}, {name}: {last.wall:.1f} s", style="dim", highlight=False)
+                        runs[name].append(run(name, url, finish, truth))
+                        last = runs[name][-1]
+                        done = f"round {number + 1}, {name}: {last.wall:.1f} s, {last.cpu:.1f} s of CPU"
+                        console.print(done, style="dim", highlight=False)
                 title = f"{length} hours, latency {latency} ms, {described(calls, truth)}"
-                _print(title, truth["rows"]["calls"], measured)
+                _print(title, truth["rows"]["calls"], runs)
 
 
 def described(calls: Weight, truth: dict[str, Any]) -> str:
@@ -162,13 +166,13 @@ def described(calls: Weight, truth: dict[str, Any]) -> str:
     )
 
 
-def _print(title: str, calls: int, measured: dict[str, list[Measured]]) -> None:
+def _print(title: str, calls: int, measured_by_name: dict[str, list[Measured]]) -> None:
     table = Table(title=title, title_justify="left")
     for column in ("", "best", "median s", "CPU s", "peak MB", "calls a second", "of the floor", "of ours, tables"):
         table.add_column(column, justify="right" if column else "left")
-    walls = {name: median(run.wall for run in runs) for name, runs in measured.items()}
+    walls = {name: median(run.wall for run in runs) for name, runs in measured_by_name.items()}
     floor, ours = walls.get("floor"), walls.get("cdr_assets, tables")
-    for name, runs in measured.items():
+    for name, runs in measured_by_name.items():
         table.add_row(
             name,
             f"{min(run.wall for run in runs):.1f}",
