@@ -1,18 +1,17 @@
 """Measures a fresh hour, publishing and the analysts' questions as the warehouse grows from empty to millions of calls.
 
-    python -m benchmarks.growth [--weeks 0 --weeks 3 ...]
+    python -m benchmarks.growth [--calls heavy] [--weeks 0 --weeks 3 ...] [--first-build]
 
 A week of 2,000 calls an hour is loaded and its marts are built once. SQL then copies that week's rows in every table,
 with earlier dates and other keys, to make older weeks. Then three fresh hours are run and measured. The first publishes
 everything, because such a warehouse was never published. The second publishes only changes, into a copy of the
 published file. The third, like all later ones, publishes them into the file that was published before the current one.
+At last six hours are read again, in which nothing has changed.
 """
 
 import datetime as dt
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -24,8 +23,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.backfill import served
+from benchmarks.backfill import Measured, described, measured, served
+from benchmarks.calls import Weight
 from benchmarks.contenders.ours import configure
+from benchmarks.server import Calls
 from cdr_assets.publishing.reading import open_published
 from cdr_assets.warehouse.place import open_as
 
@@ -33,6 +34,7 @@ from cdr_assets.warehouse.place import open_as
 START = dt.datetime(2026, 3, 2, 10)
 HOUR = dt.timedelta(hours=1)
 WEEK = 168 * HOUR
+LOOK_BACK = 6 * HOUR
 
 _QUESTIONS = Path(__file__).parents[1] / "docs" / "questions"
 # Tables with a row per queue, agent or hour, which every build makes again, and tables that are not about calls.
@@ -42,8 +44,8 @@ _NOT_REPEATED = (
 )  # fmt: skip
 _KEYS = ("key", "callid", "call_key", "first_call_key")
 
-# A pipe has no width; 120 columns cut nothing off.
-console = Console(width=None if Console().is_terminal else 120)
+# A pipe has no width; 180 columns cut nothing off.
+console = Console(width=None if Console().is_terminal else 180)
 
 
 def repeat_week(connection: duckdb.DuckDBPyConnection, weeks: int) -> None:
@@ -66,13 +68,9 @@ def repeat_week(connection: duckdb.DuckDBPyConnection, weeks: int) -> None:
             )
 
 
-def cdr(*arguments: str) -> float:
-    """Runs `cdr` in its own process; returns the seconds it took."""
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", "cdr_assets.cli.commands", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return time.perf_counter() - began
+def cdr(*arguments: str) -> Measured:
+    """Runs `cdr` in its own process."""
+    return measured("cdr_assets.cli.commands", *arguments)
 
 
 def publishing_seconds() -> float:
@@ -85,6 +83,10 @@ def publishing_seconds() -> float:
         assert stats.start_time
         assert stats.end_time
         return stats.end_time - stats.start_time
+
+
+def shown(run: Measured) -> list[str]:
+    return [f"{run.wall:.1f}", f"{run.cpu:.1f}", f"{run.memory:,.0f}"]
 
 
 def ask(published: Path) -> dict[str, float]:
@@ -102,46 +104,56 @@ def ask(published: Path) -> dict[str, float]:
 
 
 def main(
+    calls: Calls = Weight.HEAVY,
     weeks: Annotated[list[int], typer.Option(help="Older weeks; 3 make a million calls.")] = [0, 2, 14, 30],  # noqa: B006
+    first_build: Annotated[bool, typer.Option(help="Build all marts from nothing too, which takes minutes.")] = False,
 ) -> None:
-    table = Table(title="A fresh hour of a busy morning, source to published copy", title_justify="left")
+    table = Table(title_justify="left")
     for column in (
         "calls before",
         "s",
-        "s without publishing",
+        "CPU s",
+        "peak MB",
         "publishing s",
         "by copying s",
         "all of it s",
+        "peak MB",
+        "look-back s",
+        "CPU s",
         "warehouse MB",
         "copy MB",
+        *(("first build s", "CPU s", "peak MB") if first_build else ()),
     ):
         table.add_column(column, justify="right")
     answered: dict[str, dict[str, float]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="growth-") as folder,
-        served(START, START + WEEK + 3 * HOUR, [0]) as (urls, _),
+        served(calls, START, (WEEK + 3 * HOUR) // HOUR) as (urls, truth),
     ):
         database = Path(folder) / "cdr.duckdb"
         first, second, third, end = (START + WEEK + n * HOUR for n in range(4))
 
-        def measure(calls: str) -> None:
-            cdr("backfill", f"{first}", f"{second}")
+        def measure(before: str, *more: str) -> None:
+            all_of_it = cdr("backfill", f"{first}", f"{second}")
             publishing_all = publishing_seconds()
             cdr("backfill", f"{second}", f"{third}")
             by_copying = publishing_seconds()
-            whole = cdr("backfill", f"{third}", f"{end}")
+            hour = cdr("backfill", f"{third}", f"{end}")
             publishing = publishing_seconds()
-            published = Path(os.environ["CDR_PUBLISHED"])
-            sizes = [f"{path.stat().st_size / 1e6:,.0f}" for path in (database, published)]
-            row = [whole, whole - publishing, publishing, by_copying, publishing_all]
-            table.add_row(calls, *(f"{seconds:.1f}" for seconds in row), *sizes)
-            console.print(
-                f"{calls} calls: {whole:.1f} s, of it publishing {publishing:.1f} s", style="dim", highlight=False
-            )
-            answered[calls] = ask(published)
+            # The server signs the links anew; nothing else differs. An empty warehouse does not have these hours yet.
+            look_back = ["", ""] if before == "none" else shown(cdr("backfill", f"{end - LOOK_BACK}", f"{end}"))[:2]
+            sizes = [f"{path.stat().st_size / 1e6:,.0f}" for path in (database, Path(os.environ["CDR_PUBLISHED"]))]
+            row = [f"{seconds:.1f}" for seconds in (publishing, by_copying, publishing_all)]
+            peak = f"{all_of_it.memory:,.0f}"
+            table.add_row(before, *shown(hour), *row, peak, *look_back, *sizes, *more)
+            console.print(f"{before} calls: {', '.join(shown(hour))}", style="dim", highlight=False)
+            answered[before] = ask(Path(os.environ["CDR_PUBLISHED"]))
 
-        configure(urls[0], START - max(weeks) * WEEK, database)
-        measure("none")
+        week = described(calls, truth)
+        table.title = f"A fresh hour of a busy morning, source to published copy, after weeks of {week}"
+        begins = START - max(weeks) * WEEK
+        configure(urls[0], begins, database)
+        measure("none", *(["", "", ""] if first_build else ()))
         for path in Path(folder).iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         cdr("backfill", f"{START}", f"{first}")
@@ -152,14 +164,15 @@ def main(
             connection = open_as("warehouse", database, "STORAGE_VERSION 'v1.5.0'")
             repeat_week(connection, count)
             connection.execute("DELETE FROM raw.published_copy")
-            (calls,) = connection.execute("SELECT count(*) FROM cdr.calls").fetchone() or (0,)
+            (number,) = connection.execute("SELECT count(*) FROM cdr.calls").fetchone() or (0,)
             connection.close()
-            measure(f"{calls:,}")
+            command = ("benchmarks.contenders.ours", urls[0], f"{begins}", f"{end}", f"{database}", "build")
+            measure(f"{number:,}", *(shown(measured(*command)) if first_build else ()))
     console.print(table)
     questions = Table(title="Seconds of the questions", title_justify="left")
     questions.add_column("question")
-    for calls in answered:
-        questions.add_column(calls, justify="right")
+    for before in answered:
+        questions.add_column(before, justify="right")
     for question in next(iter(answered.values())):
         questions.add_row(question, *(f"{seconds[question]:.2f}" for seconds in answered.values()))
     console.print(questions)

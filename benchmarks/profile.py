@@ -1,9 +1,10 @@
 """Profiles a day's backfill: how many seconds the main thread spends in each part. Each second is counted once.
 
-python -m benchmarks.profile [--hours 24]
+python -m benchmarks.profile [--calls heavy] [--hours 24]
 """
 
 import datetime as dt
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,8 +18,10 @@ from pyinstrument.frame import Frame
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.backfill import START, served
+from benchmarks.backfill import described, served
+from benchmarks.calls import START, Weight
 from benchmarks.contenders.ours import backfill, configure
+from benchmarks.server import Calls
 
 # The outermost function of each part, if it is in one of these places. All other time is Dagster's, or our code's
 # between the parts.
@@ -53,10 +56,13 @@ def parts(frame: Frame) -> Iterator[tuple[str, float]]:
         yield from parts(child)
 
 
-def main(hours: Annotated[int, typer.Option(help="Length of the backfill in hours.")] = 24) -> None:
+def main(
+    calls: Calls = Weight.HEAVY, hours: Annotated[int, typer.Option(help="Length of the backfill in hours.")] = 24
+) -> None:
     finish = START + dt.timedelta(hours=hours)
-    with tempfile.TemporaryDirectory(prefix="profile-") as folder, served(START, finish, [0]) as (urls, truth):
+    with tempfile.TemporaryDirectory(prefix="profile-") as folder, served(calls, START, hours) as (urls, truth):
         configure(urls[0], START, Path(folder) / "cdr.duckdb")
+        subprocess.run([sys.executable, "-c", "from benchmarks.contenders.ours import *; parse_project()"], check=True)
         began = time.perf_counter()
         import cdr_assets.definitions
         import cdr_assets.orchestration.runs  # noqa: F401
@@ -75,7 +81,7 @@ def main(hours: Annotated[int, typer.Option(help="Length of the backfill in hour
         seconds = {"start-up: imports": imports}
         for part, taken in parts(root):
             seconds[part] = seconds.get(part, 0) + taken
-    table = Table(title=f"{hours} hours, {truth['rows']['calls']:,} calls", title_justify="left")
+    table = Table(title=f"{hours} hours, {described(calls, truth)}", title_justify="left")
     table.add_column("part")
     for column in ("s", "%"):
         table.add_column(column, justify="right")

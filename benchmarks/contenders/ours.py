@@ -1,6 +1,8 @@
 """cdr_assets: the whole `cdr backfill`, from fetching to the published copy, with checks and marts.
 
-With a fifth argument `tables`, the runs stop after the four tables, without checks, marts and publishing.
+With a fifth argument `tables`, the runs stop after the four tables, without checks, marts and publishing. With `parse`,
+it only parses the dbt project: that takes seconds, once after an installation, and is therefore done before measuring.
+With `build`, it only builds all marts of the calls that the warehouse has, from nothing.
 """
 
 import datetime as dt
@@ -52,10 +54,30 @@ def load_tables(task: Task) -> None:
             )
 
 
+def parse_project() -> None:
+    from cdr_assets.domain.settings import read_settings
+    from cdr_assets.marts.build import parse
+
+    parse(read_settings())
+
+
+def build_all_marts() -> None:
+    from cdr_assets.domain.settings import read_settings
+    from cdr_assets.marts.build import build
+
+    broken = [result for result in build(read_settings(), full_refresh=True) if result.status == "error"]
+    if broken:
+        raise RuntimeError(f"{broken}")
+
+
 if __name__ == "__main__":
     asked = task()
     configure(asked.base_url, asked.start, Path(asked.database))
-    if "tables" in sys.argv[5:]:
+    if "parse" in sys.argv[5:]:
+        parse_project()
+    elif "build" in sys.argv[5:]:
+        build_all_marts()
+    elif "tables" in sys.argv[5:]:
         load_tables(asked)
     else:
         backfill(asked.start, asked.finish)
