@@ -3,10 +3,11 @@
 What the body of an answer says is in `answer.py`; pages, chains, retries and limits are in `client.py`, `chain.py`
 and `limits.py`. The settings of the project are not here: `AlotechClient` is given the address and the token.
 
-The client is `requests`, whose adapter sends each request without a session: we keep no cookies and follow no
-redirects. Its connections differ in two ways. The token travels in the query, which is added where the request line
-is written to the socket, so that no address that `requests` and urllib3 log or quote in an error can hold it. And an
-answer has one deadline for all of its bytes, which `requests` does not offer.
+The client is `requests`: its adapter finds the proxy and the certificates, and makes the pool of connections. Requests
+go straight to that pool, because we keep no cookies and follow no redirects. Its connections differ in two ways. The
+token travels in the query, which is added where the request line is written to the socket, so that no address that
+urllib3 logs or quotes in an error can hold it. And an answer has one deadline for all of its bytes, which `requests`
+does not offer.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH, HTTPAdapter
+from urllib3 import Retry, Timeout
 from urllib3.exceptions import DecodeError, HTTPError, LocationValueError, ProxyError
 
 from cdr_assets.domain.redaction import redactors
@@ -35,6 +38,8 @@ from .errors import AlotechError, ConfigurationError, MalformedAnswerError, TlsE
 #: No page of 100 calls is this large; a body without end must not fill the memory.
 _LARGEST_BODY = 64 << 20
 _IDLE_CONNECTIONS = 64
+#: `client.py` tries again and counts the tries.
+_NO_RETRIES = Retry(0, read=False)
 _HEADERS = {"User-Agent": "cdr-assets", "Accept": "application/json", "Accept-Encoding": "gzip"}
 
 
@@ -65,26 +70,32 @@ class Wire:
         if not token.strip():
             raise ConfigurationError("there is no app token", advice="set ALOTECH_APP_TOKEN")
         self.redact, self.redact_body = redactors([token])
+        # All parameters but the cursor are the same for each page of a chain.
+        quoted = lru_cache(maxsize=256)(quote_plus)
         # A closure, as the redactors are: no `vars` of this object shows the token.
         self._query: Callable[[Mapping[str, str]], str] = lambda parameters: urlencode(
-            {**parameters, "app_token": token}
+            {**parameters, "app_token": token}, quote_via=quoted
         )
-        self._timeouts, self._total_timeout = (connect_timeout, read_timeout), total_timeout
+        self._timeouts, self._total_timeout = Timeout(connect=connect_timeout, read=read_timeout), total_timeout
         # The request that each thread has under way.
         self._current = threading.local()
         try:
-            self._request = requests.Request("GET", self.base_url, headers=_HEADERS).prepare()
+            request = requests.Request("GET", self.base_url, headers=_HEADERS).prepare()
         except (requests.RequestException, ValueError):
             raise ConfigurationError(f"{self.base_url} is not an address") from None
         # Plain http goes to this machine only. No proxy there: it would be a detour, and would see the token.
-        proxies, self._verify = _environment(self.base_url) if self.base_url.startswith("https:") else ({}, True)
+        proxies, certificates = _environment(self.base_url) if self.base_url.startswith("https:") else ({}, "")
+        # `requests` would ask its adapter for the pool at each request.
+        adapter = HTTPAdapter(pool_maxsize=_IDLE_CONNECTIONS)
         try:
-            self._adapter = _Adapter(self._request, self._verify, proxies, self._current)
+            pool: Any = adapter.get_connection_with_tls_context(request, certificates, proxies)
         except (requests.RequestException, ValueError):
             raise ConfigurationError(
                 "the proxy of the environment cannot be used",
                 advice="correct HTTPS_PROXY (with http:// before a user's name; socks needs the package pysocks)",
             ) from None
+        pool.ConnectionCls = _connection_class(pool.ConnectionCls, self._current)
+        self._pool, self._path, self._has_proxy = pool, request.path_url, bool(adapter.proxy_manager)
 
     def get(self, parameters: Mapping[str, str]) -> Reply:
         """Sends one request and reads the whole answer, whatever its status; follows no redirect.
@@ -96,13 +107,24 @@ class Wire:
         current.query, current.deadline = self._query(parameters), started + self._total_timeout
         current.is_connecting = False
         try:
-            with self._adapter.send(
-                self._request, stream=True, timeout=self._timeouts, verify=self._verify
-            ) as response:
-                body = response.raw.read(_LARGEST_BODY + 1, decode_content=True)
+            response = self._pool.urlopen(
+                "GET",
+                self._path,
+                headers=_HEADERS,
+                retries=_NO_RETRIES,
+                redirect=False,
+                timeout=self._timeouts,
+                preload_content=False,
+            )
+            try:
+                body = response.read(_LARGEST_BODY + 1)
                 if len(body) > _LARGEST_BODY:
                     raise _too_long()
-            return Reply(response.status_code, response.headers, body, time.monotonic() - started)
+            finally:
+                # Closes the connection, unless the answer was read to its end.
+                response.close()
+                response.release_conn()
+            return Reply(response.status, response.headers, body, time.monotonic() - started)
         except AlotechError as error:
             failure = error
         except (HTTPError, OSError, ValueError) as error:
@@ -113,7 +135,7 @@ class Wire:
         raise failure
 
     def close(self) -> None:
-        self._adapter.close()
+        self._pool.close()
 
     def _failure(self, error: BaseException) -> AlotechError:
         """The failure in our words; none of the library's text is used, since it may quote the server."""
@@ -123,7 +145,7 @@ class Wire:
             return any(isinstance(cause, kinds) for cause in causes)
 
         connecting = self._current.is_connecting
-        proxied = connecting and self._adapter.has_proxy
+        proxied = connecting and self._has_proxy
         there = "the proxy of the environment" if proxied else self.host
         advice = "check HTTPS_PROXY and NO_PROXY" if proxied else None
         if met(DecodeError):
@@ -144,9 +166,9 @@ class Wire:
         if proxied:
             return UnreachableError(f"{there} did not let the request through", advice=advice)
         if connecting:
-            return UnreachableError(f"no connection to {there} within {self._timeouts[0]:g} s")
+            return UnreachableError(f"no connection to {there} within {self._timeouts.connect_timeout:g} s")
         if met(TimeoutError):
-            waited = f"{self._timeouts[1]:g} s without a byte, or {self._total_timeout:g} s in all"
+            waited = f"{self._timeouts.read_timeout:g} s without a byte, or {self._total_timeout:g} s in all"
             return UnreachableError(f"the answer of {there} did not come in time ({waited})")
         return UnreachableError(f"the connection to {there} broke before the answer was complete")
 
@@ -179,8 +201,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _environment(url: str) -> tuple[dict[str, str], bool | str]:
-    """The proxies for an address, and the certificates to trust; True stands for those of `requests`."""
+def _environment(url: str) -> tuple[dict[str, str], str]:
+    """The proxies for an address, and the file or folder of certificates to trust."""
     with requests.Session() as session:
         found = session.merge_environment_settings(url, {}, None, None, None)
     bundle = found["verify"]
@@ -192,7 +214,7 @@ def _environment(url: str) -> tuple[dict[str, str], bool | str]:
             raise ConfigurationError(
                 f"no certificates can be read from {bundle}", advice="correct REQUESTS_CA_BUNDLE, or remove it"
             ) from None
-    return dict(found["proxies"]), True if bundle is None else bundle
+    return dict(found["proxies"]), bundle if isinstance(bundle, str) else DEFAULT_CA_BUNDLE_PATH
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
@@ -201,30 +223,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     for inner in (error.__cause__, getattr(error, "reason", None), *error.args):
         if isinstance(inner, BaseException):
             yield from _causes(inner)
-
-
-class _Adapter(HTTPAdapter):
-    """The transport of `requests` with our connections, direct or through any kind of proxy.
-
-    One endpoint needs one pool of connections. It is looked up once: for each request, that would cost a tenth of
-    the request's CPU time.
-    """
-
-    def __init__(
-        self, request: requests.PreparedRequest, verify: bool | str, proxies: dict[str, str], current: threading.local
-    ) -> None:
-        super().__init__(pool_maxsize=_IDLE_CONNECTIONS)
-        pool: Any = super().get_connection_with_tls_context(request, verify, proxies)
-        pool.ConnectionCls = _connection_class(pool.ConnectionCls, current)
-        self._pool = pool
-        self.has_proxy = bool(self.proxy_manager)
-
-    def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
-        return self._pool
-
-    def close(self) -> None:
-        self._pool.close()
-        super().close()
 
 
 def _connection_class(base: type[Any], current: threading.local) -> type[Any]:

@@ -107,9 +107,10 @@ def _hex(number: int, digits: int) -> str:
 
 
 # A letter or digit of ASCII as an escape: no program needs one, but a secret of which no part stands there plainly has
-# one. All but the percent signs are found by searches for plain bytes, which are ten times as fast as a pattern.
-_JSON_ENCODED = (b"u003", b"u004", b"u005", b"u006", b"u007")
-_PERCENT_ENCODED = re.compile(rb"%(?:25){0,8}(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[cC][%ux]|26[#a])")
+# one. Each pattern begins with a single plain character, which a search finds ten times as fast as anything else.
+_BACKSLASH_ENCODED = re.compile(rb"\\(?:x|U000|u00[3-7])")
+_AMPERSAND_ENCODED = re.compile(rb"&(?:#|amp;)")
+_PERCENT_ENCODED = re.compile(rb"%(?:25){0,8}(?:3[0-9]|[46][1-9a-fA-F]|[57][0-9aA]|5[cC][%uUx]|26[#a])")
 
 
 def _hint(secret: str) -> bytes:
@@ -125,10 +126,8 @@ def _may_hold(value: bytes, hints: Sequence[bytes]) -> bool:
     lower = value.lower()
     return (
         any(hint in lower for hint in hints)
-        or b"\\x" in value
-        or b"U000" in value
-        or (b"u00" in value and any(escaped in value for escaped in _JSON_ENCODED))
-        or (b"&" in value and (b"&#" in value or b"&amp;" in value))
+        or (b"\\" in value and _BACKSLASH_ENCODED.search(value) is not None)
+        or (b"&" in value and _AMPERSAND_ENCODED.search(value) is not None)
         or (b"%" in value and _PERCENT_ENCODED.search(value) is not None)
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from requests.adapters import DEFAULT_CA_BUNDLE_PATH
 
 from cdr_assets.alotech import (
     AlotechClient,
@@ -27,7 +28,7 @@ from cdr_assets.alotech import (
     Window,
     WrongAddressError,
 )
-from cdr_assets.alotech.wire import _Bounded
+from cdr_assets.alotech.wire import Wire, _Bounded
 from cdr_assets_tests.alotech.server import TOKEN, Action, Answer, ScriptedServer, page, record, silence, trickle
 
 Connect = Callable[..., AlotechClient]
@@ -272,6 +273,17 @@ class TestTls:
         assert len(connect(secure.url).fetch_window(hour)) == 2
         assert secure.asked[0]["app_token"] == TOKEN
         assert secure.connections == 1
+
+    @pytest.mark.parametrize("proxy", [None, "http://proxy.example:80"])
+    def test_the_certificates_of_requests_are_the_usual_ones(
+        self, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if proxy:
+            monkeypatch.setenv("HTTPS_PROXY", proxy)
+        wire = Wire("https://acme.example/", TOKEN, connect_timeout=1, read_timeout=1, total_timeout=1)
+        made = wire._pool._new_conn()
+        assert made.ca_certs == DEFAULT_CA_BUNDLE_PATH
+        assert made.cert_reqs == "CERT_REQUIRED"
 
     def test_deadlines_hold_under_it(
         self,
