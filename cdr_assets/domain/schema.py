@@ -107,7 +107,13 @@ PARTITION_HOUR = Column(
 )
 CALL_KEY = Column("key", Kind.TEXT, Class.IDENTIFIER, "Unique ID of the call.")
 POSITION = Column("position", Kind.INTEGER, Class.MEASURE, "Position in the vendor's array, counted from 0.")
-ITEM = Column("item", Kind.JSON, Class.FREE_TEXT, "The item as the vendor sent it.")
+EXTRA = Column(
+    "extra",
+    Kind.JSON,
+    Class.FREE_TEXT,
+    "What no column tells of the item: its other fields, and values that could not be read or cannot be true. An item "
+    "that is no object, and that no column tells, is under the name (item).",
+)
 FILTERS = Column(
     "filters", Kind.TEXT, Class.FREE_TEXT, "Filters of the fetch, as JSON; NULL if the whole hour was fetched."
 )
@@ -231,7 +237,7 @@ CALL_HISTORY = Table(
         ),
         Column("agent", Kind.TEXT, Class.NAME, "Agent of the event.", ("agent", "agent_username", "username")),
         Column("queue", Kind.TEXT, Class.NAME, "Queue of the event.", ("queue", "queue_name")),
-        ITEM,
+        EXTRA,
     ),
 )
 
@@ -251,7 +257,7 @@ CSAT_ANSWERS = Table(
         Column(
             "date", Kind.LOCAL, Class.DATE, "When the caller answered (tenant's wall clock).", ("date", "answerdate")
         ),
-        ITEM,
+        EXTRA,
     ),
 )
 
@@ -264,7 +270,7 @@ CALL_TAGS = Table(
         PARTITION_HOUR,
         POSITION,
         Column("tag", Kind.TEXT, Class.FREE_TEXT, "The tag.", ("tag", "name", "label")),
-        ITEM,
+        EXTRA,
     ),
 )
 

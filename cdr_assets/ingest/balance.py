@@ -306,4 +306,4 @@ def news_told(unknown: Sequence[dict[str, object]]) -> str | None:
         for field in unknown
         if field["is_news"]
     ]
-    return f"new from the vendor, kept in extra and item: {', '.join(news[:10])}" if news else None
+    return f"new from the vendor, kept in extra: {', '.join(news[:10])}" if news else None

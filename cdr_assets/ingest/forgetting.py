@@ -28,6 +28,7 @@ from cdr_assets.domain.schema import (
     TABLES,
     VENDOR_COLUMNS,
     Kind,
+    Table,
 )
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.building import build_stale_marts, publish_copy
@@ -35,6 +36,7 @@ from cdr_assets.ingest.person import Person, searched
 from cdr_assets.ingest.spelling import spell_numbers
 from cdr_assets.ingest.suppression import read_forgotten, suppress
 from cdr_assets.transforms import (
+    ITEM,
     Forgotten,
     Members,
     Number,
@@ -293,8 +295,10 @@ def _blanked(stored: dict[str, pl.DataFrame], forgotten: Forgotten, settings: Se
     """
     calls = stored["calls"]
     items: dict[str, dict[str, list[Any]]] = {
-        name: {key: [members(item) for item in rows["item"]] for (key,), rows in _by_key(stored[name])}
-        for name in ARRAYS
+        name: {
+            key: [_item(table, item) for item in rows.iter_rows(named=True)] for (key,), rows in _by_key(stored[name])
+        }
+        for name, table in CHILDREN.items()
     }
     records = [blank_record(_record(call, items, settings.zone), forgotten) for call in calls.iter_rows(named=True)]
     bodies = ['{"CallList":[' + dump(record) + "]}" for record in records]
@@ -334,6 +338,22 @@ def _record(call: dict[str, Any], items: dict[str, dict[str, list[Any]]], zone: 
     record |= {name: items[name].get(call["key"], []) for name in ARRAYS if call[f"{name}_count"] is not None}
     record |= dict(members(call["extra"] or "{}"))
     return Members(record.items())
+
+
+def _item(table: Table, item: dict[str, Any]) -> Any:
+    """The item of a stored row, in which a field of each column has the column's value."""
+    extra: dict[str, Any] = dict(members(item["extra"] or "{}"))
+    told: dict[str, Any] = {}
+    for column in table.columns:
+        value = item[column.name]
+        if column.names and value is not None:
+            # A field in `extra` is one that the column was not read from.
+            name = next((name for name in column.names if name not in extra), column.names[0])
+            is_whole = isinstance(value, float) and value.is_integer()
+            told[name] = Number(int(value) if is_whole else value) if column.kind is Kind.NUMBER else str(value)
+    if not told and extra.keys() == {ITEM}:
+        return extra[ITEM]
+    return Members((told | extra).items())
 
 
 def _by_key(rows: pl.DataFrame) -> Any:

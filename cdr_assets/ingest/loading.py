@@ -29,19 +29,19 @@ from cdr_assets.warehouse import (
 )
 from cdr_assets.warehouse.retention import loadable_from
 
-# Records of a batch: enough to keep polars and DuckDB busy, few enough for the memory of a small machine.
-_BATCH_RECORDS = 32_000
+# Bytes of JSON of a batch: enough to keep polars and DuckDB busy, few enough for the memory of a small machine.
+_BATCH_BYTES = 64 << 20
 
 # Starts the reason of an hour whose load failed. All other reasons come from its fetch.
 NOT_LOADED = "it could not be loaded: "
 
 
 def read_batches(
-    warehouse: Warehouse, holder: str, settings: Settings, hours: Sequence[Hour], records: Mapping[dt.datetime, int]
+    warehouse: Warehouse, holder: str, settings: Settings, hours: Sequence[Hour], sizes: Mapping[dt.datetime, int]
 ) -> Iterator[tuple[list[Hour], Load, dict[Hour, str]]]:
     """Yields the hours in batches: the hours that could be read, their content, and why the other hours failed.
 
-    `records` has the number of records of each hour. Each batch is read while the caller writes the previous one,
+    `sizes` has the bytes of each hour's pages. Each batch is read while the caller writes the previous one,
     because neither reading nor writing keeps two cores busy.
     """
     with ThreadPoolExecutor(max_workers=1) as reader:
@@ -57,7 +57,7 @@ def read_batches(
             read = [hour for hour in batch if hour not in unread]
             return read, replace(load_of_hours(pages, tables, read), erased_at=erased_at), unread
 
-        for batch in _batches(hours, records):
+        for batch in _batches(hours, sizes):
             with warehouse.connect(holder) as connection:
                 pages = read_pages_of(connection, [hour.start for hour in batch])
                 erased_at = last_erasure(connection)
@@ -74,15 +74,15 @@ def read_batches(
         yield finished()
 
 
-def _batches(hours: Iterable[Hour], records: Mapping[dt.datetime, int]) -> Iterator[list[Hour]]:
+def _batches(hours: Iterable[Hour], sizes: Mapping[dt.datetime, int]) -> Iterator[list[Hour]]:
     batch: list[Hour] = []
     size = 0
     for hour in hours:
-        if batch and size + records[hour.start] > _BATCH_RECORDS:
+        if batch and size + sizes[hour.start] > _BATCH_BYTES:
             yield batch
             batch, size = [], 0
         batch.append(hour)
-        size += records[hour.start]
+        size += sizes[hour.start]
     yield batch
 
 

@@ -26,6 +26,7 @@ from cdr_assets.transforms.forgotten import (
     pattern_of,
     unescaped,
 )
+from cdr_assets.transforms.items import ITEM
 from cdr_assets.transforms.pages import Tables, read_hours, read_pages
 from cdr_assets.transforms.phone_numbers import e164, e164_of
 from cdr_assets.transforms.plausibility import set_aside_in
@@ -34,6 +35,7 @@ from cdr_assets.transforms.rejected import rejected_told
 
 __all__ = [
     "DIFFERENCES",
+    "ITEM",
     "Entry",
     "Forgotten",
     "Members",

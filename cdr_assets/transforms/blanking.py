@@ -26,7 +26,7 @@ import polars as pl
 from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import ARRAYS, CHILDREN, CSAT_ANSWERS, VENDOR_COLUMNS, Class, Kind, Table
 from cdr_assets.transforms.forgotten import Forgotten
-from cdr_assets.transforms.values import read_values
+from cdr_assets.transforms.values import Sent, read_values
 
 _CLASSES = {column.name: column.holds for column in VENDOR_COLUMNS}
 
@@ -261,5 +261,6 @@ def _text(value: Any) -> str:
 
 def _boolean(value: Any) -> bool | None:
     sent = pl.DataFrame({"value": [None if value is None else dump(value)]}, schema={"value": pl.String})
-    read: bool | None = read_values(sent, {"value": Kind.BOOLEAN}, "UTC").typed["value"].item()
+    values = read_values(Sent(sent, is_plain=False), {"value": ("value", Kind.BOOLEAN)}, "UTC")
+    read: bool | None = values.typed["value"].item()
     return read

@@ -4,20 +4,16 @@ How single values are read is `values` and `clock`; which values cannot be true 
 arrays are `items`; `pages` calls all of these in order.
 """
 
-import json
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Mapping
 
 import duckdb
 import polars as pl
-import pyarrow as pa
 
-from cdr_assets.domain.schema import ARRAYS, CALL_DATES, DURATIONS, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
+from cdr_assets.domain.schema import ARRAYS, CALL_DATES, VENDOR_COLUMNS, VOLATILE_FIELDS, Kind
 from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.clock import hour_of_partition
-from cdr_assets.transforms.items import as_arrays
 from cdr_assets.transforms.plausibility import is_no_call_date
-from cdr_assets.transforms.values import BLANKS, Values, clock_as_seconds, is_filled
+from cdr_assets.transforms.values import BLANKS, Values, content_of, objects
 
 # Parts of a call's content hash for an empty array, and for an array that was not requested.
 NO_ITEMS = "0"
@@ -25,27 +21,6 @@ NOT_ASKED_FOR = "-"
 
 # Hexadecimal digits of each part: one change in 2 ** 64 goes unnoticed.
 _HASH_LENGTH = 16
-
-_NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
-
-# Texts that programs write for "no value". As values, they would make one agent or one contact of unrelated calls.
-_NOTHING = [
-    f'"{before}{spelled}{after}"'
-    for word in ("none", "null", "undefined")
-    for spelled in (word, word.capitalize(), word.upper())
-    for before in ("", " ")
-    for after in ("", " ")
-]
-
-
-def sent_fields(records: pl.DataFrame) -> pl.DataFrame:
-    """One column of JSON texts for each documented field; NULL if the field is absent, null, or a text like "null".
-
-    Durations that were sent as a clock (00:02:30) are converted to seconds.
-    """
-    sent = records.select(pl.col("fields").map.get(name).alias(name) for name in _NAMES)
-    sent = sent.with_columns(pl.when(~pl.col(name).is_in(_NOTHING)).then(name).alias(name) for name in _NAMES)
-    return sent.with_columns(clock_as_seconds(sent[name]) for name in DURATIONS)
 
 
 def typed_fields(values: Values) -> pl.DataFrame:
@@ -59,7 +34,7 @@ def typed_fields(values: Values) -> pl.DataFrame:
     )
 
 
-def status(calldate: pl.Series, time_zone: str) -> list[pl.Expr]:
+def status(is_calldate_filled: pl.Series, time_zone: str) -> list[pl.Expr]:
     """Three columns for each record: is_outside, is_elsewhere, and reason.
 
     `is_outside`: its calldate lies outside its page's window, so that it belongs to another hour. `is_elsewhere`: it
@@ -77,11 +52,11 @@ def status(calldate: pl.Series, time_zone: str) -> list[pl.Expr]:
     return [
         (before | after).alias("is_outside"),
         ((before | after) & ~is_asked_for).alias("is_elsewhere"),
-        pl.when(pl.col("fields").is_null())
+        pl.when(~pl.col("is_object"))
         .then(pl.lit("not an object"))
         .when(pl.col("key").is_null() & ~before & ~after)
         .then(pl.lit("no key"))
-        .when(pl.col("calldate").is_null() & is_filled(calldate))
+        .when(pl.col("calldate").is_null() & is_calldate_filled)
         .then(pl.lit("calldate cannot be read"))
         .when(pl.col("calldate").is_null())
         .then(pl.lit("no calldate"))
@@ -91,84 +66,57 @@ def status(calldate: pl.Series, time_zone: str) -> list[pl.Expr]:
     ]
 
 
-def extra(records: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
-    """The columns `extra`, `lasting_extra` (`extra` without volatile fields) and `set_aside` of each record, as JSON.
+def extra(rows: int, unknown: pl.DataFrame, kept: pl.DataFrame) -> pl.DataFrame:
+    """The columns `extra`, `lasting_extra` (`extra` without volatile fields) and `set_aside` of the records, as JSON.
 
-    `extra` has the undocumented fields, and the original values in `kept` (columns of `values.KEPT`). They are sorted
-    by name, so that the order in which they were sent does not matter. `set_aside` has the reasons in `kept`.
+    `extra` has the undocumented fields in `unknown` (row, name, value), and the original values in `kept` (columns of
+    `values.KEPT`). They are sorted by name, so that the order in which they were sent does not matter. `set_aside` has
+    the reasons in `kept`.
     """
-    fields = records.select("record", pl.col("fields").map.entries()).explode(
-        "fields", empty_as_null=False, keep_nulls=False
-    )
-    is_unknown = pl.col("key").cast(pl.Enum(_NAMES), strict=False).is_null()
-    unknown = fields.unnest("fields").filter(is_unknown)
-    unknown = unknown.select("record", name="key", value="value", reason=pl.lit(None, pl.String))
-    entries = (
-        pl.concat([unknown, kept.select(records["record"].gather(kept["row"]), "name", "value", "reason")])
-        # A value that was rounded and then set aside comes twice in `kept`.
-        .sort("record", "name", "reason", nulls_last=True)
-        .unique(["record", "name"], keep="first", maintain_order=True)
-    )
-    all_of_them = _objects(entries)
-    is_lasting = ~pl.col("name").is_in(VOLATILE_FIELDS)
-    volatile = entries.filter(~is_lasting).select("record").unique()
-    lasting = _objects(entries.join(volatile, on="record", how="semi").filter(is_lasting))
-    reasons = entries.drop_nulls("reason").with_columns(value=pl.concat_str(pl.lit('"'), "reason", pl.lit('"')))
-    told = {
-        "extra": all_of_them,
-        "lasting_extra": all_of_them | dict.fromkeys(volatile["record"]) | lasting,
-        "set_aside": _objects(reasons),
-    }
-    # No joins here: on the way to DuckDB, each NULL from a join becomes a copy of the first joined text. One field of
-    # 300 kB in one of 17,000 calls took 10 GB.
+    # A value that was rounded and then set aside comes twice in `kept`.
+    once = kept.sort("row", "name", "reason", nulls_last=True).unique(["row", "name"], keep="first")
+    entries = pl.concat([unknown, once.select("row", "name", "value")])
+    is_lasting = ~entries["name"].is_in(VOLATILE_FIELDS)
+    reasons = kept.drop_nulls("reason").unique(["row", "name"])
+    all_of_them = objects(rows, entries)
     return pl.DataFrame(
-        {name: pa.array(map(of_record.get, records["record"]), pa.large_string()) for name, of_record in told.items()}
+        {
+            "extra": all_of_them,
+            "lasting_extra": all_of_them if is_lasting.all() else objects(rows, entries.filter(is_lasting)),
+            "set_aside": objects(rows, reasons.with_columns(value=pl.concat_str(pl.lit('"'), "reason", pl.lit('"')))),
+        }
     )
 
 
-def arrays(connection: duckdb.DuckDBPyConnection, records: pl.DataFrame, sent: pl.DataFrame) -> pl.DataFrame:
-    """One column of JSON texts for each array; NULL if the array was not requested and was not sent either.
-
-    The column `arrays` of `records` has the names of the arrays that were requested, joined by commas.
-    """
-    return records.select(
-        pl.when(pl.col("fields").map.contains_key(name) | pl.col("arrays").str.contains(name, literal=True))
-        .then(as_arrays(connection, sent[name]))
-        .alias(name)
-        for name in ARRAYS
-    )
-
-
-def content_hashes(connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame) -> pl.Series:
+def content_hashes(
+    connection: duckdb.DuckDBPyConnection, calls: pl.DataFrame, items: Mapping[str, pl.Series]
+) -> pl.Series:
     """One text per call: a hash of its record (typed columns, instants, lasting_extra), and one of each array.
+
+    `items` has the content of each array (`items.contents`), an empty text for an empty array, NULL for one that was
+    not requested.
 
     It does not depend on how values are spelled, the order of fields, paging, the time of the fetch, or volatile
     fields. The part of an array that was not requested is `-`; all other parts can still be compared.
     """
     lasting = [column for column in VENDOR_COLUMNS if column.name not in VOLATILE_FIELDS]
     texts = [pl.col(column.name) for column in lasting if column.kind is Kind.TEXT]
-    others = [pl.col(column.name) for column in lasting if column.kind is not Kind.TEXT]
-    others += [pl.col(f"{date}_utc") for date in CALL_DATES]
+    others = [column.name for column in lasting if column.kind is not Kind.TEXT]
+    others += [f"{date}_utc" for date in CALL_DATES]
     # The reasons belong to the content, so that a call is written again if new rules set other values aside. Without
     # reasons nothing is added: the hashes of most calls are then the same as before set_aside existed.
     reasons = pl.concat_str(pl.lit("\x1e"), "set_aside").fill_null("")
     told = pl.concat_str(pl.col("lasting_extra").fill_null(""), reasons)
-    content = [
-        # Only texts may contain the separator. With their lengths in front, different contents give different strings.
-        pl.concat_str([text.str.len_bytes().fill_null(0) for text in texts], separator=","),
-        # Stand-ins for NULL: no text or JSON is empty, no number is this high, and no instant is this late.
-        *(text.fill_null("") for text in [*texts, told]),
-        *(other.to_physical().cast(pl.Int64).fill_null(10**18).cast(pl.String) for other in others),
-    ]
-    record = md5(connection, calls.select(pl.concat_str(content, separator="\x1f")).to_series())
-    parts = [record.str.head(_HASH_LENGTH), *(_array_hashes(connection, calls[name]) for name in ARRAYS)]
+    numbers = [pl.col(other).to_physical().cast(pl.Int64) for other in others]
+    record = md5(connection, calls.select(content_of(texts, told, numbers)).to_series())
+    parts = [record.str.head(_HASH_LENGTH), *(_array_hashes(connection, items[name].alias(name)) for name in ARRAYS)]
     return pl.DataFrame(parts).select(pl.concat_str(pl.all(), separator=".").alias("content_hash")).to_series()
 
 
-def _array_hashes(connection: duckdb.DuckDBPyConnection, arrays: pl.Series) -> pl.Series:
-    hashes = arrays.replace("[]", NO_ITEMS).fill_null(NOT_ASKED_FOR)
-    rows = ((arrays != "[]") & arrays.is_not_null()).arg_true()
-    return hashes.scatter(rows, md5(connection, arrays.gather(rows)).str.head(_HASH_LENGTH))
+def _array_hashes(connection: duckdb.DuckDBPyConnection, contents: pl.Series) -> pl.Series:
+    hashes = contents.replace("", NO_ITEMS).fill_null(NOT_ASKED_FOR)
+    rows = ((contents != "") & contents.is_not_null()).arg_true()
+    return hashes.scatter(rows, md5(connection, contents.gather(rows)).str.head(_HASH_LENGTH))
 
 
 def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
@@ -177,15 +125,3 @@ def md5(connection: duckdb.DuckDBPyConnection, texts: pl.Series) -> pl.Series:
     hashes = connection.execute('SELECT md5("text") AS content_hash FROM texts').pl()["content_hash"]
     connection.unregister("texts")
     return hashes
-
-
-def _objects(entries: pl.DataFrame) -> dict[int, str | None]:
-    """The text of a JSON object for each record, from its entries (record, name, value)."""
-    quoted = {name: json.dumps(name, ensure_ascii=False) for name in entries["name"].unique()}
-    objects: dict[int, str | None] = {}
-    for record, fields in groupby(entries.select("record", "name", "value").iter_rows(), itemgetter(0)):
-        # This copies each value once, and a value may be as long as a page. Polars copies it at each step, at twice
-        # its length.
-        pieces = [piece for _, name, value in fields for piece in (",", quoted[name], ":", value or "null")]
-        objects[record] = "".join(["{", *pieces[1:], "}"])
-    return objects

@@ -37,9 +37,9 @@ _SPELLING = (
 _EPOCH = r"^(?<seconds>[0-9]{10})(?<milliseconds>[0-9]{3})?(?:\.(?<fraction>[0-9]+))?$"
 
 
-def usual_wall_clock(json: pl.Expr) -> pl.Expr:
-    """Reads dates (JSON texts) in the vendor's usual spelling; naive, NULL for all other spellings."""
-    return json.str.to_datetime(f'"{_USUAL}"', time_unit="us", strict=False)
+def usual_wall_clock(texts: pl.Expr) -> pl.Expr:
+    """Reads dates in the vendor's usual spelling; naive, NULL for all other spellings."""
+    return texts.str.to_datetime(_USUAL, time_unit="us", strict=False)
 
 
 def wall_clock(texts: pl.Series, time_zone: str) -> tuple[pl.Series, pl.Series]:

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 import duckdb
 import polars as pl
 
-from cdr_assets.domain.schema import ARRAYS, CALL_NUMBERS, CALLS, CHILDREN, REJECTED_RECORDS, VENDOR_COLUMNS
+from cdr_assets.domain.schema import ARRAYS, CALL_NUMBERS, CALLS, CHILDREN, VENDOR_COLUMNS
 from cdr_assets.transforms import calls as call
 from cdr_assets.transforms import items
 from cdr_assets.transforms.bodies import texts
 from cdr_assets.transforms.clock import hour_of_partition, instants
-from cdr_assets.transforms.drift import unknown_fields
+from cdr_assets.transforms.drift import names_of, unknown_fields
 from cdr_assets.transforms.long_texts import put_back
 from cdr_assets.transforms.phone_numbers import e164
 from cdr_assets.transforms.plausibility import plausible, plausible_ends
-from cdr_assets.transforms.records import PageError, take_apart, verbatim
-from cdr_assets.transforms.values import KEPT, read_values
+from cdr_assets.transforms.records import PageError, Records, take_apart, verbatim
+from cdr_assets.transforms.uniform_pages import UniformPages
+from cdr_assets.transforms.values import KEPT, Sent, read_values
 
 # Many, because each batch takes a tenth of a second whatever its size; but few enough that the intermediate frames
 # take only tens of megabytes.
@@ -31,6 +32,9 @@ _BATCH_BYTES = 32 << 20
 # Columns that the warehouse adds to a call.
 _ADDED = ("fetched_at", "vanished_at")
 _CALLS_SCHEMA = pl.Schema({name: dtype for name, dtype in CALLS.polars_schema.items() if name not in _ADDED})
+
+# More than a page has records.
+_MOST_POSITIONS = 1 << 32
 
 _COUNTS = ("served", "outside_window", "elsewhere", "repeated", "rejected", "loaded")
 
@@ -83,15 +87,19 @@ def read_pages(pages: pl.DataFrame, time_zone: str, country: str | None = None) 
         hour_start=pl.col("window_start").min().over("partition_hour"),
         hour_finish=pl.col("window_finish").max().over("partition_hour"),
     )
+    pages = pages.with_row_index("page")
     with duckdb.connect() as connection:
         batches: list[_Batch] = []
         long_texts: dict[bytes, memoryview] = {}
-        first_record = 0
+        uniform_pages = UniformPages()
         for some in _portions(pages):
             some = some.with_columns(texts(some, long_texts)).drop("body_size")
-            batches.append(_read_batch(connection, some, first_record, time_zone, country))
-            first_record += batches[-1].records.height
-        return _put_together(connection, pages["partition_hour"], batches, long_texts)
+            uniform, others = uniform_pages.take_apart(some)
+            for records in uniform:
+                batches.append(_read_batch(connection, some, records, time_zone, country))
+            if others.height or not uniform:
+                batches.append(_read_batch(connection, *take_apart(connection, others), time_zone, country))
+        return _put_together(pages["partition_hour"], batches, long_texts)
 
 
 def _portions(pages: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -122,82 +130,95 @@ def read_hours(
 
 @dataclass(frozen=True)
 class _Batch:
-    """Some pages, typed. The number `record` counts on through all batches; the frames are joined on it.
+    """Records of some pages, typed. Their number `record` is made of the page and the position in it.
 
-    `records`: record, page_hour (partition_hour of its page), is_outside, is_elsewhere, reason (why it is rejected).
+    `records`: page_hour (partition_hour of its page), is_outside, is_elsewhere, reason (why it is rejected). `unknown`
+    is what `drift.names_of` returns.
     """
 
     records: pl.DataFrame
     calls: pl.DataFrame
     children: dict[str, pl.DataFrame]
     rejected: pl.DataFrame
+    unknown: list[pl.DataFrame]
 
 
 def _read_batch(
-    connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, first_record: int, time_zone: str, country: str | None
+    connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, taken: Records, time_zone: str, country: str | None
 ) -> _Batch:
-    pages, records = take_apart(connection, pages)
-    sent = call.sent_fields(records)
-    read = read_values(sent, {column.name: column.kind for column in VENDOR_COLUMNS}, time_zone)
+    sent = taken.sent
+    read = read_values(sent, {column.name: (column.name, column.kind) for column in VENDOR_COLUMNS}, time_zone)
     typed, aside = plausible(call.typed_fields(read))
+    of_pages = pages.drop("body", "record_count").rename({"partition_hour": "page_hour"})
     records = (
-        records.with_row_index("record", offset=first_record)
-        .hstack(pages.drop("body", "record_count").rename({"partition_hour": "page_hour"})[records["page"]])
+        taken.places.join(of_pages, on="page", how="left", maintain_order="left")
+        .with_columns(record=pl.col("page").cast(pl.Int64) * _MOST_POSITIONS + pl.col("position"))
         .hstack(typed)
         .hstack(instants(typed, time_zone))
-        .with_columns(call.status(sent["calldate"], time_zone))
+        .with_columns(call.status(sent.is_filled("calldate"), time_zone))
     )
     records, aside_ends = plausible_ends(records)
     kept = pl.concat([read.kept, *(_sent_values(sent, rows) for rows in (aside, aside_ends))])
-    calls = (
-        records.hstack(call.arrays(connection, records, sent))
-        .hstack(call.extra(records, kept))
-        .drop("fields")
-        .filter(~pl.col("is_outside") & pl.col("reason").is_null())
-        .with_columns(partition_hour=pl.coalesce("page_hour", hour_of_partition(pl.col("calldate"), time_zone)))
+    records = records.hstack(call.extra(records.height, taken.unknown, kept)).with_columns(
+        partition_hour=pl.coalesce("page_hour", hour_of_partition(pl.col("calldate"), time_zone))
     )
+    is_call = records.select(~pl.col("is_outside") & pl.col("reason").is_null()).to_series()
+    calls = records.filter(is_call)
+    untold = pl.concat([taken.unknown, kept.select("row", "name", "value")])
+    untold = untold.filter(is_call.gather(untold["row"]))
+    unknown = [names_of(CALLS, records["partition_hour"], untold)]
+    children, contents = {}, {}
+    for name, table in CHILDREN.items():
+        has_array = taken.has_array[name] | records["arrays"].str.contains(name, literal=True)
+        exploded = items.read_items(name, taken.items(name, is_call), records, time_zone)
+        told = items.contents(name, exploded, has_array).filter(is_call)
+        calls = calls.with_columns(told["count"].alias(f"{name}_count"))
+        contents[name] = told["content"]
+        unknown.append(names_of(table, exploded.rows["partition_hour"], exploded.untold))
+        children[name] = exploded.rows.with_columns(records["record"].gather(exploded.rows["record"]))
     calls = calls.with_columns(
         *(e164(calls[name], country).alias(f"{name}_e164") for name in CALL_NUMBERS),
-        content_hash=call.content_hashes(connection, calls),
+        content_hash=call.content_hashes(connection, calls, contents),
     )
-    children = {name: items.explode(connection, name, calls, time_zone) for name in ARRAYS}
-    for name, rows in children.items():
-        lengths = rows.group_by("record").agg(pl.len().cast(pl.Int32).alias(f"{name}_count"))
-        calls = calls.join(lengths, on="record", how="left", maintain_order="left").with_columns(
-            pl.when(pl.col(name).is_not_null()).then(pl.col(f"{name}_count").fill_null(0))
-        )
     rejected = records.filter(pl.col("reason").is_not_null())
     return _Batch(
         records=records.select("record", "page_hour", "is_outside", "is_elsewhere", "reason"),
         calls=calls.select("record", "page_hour", *_CALLS_SCHEMA),
         children=children,
-        rejected=rejected.with_columns(
-            partition_hour="page_hour", record=verbatim(connection, pages, rejected.select("page", "position"))
-        ).select(REJECTED_RECORDS.polars_schema.names()),
+        rejected=rejected.select(
+            pl.col("record").alias("place"),
+            pl.col("page_hour").alias("partition_hour"),
+            "page_number",
+            "position",
+            "reason",
+            verbatim(connection, pages, rejected.select("page", "position")).alias("record"),
+        ),
+        unknown=unknown,
     )
 
 
-def _sent_values(sent: pl.DataFrame, aside: pl.DataFrame) -> pl.DataFrame:
+def _sent_values(sent: Sent, aside: pl.DataFrame) -> pl.DataFrame:
     """Adds the original value to the values that were set aside (row, name, reason); columns as in `Values.kept`."""
     values = [
-        rows.with_columns(value=sent[name].gather(rows["row"])).select(KEPT.names())
+        rows.with_columns(value=sent.json(name, rows["row"])).select(KEPT.names())
         for (name,), rows in aside.group_by("name", maintain_order=True)
         if isinstance(name, str)
     ]
     return pl.concat([KEPT.to_frame(), *values])
 
 
-def _put_together(
-    connection: duckdb.DuckDBPyConnection,
-    hours: pl.Series,
-    batches: list[_Batch],
-    long_texts: Mapping[bytes, memoryview],
-) -> Tables:
+def _put_together(hours: pl.Series, batches: list[_Batch], long_texts: Mapping[bytes, memoryview]) -> Tables:
     """Joins the batches, drops calls whose key comes again later in their hour, and counts."""
     records = pl.concat([batch.records for batch in batches])
     came = pl.concat([batch.calls for batch in batches])
-    calls = came.unique(["page_hour", "key"], keep="last", maintain_order=True)
     children = {name: pl.concat([batch.children[name] for batch in batches]) for name in ARRAYS}
+    rejected = pl.concat([batch.rejected for batch in batches])
+    if not records["record"].is_sorted():
+        # Some of the pages were not uniform: put all records back into the order in which they came.
+        came = came.sort("record")
+        children = {name: rows.sort("record", maintain_order=True) for name, rows in children.items()}
+        rejected = rejected.sort("place")
+    calls = came.unique(["page_hour", "key"], keep="last", maintain_order=True)
     if calls.height < came.height:
         children = {
             name: rows.join(calls, on="record", how="semi", maintain_order="left") for name, rows in children.items()
@@ -221,10 +242,10 @@ def _put_together(
     calls = calls.select(_CALLS_SCHEMA.names())
     children = {name: rows.select(CHILDREN[name].polars_schema.names()) for name, rows in children.items()}
     return Tables(
-        unknown_fields=unknown_fields(connection, calls, children),
+        unknown_fields=unknown_fields(pl.concat([names for batch in batches for names in batch.unknown])),
         counts=counts.select(pl.col("page_hour").alias("partition_hour"), *_COUNTS),
         # Put the long texts back last, because polars copies them at every step, in a table of one row three times.
         calls=put_back(calls, long_texts),
-        rejected_records=put_back(pl.concat([batch.rejected for batch in batches]), long_texts),
+        rejected_records=put_back(rejected.drop("place"), long_texts),
         **{name: put_back(rows, long_texts) for name, rows in children.items()},
     )

@@ -1,17 +1,22 @@
-"""Splits the JSON of pages into records. Nothing is typed here: see `values` and `calls`.
+"""Splits the JSON of any page into records (`Records`). Nothing is typed here: see `values` and `calls`.
 
 DuckDB parses the pages in bulk. Each record becomes a map of field names to JSON texts, so that fields of any name,
-order and type can be read.
+order and type can be read. Most pages need less work: see `uniform_pages`.
 """
 
 import datetime as dt
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import duckdb
 import polars as pl
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.schema import ARRAYS, DURATIONS, VENDOR_COLUMNS
 from cdr_assets.transforms.chunks import in_chunks
+from cdr_assets.transforms.items import ItemsSent, take_apart_items
+from cdr_assets.transforms.values import Sent, clock_as_seconds, sent_values
 
 _PAGES_AT_A_TIME = 16
 
@@ -23,6 +28,8 @@ _ESCAPE = re.compile(
 # A JSON string, and the characters that must be escaped in it.
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
+
+_NAMES = [*(column.name for column in VENDOR_COLUMNS), *ARRAYS]
 
 _RECORDS = pl.Schema({"page": pl.UInt32(), "fields": pl.Map(pl.String(), pl.String()), "position": pl.Int32()})
 
@@ -37,15 +44,59 @@ class PageError(OperatorError):
         super().__init__(f"page {page_number} of {hour} cannot be read, fetch it again: {reason}")
 
 
-def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+@dataclass(frozen=True)
+class Records:
+    """The records of some pages, a row each.
+
+    `places`: page (the column of that name of the pages), position (in the page, from 0), is_object. `sent` has the
+    documented fields, durations in seconds; `unknown` the other fields that are not null: row, name, value (JSON
+    text). `has_array` has a column for each array: whether one was sent. `items` returns the items of the array of a
+    name, in the records for which a series of booleans is true.
+    """
+
+    places: pl.DataFrame
+    sent: Sent
+    unknown: pl.DataFrame
+    has_array: pl.DataFrame
+    items: Callable[[str, pl.Series], ItemsSent]
+
+
+def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tuple[pl.DataFrame, Records]:
     """Returns the pages, repaired where necessary, and their records.
 
-    `pages` has partition_hour, page_number, body, and record_count (the client's count). The records have page (row in
-    `pages`), fields, and position (in the page, from 0). `fields` maps names to JSON texts (NULL for null); it is NULL
-    if the record is not an object. If a name comes twice, its first value counts. Raises PageError if a body is not a
-    JSON object, its CallList is not an array, or the client counted another number of records: calls would be lost if
-    client and this function read a page differently.
+    `pages` has page (a number), partition_hour, page_number, body, and record_count (the client's count). If a name
+    comes twice in a record, its first value counts. Raises PageError if a body is not a JSON object, its CallList is
+    not an array, or the client counted another number of records: calls would be lost if client and this function read
+    a page differently.
     """
+    pages, records = _records(connection, pages)
+    fields = records.select(pl.col("fields").map.get(name).alias(name) for name in _NAMES)
+    fields = fields.with_columns(clock_as_seconds(fields[name]) for name in DURATIONS)
+    sent = sent_values(fields, is_plain=False)
+    unknown = (
+        records.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), pl.col("fields").map.entries())
+        .explode("fields", empty_as_null=False, keep_nulls=False)
+        .unnest("fields")
+        .rename({"key": "name"})
+        .filter(pl.col("name").cast(pl.Enum(_NAMES), strict=False).is_null())
+        .unique(["row", "name"], keep="first", maintain_order=True)
+        .drop_nulls("value")
+    )
+
+    def items(name: str, rows: pl.Series) -> ItemsSent:
+        return take_apart_items(connection, name, sent.values[name], rows)
+
+    return pages, Records(
+        places=records.select("page", "position", is_object=pl.col("fields").is_not_null()),
+        sent=sent,
+        unknown=unknown,
+        has_array=sent.values.select(pl.col(ARRAYS).is_not_null()),
+        items=items,
+    )
+
+
+def _records(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The pages, repaired where necessary, and their records: page, fields (NULL if it is not an object), position."""
     if not pages.height:
         return pages, _RECORDS.to_frame()
     try:
@@ -56,23 +107,21 @@ def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tu
         lists = _lists(connection, pages)
     read = pl.col("fields").list.len().fill_null(0)
     differs = pl.format("it was fetched as a page of {} records, and {} are read in it", "counted", read)
-    lists = lists.with_columns(counted=pages["record_count"].gather(lists["page"])).with_columns(
-        pl.coalesce("refusal", pl.when(read != pl.col("counted")).then(differs))
-    )
+    lists = lists.with_columns(
+        counted=pages["record_count"], hour=pages["partition_hour"], number=pages["page_number"]
+    ).with_columns(pl.coalesce("refusal", pl.when(read != pl.col("counted")).then(differs)))
     refused = lists.filter(pl.col("refusal").is_not_null())
     if refused.height:
-        page, refusal = refused.select("page", "refusal").row(0)
-        hour, number = pages.select("partition_hour", "page_number").row(page)
-        raise PageError(hour, number, refusal)
+        raise PageError(*refused.select("hour", "number", "refusal").row(0))
     records = lists.select("page", "fields", position=pl.int_ranges(pl.col("fields").list.len(), dtype=pl.Int32))
     return pages, records.explode("fields", "position", empty_as_null=False, keep_nulls=False)
 
 
 def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted: pl.DataFrame) -> pl.Series:
-    """The JSON texts of the records at `wanted` (page, position). `pages` is the frame that `take_apart` returned."""
+    """The JSON texts of the records at `wanted` (page, position); `pages` has page and body."""
     if not wanted.height:
         return pl.Series(dtype=pl.String)
-    connection.register("bodies", pages.with_row_index("page").join(wanted, on="page", how="semi"))
+    connection.register("bodies", pages.select("page", "body").join(wanted, on="page", how="semi"))
     lists = connection.execute(
         """SELECT page, from_json(body, '{"CallList": ["JSON"]}').CallList AS records FROM bodies"""
     ).pl()
@@ -87,7 +136,7 @@ def verbatim(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame, wanted:
 
 def _lists(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> pl.DataFrame:
     # In small chunks that fit the cache: by default DuckDB works on 2,048 rows at a time, which are 200 MB of pages.
-    bodies = in_chunks(pages.with_row_index("page").select("page", "body"), _PAGES_AT_A_TIME)
+    bodies = in_chunks(pages.select("page", "body"), _PAGES_AT_A_TIME)
     connection.register("bodies", bodies)
     lists = connection.execute(
         """

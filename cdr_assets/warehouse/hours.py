@@ -126,6 +126,17 @@ def count_records(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.date
     )
 
 
+def page_sizes(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> dict[dt.datetime, int]:
+    """The bytes of the stored pages of each hour, uncompressed; hours that were never fetched whole are left out."""
+    return dict(
+        connection.execute(
+            """SELECT partition_hour, sum(body_size)::BIGINT FROM raw.cdr_pages
+               WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL GROUP BY ALL""",
+            [list(hours)],
+        ).fetchall()
+    )
+
+
 def read_pages_of(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> pl.DataFrame:
     """The stored pages of these hours' whole fetches (columns of raw.cdr_pages), in any order."""
     return connection.execute(

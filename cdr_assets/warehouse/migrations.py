@@ -12,7 +12,7 @@ from cdr_assets.warehouse.retention import put_figures_aside
 
 # Version of the tables in `raw` and `cdr` and of the marts' columns. When they change, add one here, and a migration
 # from the previous version.
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 # Uncompressed pages have 130 kB each: those of a year would take many gigabytes of memory.
 _PAGES_AT_ONCE = 512
@@ -103,6 +103,21 @@ def _as_long(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("UPDATE raw.warehouse SET country = NULL")
 
 
+def _extra_of_items(connection: duckdb.DuckDBPyConnection) -> None:
+    """Has the hours whose pages are stored typed again: `extra` of an item is what no column tells.
+
+    In all other hours it is the whole item, as before; their calls count as changed when they are read again.
+    """
+    for name in ("call_history", "csat_answers", "call_tags"):
+        connection.execute(f"ALTER TABLE cdr.{name} RENAME COLUMN item TO extra")
+    connection.execute("CREATE TABLE IF NOT EXISTS raw.hours_to_retype (partition_hour TIMESTAMP)")
+    connection.execute(
+        """INSERT INTO raw.hours_to_retype
+           SELECT partition_hour FROM raw.cdr_pages WHERE filters IS NULL EXCEPT FROM raw.hours_to_retype"""
+    )
+    rebuild_marts(connection)
+
+
 # The key is the version that the migration starts from.
 MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     1: _filters,
@@ -113,4 +128,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     6: _e164,
     7: _new_tables,
     8: _as_long,
+    9: _extra_of_items,
 }

@@ -92,7 +92,7 @@ def stored_calls(connection: duckdb.DuckDBPyConnection) -> dict[str, Stored]:
         for row in connection.execute(f"SELECT * FROM cdr.{name} ORDER BY key, position").pl().to_dicts():
             call = calls[row.pop("key")]
             assert row.pop("partition_hour") == call.hour
-            call.items[name].append(row | {"item": json.loads(row["item"])})
+            call.items[name].append(row | {"extra": None if row["extra"] is None else json.loads(row["extra"])})
     return calls
 
 

@@ -126,14 +126,10 @@ OUTCOMES: dict[str, Outcome] = {
     "charset-windows-1254": _EXACTLY,
     "charset-latin-1": _EXACTLY,
     "byte-order-mark": _EXACTLY,
-    "spelled-numbers": Outcome(
-        Ends.EXACTLY, note="the arrays' items keep the spelling in `item`, and in `answer` where that is a number"
-    ),
+    "spelled-numbers": Outcome(Ends.EXACTLY, note="an answer that is a number keeps its spelling in `answer`"),
     "spelled-booleans": _EXACTLY,
-    "spelled-dates": Outcome(Ends.EXACTLY, note="the arrays' items keep the spelling in `item`"),
-    "zoned-dates": Outcome(
-        Ends.EXACTLY, note="in the tenant's wall clock, with the instant that was sent; `item` keeps the spelling"
-    ),
+    "spelled-dates": Outcome(Ends.EXACTLY),
+    "zoned-dates": Outcome(Ends.EXACTLY, note="in the tenant's wall clock, with the instant that was sent"),
     "blanks": _EXACTLY,
     "nulls": Outcome(Ends.AS_SENT, note="NULL where null"),
     "missing-fields": Outcome(Ends.AS_SENT, note="NULL where missing, an array without items"),
@@ -143,7 +139,7 @@ OUTCOMES: dict[str, Outcome] = {
     "odd-arrays": Outcome(
         Ends.AS_SENT, note="null and blank are no items, a text that holds an array is the array, all else is one item"
     ),
-    "odd-items": Outcome(Ends.AS_SENT, note="each item has its row, verbatim in `item`"),
+    "odd-items": Outcome(Ends.AS_SENT, note="each item has its row, and what no column tells is in `extra`"),
     "not-an-object": Outcome(Ends.EXACTLY, counted="rejected", reasons=("not an object",) * 4),
     "no-key": Outcome(Ends.EXACTLY, counted="rejected", reasons=("no key",) * 3),
     "unreadable-calldate": Outcome(

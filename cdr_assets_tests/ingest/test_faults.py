@@ -207,8 +207,8 @@ def expected(case: Case, loaded: Loaded, reads_as_meant: bool) -> dict[str, Stor
 
 
 def as_sent(meant: dict[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
-    """The item's row with the sent spelling where it is kept: in the item, and in the text of a numeric answer."""
-    return meant | {name: sent[name] for name in ("item", "answer") if name in meant}
+    """The item's row with the sent spelling where it is kept: in the text of a numeric answer."""
+    return meant | {name: sent[name] for name in ("answer",) if name in meant}
 
 
 def content(call: Stored | None) -> str | None:

@@ -209,6 +209,6 @@ def _items(frame: pl.DataFrame, name: str, columns: Any) -> pl.DataFrame:
         .with_columns(position=pl.int_ranges(pl.col(name).list.len()))
         .explode(name, "position")
     )
-    made = exploded.with_columns(item=pl.lit("{}"), **columns(pl.col(name)))
+    made = exploded.with_columns(**columns(pl.col(name)))
     missing = [pl.lit(None).alias(column) for column in schema if column not in made.columns]
     return made.with_columns(missing).select(schema.names()).cast(dict(schema))

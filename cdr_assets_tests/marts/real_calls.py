@@ -49,13 +49,13 @@ def load(connection: duckdb.DuckDBPyConnection) -> None:
 
         INSERT INTO cdr.call_history BY NAME
         SELECT key, partition_hour, position, item->>'event' AS event, (item->>'date')::TIMESTAMP AS date,
-            item->>'agent' AS agent, item->>'queue' AS queue, item
+            item->>'agent' AS agent, item->>'queue' AS queue
         FROM (
             SELECT *, unnest(call_history) AS item, generate_subscripts(call_history, 1) - 1 AS position FROM records
         );
 
         INSERT INTO cdr.call_tags BY NAME
-        SELECT key, partition_hour, position, item->>'$' AS tag, item
+        SELECT key, partition_hour, position, item->>'$' AS tag
         FROM (SELECT *, unnest(call_tags) AS item, generate_subscripts(call_tags, 1) - 1 AS position FROM records);
 
         INSERT INTO cdr.loads BY NAME

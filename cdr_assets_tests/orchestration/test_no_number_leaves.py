@@ -172,7 +172,6 @@ def test_what_is_no_number_is_published_as_it_is(run: tuple[Pipeline, dict[str, 
             "SELECT answered_by FROM marts.fct_calls WHERE call_key LIKE 'k%' AND answered_by IS NOT NULL",
             "SELECT extra->>'note' FROM cdr.calls WHERE key LIKE 'k%' AND (extra->>'note') <> ''",
             "SELECT tag FROM cdr.call_tags WHERE key LIKE 'k%' AND tag IS NOT NULL",
-            "SELECT item->>'$' FROM cdr.call_tags WHERE key LIKE 'k%' AND (item->>'$') <> ''",
         ):
             assert sorted(text for (text,) in connection.execute(query).fetchall()) == expected, query
 

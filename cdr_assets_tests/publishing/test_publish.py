@@ -261,7 +261,7 @@ def test_columns_are_compressed_as_suits_what_they_hold(published: Path) -> None
             [HOUR],
         )
         connection.execute(
-            """INSERT INTO cdr.call_history (key, partition_hour, item)
+            """INSERT INTO cdr.call_history (key, partition_hour, extra)
                SELECT 'k' || n, ?, '{"event": "' || md5(n::VARCHAR) || '"}' FROM range(5000) AS _ (n)""",
             [HOUR],
         )
@@ -276,7 +276,7 @@ def test_columns_are_compressed_as_suits_what_they_hold(published: Path) -> None
         assert compressions(warehouse, "raw.cdr_pages", "body") == {"Uncompressed"}
         for connection in copy, warehouse:
             assert compressions(connection, "cdr.calls", "recordingurl") == {"ZSTD"}
-            assert compressions(connection, "cdr.call_history", "item") == {"ZSTD"}
+            assert compressions(connection, "cdr.call_history", "extra") == {"ZSTD"}
             assert not compressions(connection, "cdr.calls", "callid") & {"ZSTD", "Uncompressed"}
 
 

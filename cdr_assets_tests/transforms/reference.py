@@ -208,16 +208,24 @@ def items_of(value: Any) -> list[Any]:
 
 
 def item_row(table: str, item: Any, calldate: dt.datetime, zone: ZoneInfo) -> dict[str, Any]:
+    fields: dict[str, Any] = item if isinstance(item, dict) else {"(item)": item}
     row: dict[str, Any] = {}
+    source: dict[str, str] = {}
     for column, kind, names, is_plain in ITEM_COLUMNS[table]:
-        sent = [item.get(name) for name in names] if isinstance(item, dict) else [item] if is_plain else []
-        if kind == "text":
-            read: list[Any] = [text_of(value) for value in sent]
-        elif kind == "number":
-            read = [None if (number := decimal_of(value)) is None else float(number) for value in sent]
-        else:
-            read = [date_of(value, zone)[0] for value in sent]
-        row[column] = next((value for value in read if value is not None), None)
+        row[column] = None
+        for name in [*names, "(item)"] if is_plain else names:
+            if not isinstance(item, dict) and name != "(item)":
+                continue
+            value = fields.get(name) if isinstance(item, dict) == (name != "(item)") else None
+            read: Any
+            if kind == "text":
+                read = text_of(value)
+            elif kind == "number":
+                read = None if (number := decimal_of(value)) is None else float(number)
+            else:
+                read = date_of(value, zone)[0]
+            if read is not None and row[column] is None:
+                row[column], source[column] = read, name
     latest = FETCHED_AT.replace(tzinfo=None) + 2 * DAY
     if row.get("date") is not None and not calldate - DAY <= row["date"] <= latest:
         row["date"] = None
@@ -225,7 +233,18 @@ def item_row(table: str, item: Any, calldate: dt.datetime, zone: ZoneInfo) -> di
         row["scale"] = None
     if row.get("score") is not None and not 0 <= row["score"] <= (row["scale"] or 1000):
         row["score"] = None
-    return row | {"item": item}
+    told = {name for column, name in source.items() if row[column] is not None}
+    known = {name for _, _, names, _ in ITEM_COLUMNS[table] for name in [*names, "(item)"]}
+    extra = {
+        name: value
+        for name, value in fields.items()
+        if name not in told and value is not None and not (name in known and is_blank(value))
+    }
+    return row | {"extra": extra or None}
+
+
+def is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip(BLANKS)
 
 
 def can_be_true(calldate: dt.datetime) -> bool:
@@ -264,7 +283,9 @@ def read_record(record: Any, zone_name: str, asked_for: Sequence[str] = ASKED_FO
     if call["key"] is not None:
         call["key"] = call["key"].strip(BLANKS)
     extra |= {
-        name: value for name, value in record.items() if name not in [*TEXTS, *BOOLEANS, *INTEGERS, *DATES, *ARRAYS]
+        name: value
+        for name, value in record.items()
+        if name not in [*TEXTS, *BOOLEANS, *INTEGERS, *DATES, *ARRAYS] and value is not None
     }
     for date in ("queuedate", "talkdate"):
         if call[date] is not None and call["calldate"] is not None and abs(call[date] - call["calldate"]) > DAY:
@@ -300,7 +321,7 @@ def read_record(record: Any, zone_name: str, asked_for: Sequence[str] = ASKED_FO
     items = {}
     for name in ARRAYS:
         sent_items = items_of(given.get(name))
-        call[f"{name}_count"] = len(sent_items) if name in record or name in asked_for else None
+        call[f"{name}_count"] = len(sent_items) if given.get(name) is not None or name in asked_for else None
         items[name] = [item_row(name, item, calldate, zone) | {"position": n} for n, item in enumerate(sent_items)]
     return Read(call, items, reason)
 

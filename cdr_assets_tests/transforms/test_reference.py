@@ -206,7 +206,7 @@ def _check_hour(tables: Tables, start: dt.datetime | None, pages: list[list[Any]
     for key, read in expected.calls.items():
         assert {name: calls[key][name] for name in read.call} == read.call
         for name in ARRAYS:
-            items = _rows(getattr(tables, name).filter(of_calls, key=key), "item")
+            items = _rows(getattr(tables, name).filter(of_calls, key=key), "extra")
             assert [
                 {column: row[column] for column in row if column not in ("key", "partition_hour")} for row in items
             ] == (read.items[name])

@@ -35,7 +35,7 @@ def read(
     """A load of `hours` with these calls. Each has one tag, unless tags were not fetched."""
     frame = pl.DataFrame(list(calls), schema=_CALL_COLUMNS)
     tags = frame.filter(pl.col("call_tags_count").is_not_null()).select(
-        "key", "partition_hour", position=pl.lit(0), tag=pl.lit("a"), item=pl.lit('"a"')
+        "key", "partition_hour", position=pl.lit(0), tag=pl.lit("a"), extra=pl.lit(None, pl.String)
     )
     counts = frame.group_by("partition_hour").len("loaded").cast({"loaded": pl.Int64})
     loads = (

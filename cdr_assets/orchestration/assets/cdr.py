@@ -35,7 +35,7 @@ from cdr_assets.orchestration.steps import (
     report_hours,
     split,
 )
-from cdr_assets.warehouse import Load, Warehouse, add_failed_fetches, count_records, load_hours
+from cdr_assets.warehouse import Load, Warehouse, add_failed_fetches, load_hours, page_sizes
 
 
 def build_cdr(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
@@ -81,15 +81,15 @@ def _replace(
     with warehouse.connect(holder(context)) as connection:
         # If this run could not fetch an hour, do not load the pages of an earlier run in its place.
         fetched, failed = split(context, connection, hours)
-        records = count_records(connection, [hour.start for hour in fetched])
-        good = [hour for hour in fetched if hour.start in records]
+        sizes = page_sizes(connection, [hour.start for hour in fetched])
+        good = [hour for hour in fetched if hour.start in sizes]
         no_pages = f"{NOT_LOADED}it has no pages; materialize raw/cdr_pages too"
         failed |= _note_failed(context, connection, {hour: no_pages for hour in fetched if hour not in good})
     if not good:
         raise failure(failed)
     # Load the latest hours first: a call whose date was corrected must leave its old hour before an earlier hour
     # adds it.
-    for batch, load, unread in read_batches(warehouse, holder(context), settings, good[::-1], records):
+    for batch, load, unread in read_batches(warehouse, holder(context), settings, good[::-1], sizes):
         with warehouse.connect(holder(context)) as connection:
             failed |= _note_failed(context, connection, unread)
             loads = load_hours(connection, load, context.run.run_id)
