@@ -158,8 +158,10 @@ def test_every_model_and_column_is_described_and_typed(generated: Marts, models:
 def test_descriptions_are_comments_in_the_warehouse(generated: Marts, models: dict[str, dict[str, Any]]) -> None:
     comments = generated.frame(
         """SELECT table_name, column_name, comment FROM duckdb_columns() WHERE schema_name = 'marts'
-           UNION ALL SELECT table_name, '', comment FROM duckdb_tables() WHERE schema_name = 'marts'"""
+           UNION ALL SELECT table_name, '', comment FROM duckdb_tables() WHERE schema_name = 'marts'
+           UNION ALL SELECT view_name, '', comment FROM duckdb_views() WHERE schema_name = 'marts'"""
     )
+    assert {"fct_calls", "fct_call_events"} <= set(comments["table_name"])
     for table, column, comment in comments.iter_rows():
         model = models[table]
         assert comment == (model["columns"][column]["description"] if column else model["description"])

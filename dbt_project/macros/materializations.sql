@@ -1,5 +1,5 @@
 {#
-  How dbt builds the tables of this project, in place of its own materializations of these names. Its own ones look up
+  How dbt builds the tables and views of this project, in place of its own materializations of these names. Its own ones look up
   the columns of each table, rename tables and drop what they renamed: a third of the time of a small build. A column
   that a changed model has and its table has not fails the insert; a build with --full-refresh adds it.
 #}
@@ -10,6 +10,21 @@
 
 {% materialization table, adapter='duckdb' %}
     {{ return(build_table(none)) }}
+{% endmaterialization %}
+
+{% materialization view, adapter='duckdb' %}
+    {%- set target = this.incorporate(type='view') -%}
+    {%- set existing = load_cached_relation(this) -%}
+    {{ run_hooks(pre_hooks) }}
+    {%- call statement('main') -%}
+        {#- A model that was a table in an older version. -#}
+        {%- if existing is not none and existing.is_table -%} drop table {{ target }}; {%- endif -%}
+        create or replace view {{ target }} as ({{ compiled_code }})
+    {%- endcall -%}
+    {%- do persist_docs(target, model) -%}
+    {{ run_hooks(post_hooks) }}
+    {%- do adapter.commit() -%}
+    {{ return({'relations': [target]}) }}
 {% endmaterialization %}
 
 {#
