@@ -33,7 +33,7 @@ from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import CALLS, CHILDREN, OWN, Class
 from cdr_assets.publishing.shown import Privacy, set_key, shown
 from cdr_assets.warehouse.ddl import declaration
-from cdr_assets.warehouse.place import WarehouseError, memory_limit, processors, quoted, transaction
+from cdr_assets.warehouse.place import WarehouseError, memory_limit, out_of_memory, processors, quoted, transaction
 
 _LOG = logging.getLogger(__name__).warning
 
@@ -105,9 +105,10 @@ def publish(
         sync(published.parent)
         _note(connection, [published, before], made_of, found, compared)
     except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
+        is_memory = isinstance(error, duckdb.OutOfMemoryException)
+        why = out_of_memory() if is_memory else f"{str(error).splitlines()[0]}; mend this and run again"
         raise WarehouseError(
-            f"cannot publish to {published}: {str(error).splitlines()[0]}; mend this and run again: "
-            "the copy published before is still in place"
+            f"cannot publish to {published}: {why}: the copy published before is still in place"
         ) from None
     finally:
         # Also after a failure: on a full disk, half a copy must not take the space that the next load needs.
@@ -178,7 +179,6 @@ def _build(
     There it also compares the hours in `compared`. Returns, by table, the hours that differed and were not noted.
     """
     found: _Hours = []
-    (unlimited,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
     connection.execute(f"SET memory_limit = '{memory_limit()}'")
     # DuckDB's default row groups: with the warehouse's smaller ones, the copy of ten million calls is a quarter larger.
     # No write-ahead log: it holds another copy of each text in memory, and an unfinished file is discarded anyway.
@@ -203,23 +203,13 @@ def _build(
         large = [[table] for table in tables if table.name in _BY_HOUR]
         small = [table for table in tables if table.name not in _BY_HOUR and not table.query]
         views = [table for table in tables if table.query]
-
-        def build_all() -> None:
-            with ThreadPoolExecutor(processors()) as threads:
-                list(threads.map(build, [*large, small]))
-            with _cursor(connection, in_use, privacy) as cursor, transaction(cursor):
-                for view in views:
-                    _write_view(cursor, view)
-            _write_own(connection, in_use, privacy, log_own)
-            connection.execute("CHECKPOINT copy")
-
-        try:
-            build_all()
-        except duckdb.OutOfMemoryException:
-            # For example because of a text of 60 MB. Try again with DuckDB's default limit, as for the marts. Tables
-            # that are already written are written again with the same result.
-            connection.execute(f"SET memory_limit = '{unlimited}'")
-            build_all()
+        with ThreadPoolExecutor(processors()) as threads:
+            list(threads.map(build, [*large, small]))
+        with _cursor(connection, in_use, privacy) as cursor, transaction(cursor):
+            for view in views:
+                _write_view(cursor, view)
+        _write_own(connection, in_use, privacy, log_own)
+        connection.execute("CHECKPOINT copy")
     finally:
         # On a full disk DETACH may fail too, and must not hide the first error.
         with suppress(duckdb.Error):

@@ -36,6 +36,7 @@ from cdr_assets.warehouse.place import (
     claim,
     memory_limit,
     open_as,
+    out_of_memory,
     transaction,
 )
 
@@ -63,6 +64,7 @@ __all__ = [
     "memory_limit",
     "open_as",
     "open_calls",
+    "out_of_memory",
     "read_narrowed_pages",
     "read_pages_of",
     "read_pages_to_retype",

@@ -169,7 +169,7 @@ def test_descriptions_are_comments_in_the_warehouse(generated: Marts, models: di
 
 def test_worked_figures(generated: Marts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs dbt's unit tests with the columns of a real warehouse."""
-    for name, value in environment(generated.settings, "1GB").items():
+    for name, value in environment(generated.settings).items():
         monkeypatch.setenv(name, value)
     folder = generated.settings.cdr_data_dir / "dbt"
     where = ["--project-dir", PROJECT_DIR, "--profiles-dir", PROJECT_DIR, "--target-path", folder, "--log-path", folder]
