@@ -15,8 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import duckdb
-
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.files import lock, make_private
 from cdr_assets.domain.hours import HOUR
@@ -25,7 +23,7 @@ from cdr_assets.domain.masking import mask
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.schema import Class
 from cdr_assets.domain.settings import Settings, SettingsError
-from cdr_assets.warehouse import Warehouse, memory_limit
+from cdr_assets.warehouse import Warehouse, memory_limit, out_of_memory
 from cdr_assets.warehouse.messages import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -34,6 +32,9 @@ if TYPE_CHECKING:
     from cdr_assets.marts.lineage import Lineage
 
 PROJECT_DIR = PROJECT / "dbt_project"
+
+# Calls whose hours are built at once (dbt_project/macros/portions.sql), for which our memory limit is enough.
+_PORTION_CALLS = 150_000
 
 _LINEAGE = "lineage.json"
 _CLASSES = "classes.json"
@@ -127,7 +128,7 @@ def _compile(settings: Settings, folder: Path, parsed: Path) -> None:
     parsing = folder / "parsing"
     args = ["compile", "--select", "resource_type:model"]
     # With an empty warehouse in memory, dbt compiles the SQL of a first build, which has every column.
-    with _environment(_variables(Warehouse(Path(":memory:")), settings, memory_limit())):
+    with _environment(_variables(Warehouse(Path(":memory:")), settings)):
         _invoke([*args, "--target-path", str(parsing), "--log-path", str(parsing)], PROJECT_DIR)
     manifest = Parsed(parsing).manifest
     (parsing / _LINEAGE).write_text(json.dumps(find_lineage(manifest)), encoding="utf-8")
@@ -151,8 +152,7 @@ def _classes(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool = False) -> list[NodeResult]:
     """Builds and tests the selected models, or all. The caller must hold the warehouse. Raises DbtError if dbt fails.
 
-    A model or test that fails does not raise: see its status in the results. If a model runs out of memory, everything
-    is built again with DuckDB's default limit. This may happen when a changed model reads the whole history at once.
+    A model or test that fails does not raise: see its status in the results.
     """
     target = settings.cdr_data_dir / "dbt" / "target"
     make_private(target)
@@ -162,11 +162,7 @@ def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool 
     if full_refresh:
         args.append("--full-refresh")
     parsed = (parse(settings).folder / _MANIFEST).read_bytes()
-    limit, default = _memory_limits()
-    results = run_dbt(settings, PROJECT_DIR, args, limit, parsed)
-    if any(is_out_of_memory(result.message) for result in results):
-        results = run_dbt(settings, PROJECT_DIR, args, default, parsed)
-    return results
+    return run_dbt(settings, PROJECT_DIR, args, parsed)
 
 
 def written_to(folder: Path) -> list[str]:
@@ -174,23 +170,20 @@ def written_to(folder: Path) -> list[str]:
     return ["--target-path", str(folder), "--log-path", str(folder), "--no-write-json", "--log-level-file", "none"]
 
 
-def run_dbt(
-    settings: Settings, project: Path, args: list[str], memory: str, parsed: bytes | None = None
-) -> list[NodeResult]:
+def run_dbt(settings: Settings, project: Path, args: list[str], parsed: bytes | None = None) -> list[NodeResult]:
     """Runs a dbt command on the warehouse, which the caller must hold. Without `parsed`, dbt parses the project first.
 
-    `memory` is DuckDB's memory limit. Raises DbtError if dbt fails, for example because it cannot parse the project.
+    Raises DbtError if dbt fails, for example because it cannot parse the project.
     """
     from dbt.contracts.graph.manifest import Manifest
 
-    with _environment(environment(settings, memory)):
+    with _environment(environment(settings)):
         results = _invoke(args, project, Manifest.from_msgpack(parsed) if parsed else None)
     return [
         NodeResult(
             unique_id=result.node.unique_id,
             status=str(result.status),
-            # DuckDB quotes values in its messages.
-            message=mask(" ".join((result.message or "").split())),
+            message=_told(result.message or ""),
             failures=result.failures or 0,
             seconds=result.execution_time,
         )
@@ -198,27 +191,29 @@ def run_dbt(
     ]
 
 
-def environment(settings: Settings, memory: str) -> dict[str, str]:
+def _told(message: str) -> str:
+    """A message of dbt's in one line."""
+    if is_out_of_memory(message):
+        return out_of_memory()
+    # DuckDB quotes values in its messages.
+    return mask(" ".join(message.split()))
+
+
+def environment(settings: Settings) -> dict[str, str]:
     """The variables that the project and its profile read, for the warehouse of these settings."""
-    return _variables(Warehouse(settings.warehouse_path), settings, memory)
+    return _variables(Warehouse(settings.warehouse_path), settings)
 
 
-def _variables(warehouse: Warehouse, settings: Settings, memory: str) -> dict[str, str]:
+def _variables(warehouse: Warehouse, settings: Settings) -> dict[str, str]:
     return {
         **warehouse.environment,
-        "CDR_MEMORY_LIMIT": memory,
+        "CDR_MEMORY_LIMIT": memory_limit(),
+        "CDR_PORTION_CALLS": str(_PORTION_CALLS),
         "ALOTECH_TIMEZONE": settings.alotech_timezone,
         # One rule for the schedules and the marts.
         "CDR_FINAL_AFTER_HOURS": str(FINAL_AFTER // HOUR),
         "CDR_OPEN_FOR_HOURS": str(OPEN_FOR // HOUR),
     }
-
-
-def _memory_limits() -> tuple[str, str]:
-    """Our memory limit for a build, and DuckDB's default limit."""
-    with duckdb.connect() as connection:
-        (default,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
-    return memory_limit(), default
 
 
 def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) -> Sequence[Any]:

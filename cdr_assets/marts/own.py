@@ -13,7 +13,6 @@ import duckdb
 from cdr_assets.domain.schema import OWN
 from cdr_assets.domain.settings import Settings
 from cdr_assets.marts.build import DbtError, parse, run_dbt, written_to
-from cdr_assets.warehouse import memory_limit
 
 _PROJECT = """\
 name: own_marts
@@ -49,7 +48,7 @@ def build_own(settings: Settings) -> list[str]:
     folder = settings.cdr_data_dir / "dbt" / OWN
     try:
         _make_project(settings, folder / "project")
-        results = run_dbt(settings, folder / "project", ["build", *written_to(folder)], memory_limit())
+        results = run_dbt(settings, folder / "project", ["build", *written_to(folder)])
     except (DbtError, OSError) as error:
         return [f"the models in {sources} could not be read and keep what they held: {error}"]
     return [

@@ -9,8 +9,9 @@ everything is written from scratch.
 An hour that changed without a note would stay in the copy as it was. So each publishing also compares some hours with
 the warehouse, all hours in turn.
 
-The copy has the schemas `cdr`, `marts` and `own`, no raw pages, and every description as a DuckDB comment. How each
-column is shown is in `shown`; queries on the copy are in `reading`.
+The copy has the schemas `cdr`, `marts` and `own`, no raw pages, and every description as a DuckDB comment. A view of
+`marts` is a view in the copy too, on the copy's own tables, which hide what is to be hidden. The user's own views are
+published as tables. How each column is shown is in `shown`; queries on the copy are in `reading`.
 """
 
 import datetime as dt
@@ -32,7 +33,7 @@ from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import CALLS, CHILDREN, OWN, Class
 from cdr_assets.publishing.shown import Privacy, set_key, shown
 from cdr_assets.warehouse.ddl import declaration
-from cdr_assets.warehouse.place import WarehouseError, memory_limit, processors, quoted, transaction
+from cdr_assets.warehouse.place import WarehouseError, memory_limit, out_of_memory, processors, quoted, transaction
 
 _LOG = logging.getLogger(__name__).warning
 
@@ -43,7 +44,7 @@ _STORAGE_VERSION = "v1.3.0"
 _INTERNAL = ("stale_hours", "unpublished_hours")
 
 # Large tables, updated by whole hours: cdr.unpublished_hours lists their changed hours. All other tables are small.
-_BY_HOUR = (CALLS.name, *CHILDREN, "fct_calls", "fct_call_events", "fct_call_tags", "fct_contacts", "fct_csat_answers")
+_BY_HOUR = (CALLS.name, *CHILDREN, "fct_calls", "fct_call_tags", "fct_contacts", "fct_csat_answers")
 
 # Calls whose hours each publishing compares: half a second of CPU, however long the history. With hourly publishing,
 # every one of a million calls is compared within two days, of ten million within three weeks.
@@ -104,9 +105,10 @@ def publish(
         sync(published.parent)
         _note(connection, [published, before], made_of, found, compared)
     except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
+        is_memory = isinstance(error, duckdb.OutOfMemoryException)
+        why = out_of_memory() if is_memory else f"{str(error).splitlines()[0]}; mend this and run again"
         raise WarehouseError(
-            f"cannot publish to {published}: {str(error).splitlines()[0]}; mend this and run again: "
-            "the copy published before is still in place"
+            f"cannot publish to {published}: {why}: the copy published before is still in place"
         ) from None
     finally:
         # Also after a failure: on a full disk, half a copy must not take the space that the next load needs.
@@ -116,12 +118,16 @@ def publish(
 
 @dataclass(frozen=True)
 class _Table:
-    """A table of the copy. `columns` has the name, type, description and class of each column that is published."""
+    """A table of the copy. `columns` has the name, type, description and class of each column that is published.
+
+    `query` is that of a view, which is published as a view.
+    """
 
     schema: str
     name: str
     description: str | None
     columns: list[tuple[str, str, str | None, Class]]
+    query: str | None
 
     @property
     def full_name(self) -> str:
@@ -173,7 +179,6 @@ def _build(
     There it also compares the hours in `compared`. Returns, by table, the hours that differed and were not noted.
     """
     found: _Hours = []
-    (unlimited,) = connection.execute("SELECT current_setting('memory_limit')").fetchone() or ("",)
     connection.execute(f"SET memory_limit = '{memory_limit()}'")
     # DuckDB's default row groups: with the warehouse's smaller ones, the copy of ten million calls is a quarter larger.
     # No write-ahead log: it holds another copy of each text in memory, and an unfinished file is discarded anyway.
@@ -196,21 +201,15 @@ def _build(
         # The large tables are written in parallel, and all small ones in one transaction, because each transaction
         # waits for the disk. Without transactions each statement would wait, and there is one comment per column.
         large = [[table] for table in tables if table.name in _BY_HOUR]
-        small = [table for table in tables if table.name not in _BY_HOUR]
-
-        def build_all() -> None:
-            with ThreadPoolExecutor(processors()) as threads:
-                list(threads.map(build, [*large, small]))
-            _write_own(connection, in_use, privacy, log_own)
-            connection.execute("CHECKPOINT copy")
-
-        try:
-            build_all()
-        except duckdb.OutOfMemoryException:
-            # For example because of a text of 60 MB. Try again with DuckDB's default limit, as for the marts. Tables
-            # that are already written are written again with the same result.
-            connection.execute(f"SET memory_limit = '{unlimited}'")
-            build_all()
+        small = [table for table in tables if table.name not in _BY_HOUR and not table.query]
+        views = [table for table in tables if table.query]
+        with ThreadPoolExecutor(processors()) as threads:
+            list(threads.map(build, [*large, small]))
+        with _cursor(connection, in_use, privacy) as cursor, transaction(cursor):
+            for view in views:
+                _write_view(cursor, view)
+        _write_own(connection, in_use, privacy, log_own)
+        connection.execute("CHECKPOINT copy")
     finally:
         # On a full disk DETACH may fail too, and must not hide the first error.
         with suppress(duckdb.Error):
@@ -246,9 +245,17 @@ def _write(connection: duckdb.DuckDBPyConnection, table: _Table, shown: str) -> 
     _comment(connection, table)
 
 
+def _write_view(connection: duckdb.DuckDBPyConnection, view: _Table) -> None:
+    """Writes the view with its comments. Its query finds the copy's tables, because it names no catalogue."""
+    columns = ", ".join(f'"{column}"' for column, *_ in view.columns)
+    connection.execute(f"CREATE OR REPLACE VIEW copy.{view.full_name} AS SELECT {columns} FROM ({view.query})")
+    _comment(connection, view)
+
+
 def _comment(connection: duckdb.DuckDBPyConnection, table: _Table) -> None:
     if table.description:
-        connection.execute(f"COMMENT ON TABLE copy.{table.full_name} IS {quoted(table.description)}")
+        kind = "VIEW" if table.query else "TABLE"
+        connection.execute(f"COMMENT ON {kind} copy.{table.full_name} IS {quoted(table.description)}")
     for column, _, description, _ in table.columns:
         if description:
             connection.execute(f'COMMENT ON COLUMN copy.{table.full_name}."{column}" IS {quoted(description)}')
@@ -421,19 +428,21 @@ def _tables(
     schemas: Sequence[str] = ("cdr", "marts"),
 ) -> list[_Table]:
     """The tables to publish, with their columns that have a class. `log` gets a line for each other column."""
+    # DuckDB keeps the whole statement of a view: CREATE VIEW marts.name AS SELECT ...;
     rows = connection.execute(
         """SELECT schema_name, table_name, any_value(tables.comment),
+                  any_value(regexp_extract(sql, '^.*? AS (.*);$', 1, 's')),
                   list((column_name, data_type, columns.comment) ORDER BY column_index)
            FROM (
-               SELECT database_name, schema_name, table_name, comment FROM duckdb_tables()
-               UNION ALL SELECT database_name, schema_name, view_name, comment FROM duckdb_views()
+               SELECT database_name, schema_name, table_name, comment, NULL AS sql FROM duckdb_tables()
+               UNION ALL SELECT database_name, schema_name, view_name, comment, sql FROM duckdb_views()
            ) AS tables JOIN duckdb_columns() AS columns USING (database_name, schema_name, table_name)
            WHERE database_name = current_database() AND contains(?, schema_name) AND NOT contains(?, table_name)
            GROUP BY schema_name, table_name ORDER BY schema_name, table_name""",
         [list(schemas), list(_INTERNAL)],
     ).fetchall()
     tables = []
-    for schema, name, comment, columns in rows:
+    for schema, name, comment, query, columns in rows:
         classed = []
         for column, kind, description in columns:
             if holds := privacy.class_of(schema, name, column, kind):
@@ -443,7 +452,7 @@ def _tables(
                     f"{schema}.{name}.{column} is not published: it has no class; state it where the table is described"
                 )
         if classed:
-            tables.append(_Table(schema, name, comment, classed))
+            tables.append(_Table(schema, name, comment, classed, query if schema != OWN else None))
     return tables
 
 

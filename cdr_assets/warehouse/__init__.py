@@ -37,6 +37,7 @@ from cdr_assets.warehouse.place import (
     claim,
     memory_limit,
     open_as,
+    out_of_memory,
     transaction,
 )
 
@@ -64,6 +65,7 @@ __all__ = [
     "memory_limit",
     "open_as",
     "open_calls",
+    "out_of_memory",
     "page_sizes",
     "read_narrowed_pages",
     "read_pages_of",

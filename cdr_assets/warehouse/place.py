@@ -221,6 +221,14 @@ def memory_limit() -> str:
     return f"{processors() * _MEMORY_PER_PROCESSOR}MB"
 
 
+def out_of_memory() -> str:
+    """What to report if a statement needs more than `memory_limit` and cannot go on from disk."""
+    return (
+        f"this needs more memory than DuckDB may use, which is {memory_limit()}: {_MEMORY_PER_PROCESSOR} MB for each "
+        "processor that this process may use; give it more processors and run again"
+    )
+
+
 def open_as(name: str, path: Path, options: str) -> duckdb.DuckDBPyConnection:
     """A connection with the file attached as `name` and in use; its time zone is UTC.
 

@@ -226,7 +226,8 @@ def figures(pipeline: Pipeline) -> dict[str, list[tuple[Any, ...]]]:
     """Every number, date and flag of the facts and marts, but those of repeats."""
     found = {}
     for (table,) in pipeline.ask(
-        "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'marts' AND NOT starts_with(table_name, 'dim_')"
+        """SELECT table_name FROM information_schema.tables
+           WHERE table_schema = 'marts' AND NOT starts_with(table_name, 'dim_')"""
     ):
         columns = pipeline.ask(
             f"""SELECT column_name, data_type FROM duckdb_columns()

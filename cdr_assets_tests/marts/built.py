@@ -45,11 +45,12 @@ class Marts:
             publish(connection, self.settings.published_path, self.privacy(Callers.CLEAR), log=pytest.fail)
 
     def published_differences(self) -> dict[str, int]:
-        """Rows by table that only the published copy or only the warehouse has."""
+        """Rows by table or view that only the published copy or only the warehouse has."""
         with self.warehouse.connect("test") as connection:
             connection.execute(f"ATTACH '{self.settings.published_path}' AS published (READ_ONLY)")
             names = connection.execute(
-                "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE database_name = 'published'"
+                """SELECT table_schema || '.' || table_name FROM information_schema.tables
+                   WHERE table_catalog = 'published'"""
             ).fetchall()
             differences = {}
             for (name,) in names:
@@ -70,11 +71,11 @@ class Marts:
         return self.frame(query).item()
 
     def tables(self) -> dict[str, pl.DataFrame]:
-        """Every table that dbt builds, with sorted rows."""
+        """Every table and view that dbt builds, with sorted rows."""
         with self.warehouse.connect("test") as connection:
             names = connection.execute(
-                """SELECT schema_name || '.' || table_name FROM duckdb_tables()
-                   WHERE schema_name IN ('marts', 'intermediate', 'staging')"""
+                """SELECT table_schema || '.' || table_name FROM information_schema.tables
+                   WHERE table_schema IN ('marts', 'intermediate', 'staging')"""
             ).fetchall()
             return {name: connection.execute(f"FROM {name} ORDER BY ALL").pl() for (name,) in names}
 

@@ -12,12 +12,14 @@ import pytest
 
 from cdr_assets.domain.settings import Settings
 from cdr_assets.marts import build as dbt
+from cdr_assets.warehouse import out_of_memory
 
 _DIE_WHILE_PARSING = """
 import os, signal, sys
 from pathlib import Path
 from cdr_assets.domain.settings import Settings
 from cdr_assets.marts import build as dbt
+from cdr_assets.warehouse import out_of_memory
 
 def write_half(args, project):
     target = Path(args[args.index("--target-path") + 1])
@@ -84,7 +86,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., di
 def test_a_model_that_needs_more_than_its_memory_goes_on_from_disk(
     project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("120MB", "120MB"))
+    monkeypatch.setattr(dbt, "memory_limit", lambda: "120MB")
     sort = "select row_number() over (order by hash(n)) as place from range(10_000_000) as _ (n)"
     assert project(first=f"select max(place) as last from ({sort})", second="select 1 as one") == {
         "first": ("success", "OK"),
@@ -92,18 +94,10 @@ def test_a_model_that_needs_more_than_its_memory_goes_on_from_disk(
     }
 
 
-def test_a_model_that_cannot_do_with_its_memory_is_given_all(
+def test_a_model_that_cannot_do_with_its_memory_says_what_to_do(
     project: Callable[..., dict[str, tuple[str, str]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, default = dbt._memory_limits()
+    monkeypatch.setattr(dbt, "memory_limit", lambda: "60MB")
     # DuckDB can build a list only in memory.
     one_list = "select len(list(n)) as long from range(20_000_000) as _ (n)"
-    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("60MB", "60MB"))
-    status, message = project(first=one_list)["first"]
-    assert status == "error"
-    assert "Out of Memory Error" in message
-    monkeypatch.setattr(dbt, "_memory_limits", lambda: ("60MB", default))
-    assert project(first=one_list, second="select 1 as one") == {
-        "first": ("success", "OK"),
-        "second": ("success", "OK"),
-    }
+    assert project(first=one_list)["first"] == ("error", out_of_memory())

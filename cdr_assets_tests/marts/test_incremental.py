@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from cdr_assets.marts import build
 from cdr_assets_tests.marts import centre
 from cdr_assets_tests.marts.built import Marts, live_through
 
@@ -39,6 +40,41 @@ def test_hour_by_hour_equals_a_full_rebuild(generated: Marts) -> None:
     rebuilt = generated.tables()
     agree(built, rebuilt)
     assert rebuilt["marts.fct_calls"]["is_vanished"].any()
+
+
+def test_small_portions_give_what_one_portion_gives(
+    generated: Marts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a first build, after changes, and in a full rebuild; most portions are an hour or a day."""
+    monkeypatch.setattr(build, "_PORTION_CALLS", 20)
+    marts = Marts(tmp_path, centre.ZONE.key)
+    live_through(marts, seed=7, pieces=2, changes=2)
+    agree(marts.tables(), generated.tables())
+    assert not any(marts.published_differences().values())
+    marts.build(full_refresh=True)
+    agree(marts.tables(), generated.tables())
+
+
+def test_a_contact_is_kept_if_two_portions_change_its_callid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first portion builds the contacts near it again, from which the second must still know the call's old callid.
+
+    The last call is a leg of the call that leaves for another callid, and then begins a contact of its own, which the
+    first portion does not reach.
+    """
+    monkeypatch.setattr(build, "_PORTION_CALLS", 1)
+    marts = Marts(tmp_path, centre.ZONE.key)
+    start = dt.datetime(2026, 1, 25, 10, tzinfo=dt.UTC)
+    calls = [centre.call(f"k{hour}", start + dt.timedelta(hours=hour), callid="a") for hour in (0, 20, 40)]
+    hours = [centre.local_hour(call["calldate"]) for call in calls]
+    centre.load(marts.warehouse, calls, hours, centre.START)
+    marts.build()
+    changed = [calls[0] | {"queue": "Satış"}, calls[1] | {"callid": "other"}]
+    centre.load(marts.warehouse, changed, hours[:2], centre.START + dt.timedelta(days=1))
+    marts.build()
+    built = marts.tables()
+    assert built["marts.fct_contacts"]["first_call_key"].sort().to_list() == ["k0", "k20", "k40"]
+    marts.build(full_refresh=True)
+    agree(built, marts.tables())
 
 
 def test_a_build_without_stale_hours_changes_nothing(generated: Marts) -> None:

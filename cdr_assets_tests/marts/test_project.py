@@ -158,8 +158,10 @@ def test_every_model_and_column_is_described_and_typed(generated: Marts, models:
 def test_descriptions_are_comments_in_the_warehouse(generated: Marts, models: dict[str, dict[str, Any]]) -> None:
     comments = generated.frame(
         """SELECT table_name, column_name, comment FROM duckdb_columns() WHERE schema_name = 'marts'
-           UNION ALL SELECT table_name, '', comment FROM duckdb_tables() WHERE schema_name = 'marts'"""
+           UNION ALL SELECT table_name, '', comment FROM duckdb_tables() WHERE schema_name = 'marts'
+           UNION ALL SELECT view_name, '', comment FROM duckdb_views() WHERE schema_name = 'marts'"""
     )
+    assert {"fct_calls", "fct_call_events"} <= set(comments["table_name"])
     for table, column, comment in comments.iter_rows():
         model = models[table]
         assert comment == (model["columns"][column]["description"] if column else model["description"])
@@ -167,7 +169,7 @@ def test_descriptions_are_comments_in_the_warehouse(generated: Marts, models: di
 
 def test_worked_figures(generated: Marts, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs dbt's unit tests with the columns of a real warehouse."""
-    for name, value in environment(generated.settings, "1GB").items():
+    for name, value in environment(generated.settings).items():
         monkeypatch.setenv(name, value)
     folder = generated.settings.cdr_data_dir / "dbt"
     where = ["--project-dir", PROJECT_DIR, "--profiles-dir", PROJECT_DIR, "--target-path", folder, "--log-path", folder]

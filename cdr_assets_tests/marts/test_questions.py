@@ -54,6 +54,23 @@ def test_every_question_has_a_title_and_an_answer(analyst: duckdb.DuckDBPyConnec
     assert analyst.execute(query).fetchall()
 
 
+@pytest.mark.parametrize("name", ["events", "call-centre 2"])
+def test_events_are_a_view_in_a_copy_of_any_name(generated: Marts, tmp_path: Path, name: str) -> None:
+    """A program that opens the file itself names its catalogue after it."""
+    copy = tmp_path / f"{name}.duckdb"
+    with generated.warehouse.connect("test") as connection:
+        connection.execute("UPDATE cdr.call_history SET agent = 'ali 5321112233' WHERE position = 0")
+        publish(connection, copy, generated.privacy(Callers.PSEUDONYM))
+        expected = connection.execute("FROM marts.fct_call_events ORDER BY ALL").fetchall()
+        connection.execute("UPDATE cdr.call_history SET agent = NULL")
+    with duckdb.connect(copy, read_only=True) as analyst:
+        events = analyst.execute("FROM marts.fct_call_events ORDER BY ALL").fetchall()
+        comments = dict(analyst.execute("SELECT view_name, comment FROM duckdb_views()").fetchall())
+    assert [event[:9] for event in events] == [event[:9] for event in expected]
+    assert {event[9] for event in events} == {"ali *****33", None}
+    assert comments["fct_call_events"].endswith("One row per event (call_key, position).")
+
+
 def test_service_levels_of_the_real_month(analyst_of_the_real_month: duckdb.DuckDBPyConnection) -> None:
     rows = ask(analyst_of_the_real_month, "service_levels_side_by_side")
     assert sum(int(str(row["answered"])) for row in rows) == 27_060

@@ -68,7 +68,7 @@ def test_a_publishing_tells_the_figures_of_the_copy_once(pipeline: Pipeline, cal
     # Those that matter come first.
     assert list(told)[:5] == ["hours", "final_hours", "newest_call", "newest_call_minutes_ago", "rows"]
     tables = pipeline.ask_published(
-        "SELECT table_schema, table_name FROM information_schema.tables WHERE table_catalog = 'published'"
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE database_name = 'published'"
     )
     counted = [pipeline.ask_published(f'SELECT count(*) FROM {schema}."{name}"')[0][0] for schema, name in tables]
     assert (told["hours"], told["final_hours"], told["rows"]) == (2, 2, sum(counted))

@@ -314,12 +314,21 @@ def test_bringing_a_copy_forward_keeps_to_the_memory_of_a_run(published: Path) -
         assert connection.execute(_LIMIT).fetchone() == kept_to
 
 
-def test_a_text_that_the_memory_of_a_run_cannot_hold_is_published_all_the_same(
+def test_a_text_of_three_eighths_of_the_memory_of_a_run_is_published(
+    published: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(publish.__globals__, "memory_limit", lambda: "32MB")
+    republish(published, "x" * 12_000_000)
+    assert [len(reason) for (reason,) in reasons(published)] == [12_000_000]
+
+
+def test_a_text_that_the_memory_of_a_run_cannot_hold_says_what_to_do(
     published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(publish.__globals__, "memory_limit", lambda: "16MB")
-    republish(published, "x" * 12_000_000)
-    assert [len(reason) for (reason,) in reasons(published)] == [12_000_000]
+    with pytest.raises(WarehouseError, match=r"more memory than DuckDB may use.* more processors and run again: the"):
+        republish(published, "x" * 12_000_000)
+    assert reasons(published) == [("first",)]
 
 
 @pytest.mark.usefixtures("nothing_compared")

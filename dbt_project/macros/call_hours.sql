@@ -43,7 +43,7 @@
         from {{ ref('fct_calls') }}
         where
             not is_vanished
-            {%- if is_incremental() %}
+            {%- if in_portions() %}
             and partition_hour in {{ partitions_around('local_hour', partitions_in(24), 1) }}
             {%- endif %}
     ),
@@ -71,6 +71,6 @@
     join {{ ref('dim_hours') }} using (local_hour)
     where
         from_second < to_second
-        {%- if is_incremental() %} and {{ is_stale('local_hour') }} {%- endif %}
+        {%- if in_portions() %} and {{ is_stale('local_hour') }} {%- endif %}
 )
 {%- endmacro %}

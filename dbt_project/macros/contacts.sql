@@ -16,27 +16,36 @@
 {%- endmacro %}
 
 {#
-  Gives true where only the changed contacts are built, and false where all are. It says in the steps of fct_contacts
-  what is_incremental() says in fct_contacts: there that macro is always false, because the steps are no tables.
+  Pre-hook of fct_contacts: notes the callids that calls of the stale partitions have now, or had when the contacts were
+  last built, before the first portion changes what is known of the others. A contact of several legs may have one in a
+  stale partition whatever its own hour is; a contact of one leg has only the hour in which it started.
 #}
-{% macro builds_changed_contacts() -%}
-    {{ return(execute and not flags.FULL_REFRESH and load_relation(contacts_before()) is not none) }}
+{% macro note_stale_callids() -%}
+    create or replace temporary table stale_callids as
+    with stale as (select hour from hours_to_build where reason = 'partition')
+
+    select callid, partition_hour
+    from {{ ref('fct_calls') }}
+    where partition_hour in (from stale)
+    union
+    select callid, partition_hour
+    from {{ this }}
+    where
+        partition_hour in (
+            select hour + to_hours(step) from stale, range({{ -contact_reach() }}, {{ contact_reach() + 1 }}) as steps (step)
+        )
+        and (legs > 1 or date_trunc('hour', started_at) in (from stale))
 {%- endmacro %}
 
 {#
-  Gives a subquery: the callids that calls of the stale partitions have now, or had when the contacts were last built.
-  A contact of several legs may have one in a stale partition whatever its own hour is; a contact of one leg has only
-  the hour in which it started.
+  Gives a subquery: the noted callids of the stale partitions. The call that changed lies up to one contact_reach after
+  the hour of its contact.
 #}
 {% macro stale_callids() -%}
     (
-        select callid from {{ ref('fct_calls') }} where {{ is_stale('partition_hour') }}
-        union
         select callid
-        from {{ contacts_before() }}
-        where
-            partition_hour in {{ partitions_around('partition_hour', contact_reach(), contact_reach()) }}
-            and (legs > 1 or date_trunc('hour', started_at) in {{ stale('partition_hour') }})
+        from stale_callids
+        where partition_hour in {{ partitions_around('partition_hour', contact_reach(), 0) }}
     )
 {%- endmacro %}
 

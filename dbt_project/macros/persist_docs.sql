@@ -9,6 +9,7 @@
     {%- set known = {} -%}
     {%- for name, comment in run_query(
         "select '', comment from duckdb_tables() where " ~ table
+        ~ " union all select '', comment from duckdb_views() where " ~ table.replace('table_name', 'view_name')
         ~ " union all select column_name, comment from duckdb_columns() where " ~ table
     ).rows -%}
         {%- do known.update({name: comment}) -%}
@@ -16,7 +17,7 @@
 
     {%- set comments = [] -%}
     {%- if for_relation and config.persist_relation_docs() and model.description != known[''] -%}
-        {%- do comments.append("comment on table " ~ relation ~ " is " ~ duckdb_escape_comment(model.description)) -%}
+        {%- do comments.append("comment on " ~ relation.type ~ " " ~ relation ~ " is " ~ duckdb_escape_comment(model.description)) -%}
     {%- endif -%}
     {%- if for_columns and config.persist_column_docs() -%}
         {%- for name, column in model.columns.items() if name in known and column.description != known[name] -%}

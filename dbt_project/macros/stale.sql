@@ -1,6 +1,7 @@
 {#
   What a build builds again. An hour is stale if its calls have changed since the last good build. The pipeline writes
-  and empties the table of stale hours, cdr.stale_hours; dbt only reads it.
+  and empties the table of stale hours, cdr.stale_hours; dbt only reads it. In a model, the stale hours are those of the
+  portion that is being built (macros/portions.sql).
 
   A model names in its config, as `meta: {stale: column}`, the column by which its rows are replaced:
     partition_hour  partitions with calls that changed
@@ -13,27 +14,33 @@
   that hold other hours only.
 #}
 {% macro stale(column) -%}
+    {%- if model.resource_type == 'model' -%}
+        {%- set hours = "hours_to_build where portion = getvariable('portion') and" -%}
+    {%- else -%}
+        {%- set hours = source('cdr', 'stale_hours') ~ " where" -%}
+    {%- endif -%}
     {%- if column == 'partition_hour' -%}
-    (select hour from {{ source('cdr', 'stale_hours') }} where reason = 'partition')
+    (select hour from {{ hours }} reason = 'partition')
     {%- elif column == 'local_hour' -%}
-    (select hour from {{ source('cdr', 'stale_hours') }} where reason = 'touched')
+    (select hour from {{ hours }} reason = 'touched')
     {%- elif column == 'local_date' -%}
-    (select distinct hour::date from {{ source('cdr', 'stale_hours') }} where reason = 'touched')
+    (select distinct hour::date from {{ hours }} reason = 'touched')
     {%- else -%}
     {{ exceptions.raise_compiler_error("rows can't be replaced by " ~ column) }}
     {%- endif -%}
 {%- endmacro %}
 
 {#
-  Takes a table and one of these columns; gives the body of a common table expression: the table's stale rows, or all
-  rows in a build from nothing. It is materialized, because DuckDB may otherwise join two tables of all history and
+  Takes a table, one of these columns and the columns to read; gives the body of a common table expression: the table's
+  stale rows, or all rows where no portion is built. DuckDB keeps every column that it reads in memory, long texts too.
+  It is materialized, because DuckDB may otherwise join two tables of all history and
   filter the result: 1.0 s instead of 0.01 s at 10 million calls.
 #}
-{% macro stale_rows(relation, column) -%}
-    {%- if is_incremental() -%}
-    materialized (select * from {{ relation }} where {{ is_stale(column) }})
+{% macro stale_rows(relation, column, columns) -%}
+    {%- if in_portions() -%}
+    materialized (select {{ columns }} from {{ relation }} where {{ is_stale(column) }})
     {%- else -%}
-    (select * from {{ relation }})
+    (select {{ columns }} from {{ relation }})
     {%- endif -%}
 {%- endmacro %}
 

@@ -10,10 +10,3 @@
     except
     from {{ source('cdr', 'unpublished_hours') }}
 {%- endmacro %}
-
-{# Pre-hook of the marts: notes all hours of a mart that is built from nothing. #}
-{% macro note_rebuilt() -%}
-    {%- if config.get('materialized') == 'incremental' and not is_incremental() -%}
-    {{ note_unpublished('select null::timestamp') }}
-    {%- endif -%}
-{%- endmacro %}

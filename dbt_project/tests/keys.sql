@@ -9,7 +9,6 @@
     ('dim_hours', ['local_hour'], none),
     ('fct_calls', ['call_key'], 'partition_hour'),
     ('fct_contacts', ['first_call_key'], 'partition_hour'),
-    ('fct_call_events', ['call_key', 'position'], 'partition_hour'),
     ('fct_csat_answers', ['call_key', 'position'], 'partition_hour'),
     ('fct_call_tags', ['call_key', 'position'], 'partition_hour'),
     ('queue_hourly', ['local_hour', 'queue_key'], 'local_hour'),
@@ -20,7 +19,14 @@
     ('tag_daily', ['local_date', 'tag'], 'local_date'),
 ] -%}
 
+{# fct_call_events is a view on these rows, each with its call. #}
+select 'fct_call_events' as table_name, count(*) as copies
+from {{ source('cdr', 'call_history') }}
+where {{ is_tested('partition_hour') }}
+group by key, position
+having copies > 1 or key is null or position is null
 {% for table, columns, stale in keys %}
+union all
 select '{{ table }}' as table_name, count(*) as copies
 from {{ ref(table) }}
 {%- if stale %}
@@ -28,5 +34,4 @@ where {{ is_tested(stale) }}
 {%- endif %}
 group by {{ columns | join(', ') }}
 having copies > 1 {%- for column in columns %} or {{ column }} is null {%- endfor %}
-{{ "union all" if not loop.last }}
 {% endfor %}

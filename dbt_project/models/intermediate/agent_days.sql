@@ -11,5 +11,5 @@ select
     local_date,
     arg_max(agent_username, (started_at, call_key)) as agent_username
 from {{ ref('fct_calls') }}
-{% if is_incremental() %} where {{ is_stale('local_date') }} {% endif %}
+{% if in_portions() %} where {{ is_stale('local_date') }} {% endif %}
 group by all

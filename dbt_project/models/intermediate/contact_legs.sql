@@ -13,7 +13,7 @@ with legs as (
     from {{ ref('fct_calls') }}
     where
         not is_vanished
-        {%- if builds_changed_contacts() %}
+        {%- if in_portions() %}
         and callid in {{ stale_callids() }}
         and partition_hour in {{ partitions_around('partition_hour', 2 * contact_reach(), 2 * contact_reach()) }}
         {%- endif %}
@@ -47,6 +47,6 @@ select
     hold_seconds,
     csat_answers
 from legs
-{% if builds_changed_contacts() -%}
+{% if in_portions() -%}
 where contact_partition_hour in {{ partitions_around('partition_hour', contact_reach(), contact_reach()) }}
 {%- endif %}

@@ -14,7 +14,7 @@ with observed as (
         max(wait_seconds) filter (where is_answered_within_threshold) as longest_wait_within,
         min(wait_seconds) filter (where is_answered_beyond_threshold) as shortest_wait_beyond
     from {{ ref('stg_calls') }}
-    {% if is_incremental() -%}
+    {% if in_portions() -%}
     where
         {{ is_stale('local_date') }}
         -- A call counts within a day of its start: a day's calls are in these partitions, counted from its first hour.

@@ -21,14 +21,14 @@ with parts as (
     from {{ ref('fct_calls') }}
     where
         not is_vanished
-        {%- if is_incremental() %} and {{ is_stale('local_date') }} {%- endif %}
+        {%- if in_portions() %} and {{ is_stale('local_date') }} {%- endif %}
     group by all
 ),
 
 busy as (
     select local_date, agent_id, sum(busy_seconds)::bigint as busy_seconds
     from {{ ref('agent_hourly') }}
-    {% if is_incremental() -%} where {{ is_stale('local_date') }} {%- endif %}
+    {% if in_portions() -%} where {{ is_stale('local_date') }} {%- endif %}
     group by all
 )
 

@@ -11,7 +11,7 @@ with parts as (
     from {{ ref('fct_calls') }}
     where
         not is_vanished
-        {%- if is_incremental() %} and {{ is_stale('local_hour') }} {%- endif %}
+        {%- if in_portions() %} and {{ is_stale('local_hour') }} {%- endif %}
     group by all
 ),
 

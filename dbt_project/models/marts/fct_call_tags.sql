@@ -1,8 +1,12 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
-with tags as {{ stale_rows(source('cdr', 'call_tags'), 'partition_hour') }},
+with tags as {{ stale_rows(source('cdr', 'call_tags'), 'partition_hour', '* exclude (item)') }},
 
-calls as {{ stale_rows(ref('fct_calls'), 'partition_hour') }}
+calls as {{ stale_rows(
+    ref('fct_calls'),
+    'partition_hour',
+    'call_key, partition_hour, local_hour, local_date, callid, queue_key, agent_id, is_vanished'
+) }}
 
 select
     call_key,

@@ -20,7 +20,7 @@ select
     threshold_seconds
 from {{ ref('stg_calls') }} as calls
 join {{ ref('queue_days') }} as days using (queue_key, local_date)
-{% if is_incremental() -%}
+{% if in_portions() -%}
 where partition_hour in (
     select * from {{ stale('partition_hour') }} union select * from {{ threshold_moved('partition_hour') }}
 )

@@ -1,6 +1,7 @@
 -- depends_on: {{ ref('fct_calls') }}
 {{ config(
     incremental_strategy='stale_contacts',
+    pre_hook="{{ note_stale_callids() }}",
     post_hook=["{{ note_closed_windows() }}", "{{ close_windows() }}"]
 ) }}
 
@@ -18,7 +19,7 @@ with contacts as (
     select * from {{ ref('contact_totals') }}
 ),
 
-{% if is_incremental() -%}
+{% if in_portions() -%}
 -- Callers whose contacts are built again, as they were and as they are now.
 callers as (
     select callerid from contacts where has_usable_callerid
@@ -45,7 +46,7 @@ neighbours as (
 -- What is built, and beside it what is only looked at, with the seconds to the next contact that are stored.
 sequence as (
     select *, null::bigint as stored_seconds_to_next, true as is_new from contacts
-    {% if is_incremental() -%}
+    {% if in_portions() -%}
     union all by name
     select * rename (seconds_to_next as stored_seconds_to_next), false as is_new from neighbours
     {%- endif %}
@@ -79,7 +80,7 @@ select
     {{ window_closed(long_repeat_hours()) }} as window_7d_closed
 from followed
 left join {{ ref('dim_hours') }} as hours on hours.local_hour = followed.partition_hour
-{% if is_incremental() -%}
+{% if in_portions() -%}
 -- Neighbours that are the same as before are not written, nor are those so late that their next contact was not read.
 where
     is_new

@@ -16,7 +16,7 @@ with parts as (
     from {{ ref('fct_calls') }}
     where
         not is_vanished
-        {%- if is_incremental() %} and {{ is_stale('local_date') }} {%- endif %}
+        {%- if in_portions() %} and {{ is_stale('local_date') }} {%- endif %}
     group by all
 )
 

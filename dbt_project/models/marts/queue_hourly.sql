@@ -18,7 +18,7 @@ with parts as (
     from {{ ref('fct_calls') }}
     where
         not is_vanished
-        {%- if is_incremental() %}
+        {%- if in_portions() %}
         and local_hour in (
             select * from {{ stale('local_hour') }} union select * from {{ threshold_moved('local_hour') }}
         )

@@ -3,21 +3,24 @@
     post_hook="{{ align(final_days(), 'local_date', 'is_final') }}"
 ) }}
 
-with tags as {{ stale_rows(ref('fct_call_tags'), 'local_date') }},
-
-calls as {{ stale_rows(ref('fct_calls'), 'local_date') }},
+with calls as {{ stale_rows(
+    ref('fct_calls'),
+    'local_date',
+    '* exclude (callid, queue_name, agent_username, callerid, called_num, uniqueid, recordingurl, answered_by, channel)'
+) }},
 
 -- If a call has the same tag twice, it counts once.
-tagged as (
-    select distinct tags.tag, calls.*
-    from tags
-    join calls using (call_key, partition_hour)
-    where not calls.is_vanished
+tags as (
+    select distinct tag, call_key, partition_hour
+    from {{ ref('fct_call_tags') }}
+    {% if in_portions() -%} where {{ is_stale('local_date') }} {%- endif %}
 ),
 
 parts as (
     select local_date, tag, {{ call_parts() }}
-    from tagged
+    from tags
+    join calls using (call_key, partition_hour)
+    where not is_vanished
     group by all
 )
 
