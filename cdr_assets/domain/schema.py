@@ -486,6 +486,21 @@ STALE_HOURS = Table(
     ),
 )
 
+BUILT_MARTS = Table(
+    "raw",
+    "built_marts",
+    "What the marts were last built of. One row, or none before the first build.",
+    (
+        Column(
+            "made_of",
+            Kind.TEXT,
+            Class.IDENTIFIER,
+            "Hash of the models and of the settings that they read; NULL if the next run must build the marts.",
+        ),
+        Column("built_at", Kind.INSTANT, Class.DATE, "When the marts were last built, or changed otherwise."),
+    ),
+)
+
 HOURS_WITHOUT_PAGES = Table(
     "cdr",
     "hours_without_pages",
@@ -577,6 +592,7 @@ TABLES: tuple[Table, ...] = (
     KEPT_FROM,
     FIGURES_BEFORE,
     STALE_HOURS,
+    BUILT_MARTS,
     UNPUBLISHED_HOURS,
     NEWLY_PUBLISHED_HOURS,
     PUBLISHED_COPY,

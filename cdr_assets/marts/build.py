@@ -198,15 +198,23 @@ def run_dbt(
     ]
 
 
+def made_of(settings: Settings) -> str:
+    """A hash that changes when a build of the same calls would give other marts: of the models and their settings."""
+    return hashlib.sha256(repr((_fingerprint(), _settings_read(settings))).encode()).hexdigest()
+
+
 def environment(settings: Settings, memory: str) -> dict[str, str]:
     """The variables that the project and its profile read, for the warehouse of these settings."""
     return _variables(Warehouse(settings.warehouse_path), settings, memory)
 
 
 def _variables(warehouse: Warehouse, settings: Settings, memory: str) -> dict[str, str]:
+    return {**warehouse.environment, "CDR_MEMORY_LIMIT": memory, **_settings_read(settings)}
+
+
+def _settings_read(settings: Settings) -> dict[str, str]:
+    """The variables that the models read."""
     return {
-        **warehouse.environment,
-        "CDR_MEMORY_LIMIT": memory,
         "ALOTECH_TIMEZONE": settings.alotech_timezone,
         # One rule for the schedules and the marts.
         "CDR_FINAL_AFTER_HOURS": str(FINAL_AFTER // HOUR),

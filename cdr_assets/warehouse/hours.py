@@ -494,11 +494,6 @@ def mark_calls_stale(connection: duckdb.DuckDBPyConnection, keys: pl.Series) -> 
     connection.unregister("changing")
 
 
-def has_stale_hours(connection: duckdb.DuckDBPyConnection) -> bool:
-    """True if calls have changed since the marts were built."""
-    return connection.execute("SELECT 1 FROM cdr.stale_hours LIMIT 1").fetchone() is not None
-
-
 def clear_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
     """Empties cdr.stale_hours, after the marts of all stale hours were built."""
     connection.execute("DELETE FROM cdr.stale_hours")
@@ -629,21 +624,26 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
                   AND before.filters IS NULL AND before.fetched_at >= calls.calldate_utc + $open_for
             )
         ),
-        -- The marts say whether an hour is final, so they are stale when a load makes it final.
-        finalised AS (
+        -- The marts say whether an hour is loaded, up to when all hours are, and whether an hour is final. So an hour
+        -- is stale when it is first read, first read after its end, and first read late enough to be final.
+        advanced AS (
             SELECT partition_hour AS hour FROM incoming_loads AS incoming
-            WHERE filters IS NULL AND incoming.fetched_at >= incoming.ends_at + $final_after AND NOT EXISTS (
-                FROM cdr.loads AS before
-                WHERE before.partition_hour = incoming.partition_hour AND before.error IS NULL
-                  AND before.filters IS NULL AND before.fetched_at >= incoming.ends_at + $final_after
+            LEFT JOIN (
+                SELECT partition_hour, max(fetched_at) AS fetched_at FROM cdr.loads
+                WHERE error IS NULL AND filters IS NULL GROUP BY ALL
+            ) AS before USING (partition_hour)
+            WHERE filters IS NULL AND (
+                before.fetched_at IS NULL
+                OR before.fetched_at < ends_at AND incoming.fetched_at >= ends_at
+                OR before.fetched_at < ends_at + $final_after AND incoming.fetched_at >= ends_at + $final_after
             )
         )
-        SELECT hour, 'touched' AS reason FROM (FROM touched UNION FROM finalised) WHERE hour IS NOT NULL
+        SELECT hour, 'touched' AS reason FROM (FROM touched UNION FROM advanced) WHERE hour IS NOT NULL
         UNION
         SELECT unnest([partition_hour, old_partition_hour]), 'partition' FROM difference
         WHERE outcome IN ('new', 'changed', 'vanished')
         UNION
-        SELECT hour, 'partition' FROM finalised
+        SELECT hour, 'partition' FROM advanced
         UNION
         SELECT partition_hour, 'partition' FROM expired
         """,

@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import duckdb
 
+from cdr_assets.warehouse.built import note_built
 from cdr_assets.warehouse.restatements import note_figures
 from cdr_assets.warehouse.retention import put_figures_aside
 
 # Version of the tables in `raw` and `cdr` and of the marts' columns. When they change, add one here, and a migration
 # from the previous version.
-SCHEMA_VERSION = 9
+SCHEMA_VERSION = 10
 
 # Uncompressed pages have 130 kB each: those of a year would take many gigabytes of memory.
 _PAGES_AT_ONCE = 512
@@ -77,6 +78,7 @@ def rebuild_marts(connection: duckdb.DuckDBPyConnection) -> None:
     put_figures_aside(connection)
     for schema in ("marts", "intermediate", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    note_built(connection, None)
     # One stale hour is enough: the next publishing then builds the marts first.
     connection.execute("CREATE TABLE IF NOT EXISTS cdr.stale_hours (hour TIMESTAMP, reason VARCHAR)")
     connection.execute(
@@ -113,4 +115,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     6: _e164,
     7: _new_tables,
     8: _as_long,
+    9: _new_tables,
 }

@@ -33,7 +33,7 @@ SCRIPT = """
     def go(page, folder):
         read = read_pages(page, ZONE)
         page = page.with_columns(filters=None, requests=1)
-        ready = load_of_hours(page, read, [])
+        ready = load_of_hours(page, read, [], dt.UTC)
         del read, page
         with Warehouse(folder / "cdr.duckdb").connect("test") as connection:
             load_hours(connection, ready, "run")
