@@ -497,7 +497,12 @@ BUILT_MARTS = Table(
             Class.IDENTIFIER,
             "Hash of the models and of the settings that they read; NULL if the next run must build the marts.",
         ),
-        Column("built_at", Kind.INSTANT, Class.DATE, "When the marts were last built, or changed otherwise."),
+        Column(
+            "own_made_of",
+            Kind.TEXT,
+            Class.IDENTIFIER,
+            "Hash of the files of the user's own marts that were built since then; NULL if they must be built.",
+        ),
     ),
 )
 
@@ -536,10 +541,15 @@ KEPT_FROM = Table(
 UNPUBLISHED_HOURS = Table(
     "cdr",
     "unpublished_hours",
-    "Hours of the large tables that differ from the published copy; emptied when the copy is published. "
-    "One row per table and hour.",
+    "Hours of the large tables, and whole tables, that differ from the published copy; emptied when the copy is "
+    "published. One row per table and hour.",
     (
-        Column("table_name", Kind.TEXT, Class.NAME, "A mart, or 'calls' for the calls and their child tables."),
+        Column(
+            "table_name",
+            Kind.TEXT,
+            Class.NAME,
+            "A large mart; 'calls' for the calls and their child tables; 'marts' for the small marts.",
+        ),
         Column("hour", Kind.LOCAL, Class.DATE, "The partition_hour of the rows; NULL for the whole table."),
     ),
 )

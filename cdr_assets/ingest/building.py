@@ -12,12 +12,12 @@ from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
 from cdr_assets.ingest.spelling import spell_numbers
 from cdr_assets.marts.build import DbtError, NodeResult, build, made_of, parse
-from cdr_assets.marts.own import build_own, drop_other_tables
+from cdr_assets.marts.own import build_own, drop_other_tables, own_made_of
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, transaction
-from cdr_assets.warehouse.built import is_built, note_built, note_last_readings
+from cdr_assets.warehouse.built import is_built, is_own_built, note_built, note_last_readings, note_own_built
 from cdr_assets.warehouse.restatements import note_figures, note_restatements
 from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 
@@ -69,7 +69,7 @@ class Published:
 
 
 def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Published:
-    """Builds the user's own marts and publishes the copy.
+    """Builds the user's own marts, if they or ours have changed, and publishes the copy.
 
     Raises DbtError if a mart of ours cannot be built, and WarehouseError if the copy cannot be written.
     """
@@ -77,14 +77,19 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
     secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.secret_key_path)
     privacy = Privacy(settings.cdr_callers, secret_key, {**CLASSES, **parse(settings).classes})
     with warehouse.held(holder):
+        own = own_made_of(settings)
         with warehouse.opened() as connection:
             is_behind = not is_built(connection, made_of(settings))
+            is_own_behind = is_behind or not is_own_built(connection, own)
         if is_behind:
             # Another run has loaded calls since the marts were built; the copy must not show them without their marts.
             build_stale_marts(warehouse, settings)
-        own_failed = build_own(settings)
+        own_failed = build_own(settings) if is_own_behind else []
         prepare_published(settings)
         with warehouse.opened() as connection:
+            if not own_failed:
+                # After a failure, each run builds them again and says what failed.
+                note_own_built(connection, own)
             drop_other_tables(connection, settings)
             size = publish(
                 connection,

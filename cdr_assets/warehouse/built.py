@@ -3,8 +3,6 @@
 Which hours are stale is in `hours`; what a build depends on otherwise is in `marts/build.py`.
 """
 
-import datetime as dt
-
 import duckdb
 
 from cdr_assets.domain.schema import BUILT_MARTS
@@ -20,18 +18,20 @@ def is_built(connection: duckdb.DuckDBPyConnection, made_of: str) -> bool:
 
 
 def note_built(connection: duckdb.DuckDBPyConnection, made_of: str | None) -> None:
-    """Notes that the marts have changed. If `made_of` is None, they are not complete, and the next run builds them."""
+    """Notes that the marts were built. If `made_of` is None, they are not complete, and the next run builds them."""
     # A migration may come here before the table exists.
     connection.execute(create_statement(BUILT_MARTS))
     connection.execute("DELETE FROM raw.built_marts")
-    connection.execute("INSERT INTO raw.built_marts VALUES (?, ?)", [made_of, dt.datetime.now(dt.UTC)])
+    connection.execute("INSERT INTO raw.built_marts VALUES (?, NULL)", [made_of])
 
 
-def built_at(connection: duckdb.DuckDBPyConnection) -> dt.datetime | None:
-    """When the marts last changed; None if no build was noted."""
-    row = connection.execute("SELECT built_at FROM raw.built_marts").fetchone()
-    changed_at: dt.datetime | None = row[0] if row else None
-    return changed_at
+def is_own_built(connection: duckdb.DuckDBPyConnection, made_of: str) -> bool:
+    """True if the own marts were built of these files since the marts were last built."""
+    return connection.execute("SELECT 1 FROM raw.built_marts WHERE own_made_of = ?", [made_of]).fetchone() is not None
+
+
+def note_own_built(connection: duckdb.DuckDBPyConnection, made_of: str) -> None:
+    connection.execute("UPDATE raw.built_marts SET own_made_of = ?", [made_of])
 
 
 def note_last_readings(connection: duckdb.DuckDBPyConnection) -> None:

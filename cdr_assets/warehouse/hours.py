@@ -495,8 +495,9 @@ def mark_calls_stale(connection: duckdb.DuckDBPyConnection, keys: pl.Series) -> 
 
 
 def clear_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
-    """Empties cdr.stale_hours, after the marts of all stale hours were built."""
+    """Empties cdr.stale_hours after the marts of all stale hours were built, and notes the small marts for the copy."""
     connection.execute("DELETE FROM cdr.stale_hours")
+    connection.execute("INSERT INTO cdr.unpublished_hours SELECT 'marts', NULL EXCEPT FROM cdr.unpublished_hours")
 
 
 def _compare(connection: duckdb.DuckDBPyConnection) -> None:
