@@ -390,7 +390,12 @@ CDR_PAGES = Table(
         Column("record_count", Kind.INTEGER, Class.MEASURE, "Records in the page."),
         Column("requests", Kind.INTEGER, Class.MEASURE, "HTTP requests sent for the page; more than 1 means retries."),
         Column("fetched_at", Kind.INSTANT, Class.DATE, "When the page was received."),
-        Column("content_hash", Kind.TEXT, Class.FINGERPRINT, "Hash of the body."),
+        Column(
+            "content_hash",
+            Kind.TEXT,
+            Class.FINGERPRINT,
+            "Hash of the page's records: it is the same if the same records come with another cursor.",
+        ),
         Column("body_size", Kind.COUNT, Class.MEASURE, "Size of the uncompressed body in bytes."),
         Column(
             "body", Kind.BYTES, Class.FREE_TEXT, "The response as the vendor sent it, in UTF-8, compressed with zstd."
@@ -527,6 +532,19 @@ HOURS_TO_RETYPE = Table(
     (PARTITION_HOUR,),
 )
 
+TYPED_HOURS = Table(
+    "raw",
+    "typed_hours",
+    "Hours whose calls are those of their last typed pages, and no other fetch has changed or moved any. If the same "
+    "pages come again, they need not be typed. One row per hour.",
+    (
+        PARTITION_HOUR,
+        Column(
+            "typed_of", Kind.TEXT, Class.FINGERPRINT, "Hash of the pages, and of the rules by which they were typed."
+        ),
+    ),
+)
+
 KEPT_FROM = Table(
     "raw",
     "kept_from",
@@ -599,6 +617,7 @@ TABLES: tuple[Table, ...] = (
     UNKNOWN_FIELDS,
     HOURS_WITHOUT_PAGES,
     HOURS_TO_RETYPE,
+    TYPED_HOURS,
     KEPT_FROM,
     FIGURES_BEFORE,
     STALE_HOURS,

@@ -211,6 +211,8 @@ class _Erasing:
                 + ", ".join(f"0 AS {name}" for name in asdict(self.erased)),
                 [began_at],
             )
+        # The stored calls are about to differ from the pages that they were typed of.
+        self._connection.execute("DELETE FROM raw.typed_hours")
         # The next publishing then writes everything, and leaves no earlier copy.
         connection.execute("DELETE FROM raw.published_copy")
 

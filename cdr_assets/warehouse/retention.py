@@ -88,7 +88,7 @@ def delete_before(
         connection.execute(
             "DELETE FROM raw.cdr_pages WHERE partition_hour IS NULL AND fetched_at < ?::TIMESTAMP", [calls_from]
         )
-        for name in ("cdr.hours_without_pages", "raw.hours_to_retype"):
+        for name in ("cdr.hours_without_pages", "raw.hours_to_retype", "raw.typed_hours"):
             _delete(connection, name, "partition_hour < ?", calls_from)
         for mart in marts:
             if mart.column == "partition_hour":
