@@ -389,7 +389,7 @@ CDR_PAGES = Table(
         ),
         Column("record_count", Kind.INTEGER, Class.MEASURE, "Records in the page."),
         Column("requests", Kind.INTEGER, Class.MEASURE, "HTTP requests sent for the page; more than 1 means retries."),
-        Column("fetched_at", Kind.INSTANT, Class.DATE, "When the page was received."),
+        Column("fetched_at", Kind.INSTANT, Class.DATE, "When a page with these records was last received."),
         Column(
             "content_hash",
             Kind.TEXT,
@@ -398,7 +398,10 @@ CDR_PAGES = Table(
         ),
         Column("body_size", Kind.COUNT, Class.MEASURE, "Size of the uncompressed body in bytes."),
         Column(
-            "body", Kind.BYTES, Class.FREE_TEXT, "The response as the vendor sent it, in UTF-8, compressed with zstd."
+            "body",
+            Kind.BYTES,
+            Class.FREE_TEXT,
+            "The first response with these records as the vendor sent it, in UTF-8, compressed with zstd.",
         ),
         Column("run_id", Kind.TEXT, Class.IDENTIFIER, "Dagster run that fetched it."),
     ),

@@ -71,6 +71,7 @@ def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) ->
             )
             """
         )
+        _keep_same_pages(connection)
         connection.execute(
             """
             DELETE FROM raw.cdr_pages AS old
@@ -90,6 +91,27 @@ def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) ->
         if pages["window_start"].null_count():
             _replace_pages_of_keys(connection)
     connection.unregister("incoming_pages")
+
+
+def _keep_same_pages(connection: duckdb.DuckDBPyConnection) -> None:
+    """Writes only the times of fetches that brought the stored records again, and takes their hours out of `newer`."""
+    hashes = f"""
+        SELECT partition_hour, {_HASH_OF_PAGES} AS pages FROM %s
+        WHERE partition_hour IN (SELECT partition_hour FROM newer) AND filters IS NULL GROUP BY partition_hour
+    """
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE same_hours AS
+            SELECT partition_hour FROM ({hashes % "incoming_pages"}) JOIN ({hashes % "raw.cdr_pages"})
+                USING (partition_hour, pages)"""
+    )
+    connection.execute(
+        """UPDATE raw.cdr_pages AS stored
+           SET requests = pages.requests, fetched_at = pages.fetched_at, run_id = pages.run_id
+           FROM incoming_pages AS pages SEMI JOIN same_hours USING (partition_hour)
+           WHERE stored.partition_hour = pages.partition_hour AND stored.window_start = pages.window_start
+             AND stored.page_number = pages.page_number AND stored.filters IS NULL AND pages.filters IS NULL"""
+    )
+    connection.execute("DELETE FROM newer WHERE filters IS NULL AND partition_hour IN (FROM same_hours)")
 
 
 def drop_pages(connection: duckdb.DuckDBPyConnection, days: int) -> None:
@@ -145,13 +167,16 @@ def read_pages_of(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.date
     ).pl()
 
 
+# A hash over the pages of an hour's whole fetch: it is the same if they have the same records.
+_HASH_OF_PAGES = """md5(string_agg(
+    ROW(page_number, arrays, window_start, window_finish, record_count, content_hash)::VARCHAR,
+    ' ' ORDER BY window_start, page_number
+))"""
+
 # One row per hour: a hash of the pages of its whole fetch and of $rules, and what cdr.loads says of the fetch.
-_OF_PAGES = """
+_OF_PAGES = f"""
     SELECT partition_hour,
-           md5($rules || string_agg(
-               ROW(page_number, arrays, window_start, window_finish, record_count, content_hash)::VARCHAR,
-               ' ' ORDER BY window_start, page_number
-           )) AS typed_of,
+           md5($rules || {_HASH_OF_PAGES}) AS typed_of,
            max(fetched_at) AS fetched_at, sum(requests)::BIGINT AS requests,
            (sum(requests) - count(*))::BIGINT AS retries, count(*) AS pages
     FROM raw.cdr_pages WHERE partition_hour IN (SELECT unnest($hours)) AND filters IS NULL GROUP BY partition_hour

@@ -20,7 +20,7 @@ from cdr_assets.domain.hours import ends_at
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.fetching import Fetch, pages_frame
 from cdr_assets.ingest.loading import load_of_calls, load_of_hours, read_narrowed
-from cdr_assets.transforms import read_hours
+from cdr_assets.transforms import decompress, read_hours
 from cdr_assets.warehouse import (
     Warehouse,
     hashes_of_pages,
@@ -122,10 +122,84 @@ def edited(listed: dict[dt.datetime, list[dict[str, Any]]], chance: random.Rando
         listed[other].append(moved | {"calldate": f"{other + dt.timedelta(minutes=3)}"})
 
 
+def two_readers(folder: Path) -> list[Reader]:
+    return [Reader(folder / f"{n}.duckdb", types_all=n == 0) for n in range(2)]
+
+
+def fetched_at(now: dt.datetime, listed: Mapping[dt.datetime, Sequence[Any]]) -> dict[Fetch, list[Page]]:
+    """A page for each hour, with another cursor at each time."""
+    windows = {hour: Window(hour, hour + dt.timedelta(hours=1)) for hour in listed}
+    return {
+        Fetch(hour, window=windows[hour]): [page(records, now, windows[hour], int(now.timestamp()))]
+        for hour, records in listed.items()
+    }
+
+
+def assert_equal(readers: Sequence[Reader], told: str) -> None:
+    expected, found = (reader.tables() for reader in readers)
+    for name, table in expected.items():
+        differs = table.join(found[name], on=table.columns, how="anti", nulls_equal=True)
+        assert found[name].equals(table), f"{name} {told}: {differs.to_dicts()}"
+
+
+def test_a_call_comes_back_to_an_hour_that_lists_it_as_before(tmp_path: Path) -> None:
+    """Two hours list it, and it belongs to the later one, until that one lists it no more."""
+    readers, (first, later) = two_readers(tmp_path), (HOURS[0].start, HOURS[1].start)
+    twice = {first: [record("k", first), record("other", first)], later: [record("k", later)]}
+    once = twice | {later: []}
+    now = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
+    for n, listed in enumerate((twice, twice, once, once)):
+        for reader in readers:
+            reader.store(f"r{n}", fetched_at(now + n * dt.timedelta(hours=1), listed))
+            reader.load(f"r{n}", [first, later])
+        assert_equal(readers, f"after reading {n}")
+    calls = readers[1].tables()["calls"].filter("is_listed").sort("key")
+    assert calls.select("key", "partition_hour").rows() == [("k", first), ("other", first)]
+    # The later hour at the second reading, and the first at the last, when the later one has lost the call for good.
+    assert readers[1].same == 2
+
+
+def test_a_call_that_was_fetched_by_its_key_is_as_the_hour_lists_it(tmp_path: Path) -> None:
+    """The hour is read again with the page of before, so that nothing tells of the change but the call itself."""
+    readers, hour = two_readers(tmp_path), HOURS[0].start
+    listed = {hour: [record("k", hour), record("other", hour)]}
+    now = dt.datetime(2026, 3, 2, 6, tzinfo=dt.UTC)
+    by_key = {Fetch(None, key=("callkey", "k")): [page([record("k", hour, queue="by key")], now, None, 0)]}
+    for n, step in enumerate(("read", "merge", "read", "read")):
+        later = now + n * dt.timedelta(hours=1)
+        for reader in readers:
+            if step == "merge":
+                changed = {fetch: [replace(pages[0], fetched_at=later)] for fetch, pages in by_key.items()}
+                reader.store(f"r{n}", changed, '{"callkey": "k"}')
+                reader.merge(f"r{n}")
+            else:
+                reader.store(f"r{n}", fetched_at(later, listed))
+                reader.load(f"r{n}", [hour])
+        assert_equal(readers, f"after step {n}")
+    assert set(readers[1].tables()["calls"]["queue"]) == {"Satış"}
+    assert readers[1].same == 1
+
+
+def test_pages_with_the_same_records_are_not_stored_again(tmp_path: Path) -> None:
+    reader, hours = Reader(tmp_path / "w.duckdb", types_all=False), [hour.start for hour in HOURS[:2]]
+    listed = {hour: [record(f"{hour}", hour)] for hour in hours}
+    now = [dt.datetime(2026, 3, 2, 6 + n, tzinfo=dt.UTC) for n in range(2)]
+    reader.store("r0", fetched_at(now[0], listed))
+    listed[hours[1]] = [record("new", hours[1])]
+    reader.store("r1", fetched_at(now[1], listed))
+    with reader.warehouse.connect("test") as connection:
+        rows = connection.execute(
+            "SELECT partition_hour, fetched_at, run_id, body, body_size FROM raw.cdr_pages ORDER BY ALL"
+        ).fetchall()
+    cursors = [json.loads(decompress(body, size))["cursor"] for *_, body, size in rows]
+    assert [row[:3] for row in rows] == [(hour, now[1], "r1") for hour in hours]
+    assert cursors == [f"c{now[0].timestamp():.0f}", f"c{now[1].timestamp():.0f}"]
+
+
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.campaign) for seed in range(1, 20))])
 def test_the_tables_are_those_of_typing_every_page(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
-    readers = [Reader(tmp_path / f"{n}.duckdb", types_all=n == 0) for n in range(2)]
+    readers = two_readers(tmp_path)
     listed: dict[dt.datetime, list[dict[str, Any]]] = {hour.start: [] for hour in HOURS}
     now = dt.datetime(2026, 3, 2, 2, tzinfo=dt.UTC)
     late: list[tuple[str, list[dt.datetime]]] = []
@@ -135,12 +209,7 @@ def test_the_tables_are_those_of_typing_every_page(tmp_path: Path, seed: int) ->
         for _ in range(chance.choice([0, 0, 0, 1, 3])):
             edited(listed, chance)
         hours = [hour for hour in listed if chance.random() < 0.7]
-        fetched = {
-            Fetch(hour, window=(window := Window(hour, hour + dt.timedelta(hours=1)))): [
-                page(listed[hour], now, window, step)
-            ]
-            for hour in hours
-        }
+        fetched = fetched_at(now, {hour: listed[hour] for hour in hours})
         kind = chance.random()
         if kind < 0.15 and any(listed.values()):
             # One call, as the API has it now or had it a while ago.
@@ -161,8 +230,5 @@ def test_the_tables_are_those_of_typing_every_page(tmp_path: Path, seed: int) ->
         for reader in readers:
             for loading, of_run in loaded:
                 reader.load(loading, of_run)
-        expected, found = (reader.tables() for reader in readers)
-        for name, table in expected.items():
-            differs = table.join(found[name], on=table.columns, how="anti", nulls_equal=True)
-            assert found[name].equals(table), f"{name} after step {step}: {differs.to_dicts()}"
+        assert_equal(readers, f"after step {step}")
     assert readers[1].same > 5
