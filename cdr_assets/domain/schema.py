@@ -395,11 +395,19 @@ CDR_PAGES = Table(
         ),
         Column("record_count", Kind.INTEGER, Class.MEASURE, "Records in the page."),
         Column("requests", Kind.INTEGER, Class.MEASURE, "HTTP requests sent for the page; more than 1 means retries."),
-        Column("fetched_at", Kind.INSTANT, Class.DATE, "When the page was received."),
-        Column("content_hash", Kind.TEXT, Class.FINGERPRINT, "Hash of the body."),
+        Column("fetched_at", Kind.INSTANT, Class.DATE, "When a page with these records was last received."),
+        Column(
+            "content_hash",
+            Kind.TEXT,
+            Class.FINGERPRINT,
+            "Hash of the page's records: it is the same if the same records come with another cursor.",
+        ),
         Column("body_size", Kind.COUNT, Class.MEASURE, "Size of the uncompressed body in bytes."),
         Column(
-            "body", Kind.BYTES, Class.FREE_TEXT, "The response as the vendor sent it, in UTF-8, compressed with zstd."
+            "body",
+            Kind.BYTES,
+            Class.FREE_TEXT,
+            "The first response with these records as the vendor sent it, in UTF-8, compressed with zstd.",
         ),
         Column("run_id", Kind.TEXT, Class.IDENTIFIER, "Dagster run that fetched it."),
     ),
@@ -492,6 +500,26 @@ STALE_HOURS = Table(
     ),
 )
 
+BUILT_MARTS = Table(
+    "raw",
+    "built_marts",
+    "What the marts were last built of. One row, or none before the first build.",
+    (
+        Column(
+            "made_of",
+            Kind.TEXT,
+            Class.IDENTIFIER,
+            "Hash of the models and of the settings that they read; NULL if the next run must build the marts.",
+        ),
+        Column(
+            "own_made_of",
+            Kind.TEXT,
+            Class.IDENTIFIER,
+            "Hash of the files of the user's own marts that were built since then; NULL if they must be built.",
+        ),
+    ),
+)
+
 HOURS_WITHOUT_PAGES = Table(
     "cdr",
     "hours_without_pages",
@@ -513,6 +541,19 @@ HOURS_TO_RETYPE = Table(
     (PARTITION_HOUR,),
 )
 
+TYPED_HOURS = Table(
+    "raw",
+    "typed_hours",
+    "Hours whose calls are those of their last typed pages, and no other fetch has changed or moved any. If the same "
+    "pages come again, they need not be typed. One row per hour.",
+    (
+        PARTITION_HOUR,
+        Column(
+            "typed_of", Kind.TEXT, Class.FINGERPRINT, "Hash of the pages, and of the rules by which they were typed."
+        ),
+    ),
+)
+
 KEPT_FROM = Table(
     "raw",
     "kept_from",
@@ -527,10 +568,15 @@ KEPT_FROM = Table(
 UNPUBLISHED_HOURS = Table(
     "cdr",
     "unpublished_hours",
-    "Hours of the large tables that differ from the published copy; emptied when the copy is published. "
-    "One row per table and hour.",
+    "Hours of the large tables, and whole tables, that differ from the published copy; emptied when the copy is "
+    "published. One row per table and hour.",
     (
-        Column("table_name", Kind.TEXT, Class.NAME, "A mart, or 'calls' for the calls and their child tables."),
+        Column(
+            "table_name",
+            Kind.TEXT,
+            Class.NAME,
+            "A large mart; 'calls' for the calls and their child tables; 'marts' for the small marts.",
+        ),
         Column("hour", Kind.LOCAL, Class.DATE, "The partition_hour of the rows; NULL for the whole table."),
     ),
 )
@@ -580,9 +626,11 @@ TABLES: tuple[Table, ...] = (
     UNKNOWN_FIELDS,
     HOURS_WITHOUT_PAGES,
     HOURS_TO_RETYPE,
+    TYPED_HOURS,
     KEPT_FROM,
     FIGURES_BEFORE,
     STALE_HOURS,
+    BUILT_MARTS,
     UNPUBLISHED_HOURS,
     NEWLY_PUBLISHED_HOURS,
     PUBLISHED_COPY,

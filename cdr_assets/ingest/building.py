@@ -11,12 +11,13 @@ from cdr_assets.domain.protection import prepare_published
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
 from cdr_assets.ingest.spelling import spell_numbers
-from cdr_assets.marts.build import DbtError, NodeResult, build, parse
-from cdr_assets.marts.own import build_own, drop_other_tables
+from cdr_assets.marts.build import DbtError, NodeResult, build, made_of, parse
+from cdr_assets.marts.own import build_own, drop_other_tables, own_made_of
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
-from cdr_assets.warehouse import Warehouse, clear_stale_hours, has_stale_hours, transaction
+from cdr_assets.warehouse import Warehouse, clear_stale_hours, transaction
+from cdr_assets.warehouse.built import is_built, is_own_built, note_built, note_last_readings, note_own_built
 from cdr_assets.warehouse.restatements import note_figures, note_restatements
 from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 
@@ -24,6 +25,7 @@ from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
     """Builds and tests the marts of the hours that have changed; with `select` only these models.
 
+    Returns no results if nothing has changed since the last build: then it only notes when hours were last read.
     First it types the hours again that an older version of this code typed, and spells numbers again after a change of
     CDR_COUNTRY, so that no mart uses their errors. The caller must hold the warehouse; otherwise hours that another run
     loads meanwhile would be cleared without being built. Raises DbtError if a model could not be built. Failed tests
@@ -33,6 +35,9 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
         retype(connection, settings, warehouse.log)
         spell_numbers(connection, settings, warehouse.log)
         keep_frozen_figures(connection)
+        if is_built(connection, made_of(settings)):
+            note_last_readings(connection)
+            return ()
         note_figures(connection)
     results = build(settings, select)
     broken = [result for result in results if result.status == "error"]
@@ -40,13 +45,18 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
         told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
         raise DbtError(f"the marts could not be built and keep what they held: {told}")
     if not select:
+        # After a failed test, the next run builds and tests again.
+        built = None if any(result.status == "fail" for result in results) else made_of(settings)
         with warehouse.opened() as connection, transaction(connection):
             are_back = put_figures_back(connection)
             note_restatements(connection)
             clear_stale_hours(connection)
+            note_built(connection, None if are_back else built)
         if are_back:
             # The dimensions list the queues and agents of these figures too.
             build(settings, ["dim_queues", "dim_agents"])
+            with warehouse.opened() as connection:
+                note_built(connection, built)
     return results
 
 
@@ -59,7 +69,7 @@ class Published:
 
 
 def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Published:
-    """Builds the user's own marts and publishes the copy.
+    """Builds the user's own marts, if they or ours have changed, and publishes the copy.
 
     Raises DbtError if a mart of ours cannot be built, and WarehouseError if the copy cannot be written.
     """
@@ -67,14 +77,19 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
     secret_key = key.get_secret_value() if key else read_or_make_secret_key(settings.secret_key_path)
     privacy = Privacy(settings.cdr_callers, secret_key, {**CLASSES, **parse(settings).classes})
     with warehouse.held(holder):
+        own = own_made_of(settings)
         with warehouse.opened() as connection:
-            is_behind = has_stale_hours(connection)
+            is_behind = not is_built(connection, made_of(settings))
+            is_own_behind = is_behind or not is_own_built(connection, own)
         if is_behind:
             # Another run has loaded calls since the marts were built; the copy must not show them without their marts.
             build_stale_marts(warehouse, settings)
-        own_failed = build_own(settings)
+        own_failed = build_own(settings) if is_own_behind else []
         prepare_published(settings)
         with warehouse.opened() as connection:
+            if not own_failed:
+                # After a failure, each run builds them again and says what failed.
+                note_own_built(connection, own)
             drop_other_tables(connection, settings)
             size = publish(
                 connection,

@@ -52,6 +52,7 @@ from cdr_assets.transforms import (
     unescaped,
 )
 from cdr_assets.warehouse import Warehouse, WarehouseError, mark_calls_stale, stored_calls, transaction
+from cdr_assets.warehouse.built import note_built
 from cdr_assets.warehouse.rewrite import rewrite
 
 # Calls that are read and written in one portion.
@@ -109,6 +110,8 @@ def forget(settings: Settings, number: str, log: Callable[[str], object]) -> Era
         erasing.blank_pages()
         # An incremental model of the user's own may keep what its sources no longer hold.
         connection.execute(f"DROP SCHEMA IF EXISTS {OWN} CASCADE")
+        # So they are built again, also if no call is the caller's.
+        note_built(connection, None)
     log("building the marts of these hours, and writing the published copy from scratch")
     with warehouse.held("cdr forget"):
         build_stale_marts(warehouse, settings)
@@ -210,6 +213,8 @@ class _Erasing:
                 + ", ".join(f"0 AS {name}" for name in asdict(self.erased)),
                 [began_at],
             )
+        # The stored calls are about to differ from the pages that they were typed of.
+        self._connection.execute("DELETE FROM raw.typed_hours")
         # The next publishing then writes everything, and leaves no earlier copy.
         connection.execute("DELETE FROM raw.published_copy")
 

@@ -12,13 +12,15 @@ from dataclasses import replace
 import duckdb
 import polars as pl
 
-from cdr_assets.domain.hours import Hour
+from cdr_assets.domain.hours import Hour, ends_at
 from cdr_assets.domain.schema import CHILDREN
 from cdr_assets.domain.settings import Settings
 from cdr_assets.transforms import Tables, read_hours, read_pages, set_aside_in
+from cdr_assets.transforms.rules import rules
 from cdr_assets.warehouse import (
     Load,
     Warehouse,
+    hashes_of_pages,
     hours_to_retype,
     last_erasure,
     load_hours,
@@ -46,32 +48,46 @@ def read_batches(
     """
     with ThreadPoolExecutor(max_workers=1) as reader:
         begun: deque[
-            tuple[list[Hour], pl.DataFrame, dt.datetime | None, Future[tuple[Tables, dict[dt.datetime, str]]]]
+            tuple[
+                list[Hour],
+                pl.DataFrame,
+                dt.datetime | None,
+                dict[dt.datetime, str],
+                Future[tuple[Tables, dict[dt.datetime, str]]],
+            ]
         ] = deque()
 
         def finished() -> tuple[list[Hour], Load, dict[Hour, str]]:
             # Pop before yielding; otherwise three batches stay in memory instead of two.
-            batch, pages, erased_at, reading = begun.popleft()
+            batch, pages, erased_at, typed_of, reading = begun.popleft()
             tables, reasons = reading.result()
             unread = {hour: f"{NOT_LOADED}{reasons[hour.start]}" for hour in batch if hour.start in reasons}
             read = [hour for hour in batch if hour not in unread]
-            return read, replace(load_of_hours(pages, tables, read), erased_at=erased_at), unread
+            load = load_of_hours(pages, tables, read, settings.zone)
+            return read, replace(load, erased_at=erased_at, typed_of=typed_of), unread
 
         for batch in _batches(hours, sizes):
             with warehouse.connect(holder) as connection:
                 pages = read_pages_of(connection, [hour.start for hour in batch])
                 erased_at = last_erasure(connection)
+                typed_of = hashes_of_pages(connection, [hour.start for hour in batch], rules_of(settings))
             begun.append(
                 (
                     batch,
                     pages,
                     erased_at,
+                    typed_of,
                     reader.submit(read_hours, pages, settings.alotech_timezone, settings.cdr_country),
                 )
             )
             if len(begun) > 1:
                 yield finished()
         yield finished()
+
+
+def rules_of(settings: Settings) -> str:
+    """A hash of the rules by which pages are typed today."""
+    return rules(settings.alotech_timezone, settings.cdr_country)
 
 
 def _batches(hours: Iterable[Hour], sizes: Mapping[dt.datetime, int]) -> Iterator[list[Hour]]:
@@ -149,7 +165,7 @@ def load_of_calls(pages: pl.DataFrame, read: Tables) -> Load:
     return _with_loads(read, loads)
 
 
-def load_of_hours(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> Load:
+def load_of_hours(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour], zone: dt.tzinfo) -> Load:
     """The content of the pages of whole hours, which replaces these hours."""
     fetches = pages.group_by("partition_hour").agg(
         pl.col("filters").first(),
@@ -159,7 +175,8 @@ def load_of_hours(pages: pl.DataFrame, read: Tables, hours: Sequence[Hour]) -> L
         pl.len().cast(pl.Int64).alias("pages"),
     )
     ends = pl.DataFrame(
-        {"partition_hour": [hour.start for hour in hours], "ends_at": [hour.ends_at for hour in hours]},
+        # Not the ends of the partitions: of a repeated hour, either pass may be run alone.
+        {"partition_hour": [hour.start for hour in hours], "ends_at": [ends_at(hour.start, zone) for hour in hours]},
         schema={"partition_hour": pl.Datetime("us"), "ends_at": pl.Datetime("us", "UTC")},
     ).unique("partition_hour", keep="last", maintain_order=True)
     return _with_loads(read, fetches.join(read.counts, on="partition_hour").join(ends, on="partition_hour", how="left"))
@@ -181,7 +198,7 @@ def retype(connection: duckdb.DuckDBPyConnection, settings: Settings, log: Calla
         for reason in unread.values():
             log(reason)
         parts = [
-            load_of_hours(whole, read, ()),
+            load_of_hours(whole, read, (), settings.zone),
             *(
                 load_of_calls(pages, read_narrowed(pages, settings))
                 for pages in narrowed.partition_by("filters", "run_id", maintain_order=True)

@@ -191,6 +191,11 @@ def run_dbt(settings: Settings, project: Path, args: list[str], parsed: bytes | 
     ]
 
 
+def made_of(settings: Settings) -> str:
+    """A hash that changes when a build of the same calls would give other marts: of the models and their settings."""
+    return hashlib.sha256(repr((_fingerprint(), _settings_read(settings))).encode()).hexdigest()
+
+
 def _told(message: str) -> str:
     """A message of dbt's in one line."""
     if is_out_of_memory(message):
@@ -209,6 +214,13 @@ def _variables(warehouse: Warehouse, settings: Settings) -> dict[str, str]:
         **warehouse.environment,
         "CDR_MEMORY_LIMIT": memory_limit(),
         "CDR_PORTION_CALLS": str(_PORTION_CALLS),
+        **_settings_read(settings),
+    }
+
+
+def _settings_read(settings: Settings) -> dict[str, str]:
+    """The variables that the models read."""
+    return {
         "ALOTECH_TIMEZONE": settings.alotech_timezone,
         # One rule for the schedules and the marts.
         "CDR_FINAL_AFTER_HOURS": str(FINAL_AFTER // HOUR),

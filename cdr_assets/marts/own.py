@@ -5,6 +5,7 @@ the own marts. `ref` finds our models and theirs. All their tables go to the sch
 its file is removed. Upgrades of cdr_assets do not change the user's folder.
 """
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,12 @@ _MACROS = """\
     {%%- do return(builtins.ref(name)) -%%}
 {%% endmacro %%}
 """
+
+
+def own_made_of(settings: Settings) -> str:
+    """A hash of the files of the own marts."""
+    files = sorted(path for path in settings.cdr_own_marts.rglob("*") if path.is_file())
+    return hashlib.sha256(repr([(str(path), path.read_bytes()) for path in files]).encode()).hexdigest()
 
 
 def build_own(settings: Settings) -> list[str]:

@@ -43,7 +43,8 @@ _STORAGE_VERSION = "v1.3.0"
 # Bookkeeping of the pipeline, which analysts do not need.
 _INTERNAL = ("stale_hours", "unpublished_hours")
 
-# Large tables, updated by whole hours: cdr.unpublished_hours lists their changed hours. All other tables are small.
+# Large tables, updated by whole hours: cdr.unpublished_hours lists their changed hours. All other tables are small, and
+# written as a whole: those of the marts after a build, the others always.
 _BY_HOUR = (CALLS.name, *CHILDREN, "fct_calls", "fct_call_tags", "fct_contacts", "fct_csat_answers")
 
 # Calls whose hours each publishing compares: half a second of CPU, however long the history. With hourly publishing,
@@ -79,8 +80,10 @@ def publish(
         building.mkdir(mode=0o700, parents=True)
         tables = _tables(connection, privacy, log)
         made_of = _made_of(tables, privacy)
-        compared = _hours_to_compare(connection)
         changed = _begin(connection, copy, published, before, made_of)
+        # Without a build there is nothing that it may have left unnoted.
+        is_built = changed is None or connection.execute("FROM cdr.unpublished_hours LIMIT 1").fetchone()
+        compared = _hours_to_compare(connection) if is_built else []
         found = _build(connection, copy, tables, privacy, changed, compared, log_own)
         for table, hours in found:
             log(
@@ -134,6 +137,12 @@ class _Table:
         return f'{self.schema}."{self.name}"'
 
     @property
+    def is_small_mart(self) -> bool:
+        """Whether it changes only when the marts are built, and is then written as a whole."""
+        # dim_hours says when each hour was last read, too.
+        return self.schema == "marts" and self.name not in (*_BY_HOUR, "dim_hours")
+
+    @property
     def noted_as(self) -> str:
         """Its name in cdr.unpublished_hours: the calls' arrays change with them."""
         return self.name if self.schema == "marts" else CALLS.name
@@ -177,8 +186,11 @@ def _build(
     """Writes all tables into `copy`; in the large ones only the hours that `changed` lists (an SQL query), if given.
 
     There it also compares the hours in `compared`. Returns, by table, the hours that differed and were not noted.
+    The small marts stay as they are if `changed` lists no table as a whole, as each build of the marts does.
     """
     found: _Hours = []
+    if changed and not connection.execute(f"FROM {changed} WHERE hour IS NULL").fetchone():
+        tables = [table for table in tables if not table.is_small_mart]
     connection.execute(f"SET memory_limit = '{memory_limit()}'")
     # DuckDB's default row groups: with the warehouse's smaller ones, the copy of ten million calls is a quarter larger.
     # No write-ahead log: it holds another copy of each text in memory, and an unfinished file is discarded anyway.
@@ -344,7 +356,7 @@ def _replace(
 
 def _hours_to_compare(connection: duckdb.DuckDBPyConnection) -> list[dt.datetime]:
     """The next hours to compare, about `_COMPARED_AT_ONCE` calls; after the last hours, the first again."""
-    (until,) = connection.execute("SELECT max(compared_until) FROM raw.published_copy").fetchone() or (None,)
+    until = _compared_until(connection)
     for begin in (until, None) if until else (None,):
         hours = connection.execute(
             """SELECT partition_hour FROM (
@@ -356,6 +368,12 @@ def _hours_to_compare(connection: duckdb.DuckDBPyConnection) -> list[dt.datetime
         if hours:
             return [hour for (hour,) in hours]
     return []
+
+
+def _compared_until(connection: duckdb.DuckDBPyConnection) -> dt.datetime | None:
+    row = connection.execute("SELECT max(compared_until) FROM raw.published_copy").fetchone()
+    until: dt.datetime | None = row[0] if row else None
+    return until
 
 
 def _made_of(tables: list[_Table], privacy: Privacy) -> str:
@@ -399,12 +417,13 @@ def _note(
     # Called after the copy is in place. If the run is killed in between, raw.published_copy does not know the new file:
     # the next run then updates the previous copy, if it is still there, or writes everything.
     with transaction(connection):
+        until = compared[-1] if compared else _compared_until(connection)
         connection.execute("DELETE FROM raw.published_copy")
         for file in files:
             if file.exists():
                 connection.execute(
                     "INSERT INTO raw.published_copy VALUES (?, ?, ?, ?, ?)",
-                    [*_identity(file), made_of, compared[-1] if compared else None],
+                    [*_identity(file), made_of, until],
                 )
         connection.execute("DELETE FROM raw.newly_published_hours")
         connection.execute("INSERT INTO raw.newly_published_hours FROM cdr.unpublished_hours")

@@ -11,13 +11,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
-from cdr_assets.domain.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, MORE, REJECTED_RECORDS, Table
+from cdr_assets.domain.schema import CALLS, CDR_PAGES, CHILDREN, LOADS, MORE, REJECTED_RECORDS, UNKNOWN_FIELDS, Table
 from cdr_assets.warehouse.place import WarehouseError, transaction
 
 # Imported only where it is called, see `domain/schema.py`.
@@ -40,7 +40,7 @@ class Load:
     columns of cdr.loads except new, changed, vanished, moved, content_hash, loaded_at, run_id and error, and with
     `ends_at`, the instant at which the hour ended. If `filters` is NULL, the hour was read whole and is replaced;
     otherwise its calls are merged by key. `erased_at` is when a caller was last forgotten before the pages were read
-    (`last_erasure`).
+    (`last_erasure`). `typed_of` has the hash of each hour's pages and rules (`hashes_of_pages`).
     """
 
     calls: pl.DataFrame
@@ -49,6 +49,7 @@ class Load:
     unknown_fields: pl.DataFrame
     loads: pl.DataFrame
     erased_at: dt.datetime | None = None
+    typed_of: Mapping[dt.datetime, str] = field(default_factory=dict)
 
 
 def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> None:
@@ -70,6 +71,7 @@ def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) ->
             )
             """
         )
+        _keep_same_pages(connection)
         connection.execute(
             """
             DELETE FROM raw.cdr_pages AS old
@@ -89,6 +91,27 @@ def replace_pages(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) ->
         if pages["window_start"].null_count():
             _replace_pages_of_keys(connection)
     connection.unregister("incoming_pages")
+
+
+def _keep_same_pages(connection: duckdb.DuckDBPyConnection) -> None:
+    """Writes only the times of fetches that brought the stored records again, and takes their hours out of `newer`."""
+    hashes = f"""
+        SELECT partition_hour, {_HASH_OF_PAGES} AS pages FROM %s
+        WHERE partition_hour IN (SELECT partition_hour FROM newer) AND filters IS NULL GROUP BY partition_hour
+    """
+    connection.execute(
+        f"""CREATE OR REPLACE TEMP TABLE same_hours AS
+            SELECT partition_hour FROM ({hashes % "incoming_pages"}) JOIN ({hashes % "raw.cdr_pages"})
+                USING (partition_hour, pages)"""
+    )
+    connection.execute(
+        """UPDATE raw.cdr_pages AS stored
+           SET requests = pages.requests, fetched_at = pages.fetched_at, run_id = pages.run_id
+           FROM incoming_pages AS pages SEMI JOIN same_hours USING (partition_hour)
+           WHERE stored.partition_hour = pages.partition_hour AND stored.window_start = pages.window_start
+             AND stored.page_number = pages.page_number AND stored.filters IS NULL AND pages.filters IS NULL"""
+    )
+    connection.execute("DELETE FROM newer WHERE filters IS NULL AND partition_hour IN (FROM same_hours)")
 
 
 def drop_pages(connection: duckdb.DuckDBPyConnection, days: int) -> None:
@@ -137,11 +160,48 @@ def page_sizes(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetim
     )
 
 
+def items_in(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> dict[str, dict[dt.datetime, int]]:
+    """By child table, the number of items that the listed calls of each hour have."""
+    sums = ", ".join(f"coalesce(sum({name}_count), 0)::BIGINT" for name in CHILDREN)
+    rows = connection.execute(
+        f"""SELECT partition_hour, {sums} FROM cdr.calls
+            WHERE partition_hour IN (SELECT unnest(?)) AND vanished_at IS NULL GROUP BY partition_hour""",
+        [list(hours)],
+    ).fetchall()
+    return {name: {row[0]: row[place] for row in rows} for place, name in enumerate(CHILDREN, 1)}
+
+
 def read_pages_of(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> pl.DataFrame:
     """The stored pages of these hours' whole fetches (columns of raw.cdr_pages), in any order."""
     return connection.execute(
         "SELECT * FROM raw.cdr_pages WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL", [list(hours)]
     ).pl()
+
+
+# A hash over the pages of an hour's whole fetch: it is the same if they have the same records.
+_HASH_OF_PAGES = """md5(string_agg(
+    ROW(page_number, arrays, window_start, window_finish, record_count, content_hash)::VARCHAR,
+    ' ' ORDER BY window_start, page_number
+))"""
+
+# One row per hour: a hash of the pages of its whole fetch and of $rules, and what cdr.loads says of the fetch.
+_OF_PAGES = f"""
+    SELECT partition_hour,
+           md5($rules || {_HASH_OF_PAGES}) AS typed_of,
+           max(fetched_at) AS fetched_at, sum(requests)::BIGINT AS requests,
+           (sum(requests) - count(*))::BIGINT AS retries, count(*) AS pages
+    FROM raw.cdr_pages WHERE partition_hour IN (SELECT unnest($hours)) AND filters IS NULL GROUP BY partition_hour
+"""
+
+
+def hashes_of_pages(
+    connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime], rules: str
+) -> dict[dt.datetime, str]:
+    """A hash for each of these hours: it is the same if the same pages are typed by the same rules."""
+    rows = connection.execute(
+        f"SELECT partition_hour, typed_of FROM ({_OF_PAGES})", {"rules": rules, "hours": list(hours)}
+    )
+    return dict(rows.fetchall())
 
 
 def read_narrowed_pages(connection: duckdb.DuckDBPyConnection, run_id: str) -> pl.DataFrame:
@@ -193,7 +253,61 @@ def load_hours(connection: duckdb.DuckDBPyConnection, loaded: Load, run_id: str)
         _write_calls(connection, loaded.children, now)
         _write_rejected(connection)
         _write_unknown_fields(connection, now)
-        return _write_loads(connection, now, run_id)
+        loads = _write_loads(connection, now, run_id)
+        _note_typed(connection, loaded.typed_of)
+        return loads
+
+
+def load_same_hours(
+    connection: duckdb.DuckDBPyConnection, ends: Mapping[dt.datetime, dt.datetime], rules: str, run_id: str
+) -> pl.DataFrame:
+    """Loads those of the hours whose stored pages are the same as when their calls were typed: no call changes.
+
+    `ends` has the hours and the instants at which they end. Writes what `load_hours` would write for these hours, and
+    returns the same: their new rows of cdr.loads.
+    """
+    import polars as pl
+
+    connection.register(
+        "ends",
+        pl.DataFrame(
+            {"partition_hour": list(ends), "ends_at": list(ends.values())},
+            schema={"partition_hour": pl.Datetime("us"), "ends_at": pl.Datetime("us", "UTC")},
+        ),
+    )
+    # What the records became is the same as at the last reading.
+    counts = "served, loaded, repeated, outside_window, elsewhere, rejected"
+    loads = connection.execute(
+        f"""SELECT partition_hour, filters, pages.fetched_at, pages.requests, pages.retries, pages.pages, {counts},
+                   ends_at
+            FROM ({_OF_PAGES}) AS pages JOIN raw.typed_hours USING (partition_hour, typed_of)
+            JOIN (
+                FROM cdr.loads WHERE error IS NULL AND filters IS NULL
+                QUALIFY row_number() OVER (PARTITION BY partition_hour ORDER BY fetched_at DESC) = 1
+            ) AS loads USING (partition_hour)
+            JOIN ends USING (partition_hour)""",
+        {"rules": rules, "hours": list(ends)},
+    ).pl()
+    connection.unregister("ends")
+    nothing = Load(
+        calls=CALLS.polars_schema.to_frame(),
+        children={},
+        rejected_records=REJECTED_RECORDS.polars_schema.to_frame(),
+        unknown_fields=UNKNOWN_FIELDS.polars_schema.to_frame(),
+        loads=loads,
+    )
+    with _registered(connection, nothing), transaction(connection):
+        _find_overtaken(connection)
+        connection.execute(
+            """
+            CREATE OR REPLACE TEMP TABLE difference AS
+            SELECT key, partition_hour, partition_hour AS listed_hour, partition_hour AS old_partition_hour,
+                   content_hash, calls.fetched_at, false AS was_vanished, true AS was_listed, 'same' AS outcome
+            FROM cdr.calls AS calls JOIN incoming USING (partition_hour) WHERE vanished_at IS NULL
+            """
+        )
+        _note_stale_hours(connection)
+        return _write_loads(connection, dt.datetime.now(dt.UTC), run_id)
 
 
 @contextmanager
@@ -505,18 +619,14 @@ def mark_calls_stale(connection: duckdb.DuckDBPyConnection, keys: pl.Series) -> 
     connection.unregister("changing")
 
 
-def has_stale_hours(connection: duckdb.DuckDBPyConnection) -> bool:
-    """True if calls have changed since the marts were built."""
-    return connection.execute("SELECT 1 FROM cdr.stale_hours LIMIT 1").fetchone() is not None
-
-
 def clear_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
-    """Empties cdr.stale_hours, after the marts of all stale hours were built."""
+    """Empties cdr.stale_hours after the marts of all stale hours were built, and notes the small marts for the copy."""
     connection.execute("DELETE FROM cdr.stale_hours")
+    connection.execute("INSERT INTO cdr.unpublished_hours SELECT 'marts', NULL EXCEPT FROM cdr.unpublished_hours")
 
 
-def _compare(connection: duckdb.DuckDBPyConnection) -> None:
-    """Makes the temporary tables `incoming` (a row per load) and `difference` (a row per call listed now or stored)."""
+def _find_overtaken(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes the temporary table `incoming`, with a row per load."""
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE incoming AS
@@ -529,6 +639,11 @@ def _compare(connection: duckdb.DuckDBPyConnection) -> None:
         FROM incoming_loads
         """
     )
+
+
+def _compare(connection: duckdb.DuckDBPyConnection) -> None:
+    """Makes the temporary tables `incoming` (a row per load) and `difference` (a row per call listed now or stored)."""
+    _find_overtaken(connection)
     connection.execute(
         """
         CREATE OR REPLACE TEMP TABLE difference AS
@@ -640,21 +755,26 @@ def _note_stale_hours(connection: duckdb.DuckDBPyConnection) -> None:
                   AND before.filters IS NULL AND before.fetched_at >= calls.calldate_utc + $open_for
             )
         ),
-        -- The marts say whether an hour is final, so they are stale when a load makes it final.
-        finalised AS (
+        -- The marts say whether an hour is loaded, up to when all hours are, and whether an hour is final. So an hour
+        -- is stale when it is first read, first read after its end, and first read late enough to be final.
+        advanced AS (
             SELECT partition_hour AS hour FROM incoming_loads AS incoming
-            WHERE filters IS NULL AND incoming.fetched_at >= incoming.ends_at + $final_after AND NOT EXISTS (
-                FROM cdr.loads AS before
-                WHERE before.partition_hour = incoming.partition_hour AND before.error IS NULL
-                  AND before.filters IS NULL AND before.fetched_at >= incoming.ends_at + $final_after
+            LEFT JOIN (
+                SELECT partition_hour, max(fetched_at) AS fetched_at FROM cdr.loads
+                WHERE error IS NULL AND filters IS NULL GROUP BY ALL
+            ) AS before USING (partition_hour)
+            WHERE filters IS NULL AND (
+                before.fetched_at IS NULL
+                OR before.fetched_at < ends_at AND incoming.fetched_at >= ends_at
+                OR before.fetched_at < ends_at + $final_after AND incoming.fetched_at >= ends_at + $final_after
             )
         )
-        SELECT hour, 'touched' AS reason FROM (FROM touched UNION FROM finalised) WHERE hour IS NOT NULL
+        SELECT hour, 'touched' AS reason FROM (FROM touched UNION FROM advanced) WHERE hour IS NOT NULL
         UNION
         SELECT unnest([partition_hour, old_partition_hour]), 'partition' FROM difference
         WHERE outcome IN ('new', 'changed', 'vanished')
         UNION
-        SELECT hour, 'partition' FROM finalised
+        SELECT hour, 'partition' FROM advanced
         UNION
         SELECT partition_hour, 'partition' FROM expired
         """,
@@ -723,6 +843,33 @@ def _write_calls(connection: duckdb.DuckDBPyConnection, children: Mapping[str, p
         # Not sorted: they come in the order of the calls, and sorting them takes longer than writing them.
         _insert_items(connection, table, children[name], "written")
         _insert(connection, table, f"FROM kept_{name}")
+    connection.execute(
+        """DELETE FROM raw.typed_hours WHERE partition_hour IN (
+               SELECT unnest([listed_hour, old_partition_hour]) FROM difference
+               WHERE outcome IN ('new', 'changed', 'vanished')
+           )"""
+    )
+
+
+def _note_typed(connection: duckdb.DuckDBPyConnection, typed_of: Mapping[dt.datetime, str]) -> None:
+    """Notes the loaded hours whose calls are now exactly those of their pages: none is stored in another hour, was
+    fetched later than these pages, or is not in them."""
+    hours = "SELECT unnest(?::TIMESTAMP[]) AS partition_hour, unnest(?::VARCHAR[]) AS typed_of"
+    connection.execute(
+        """DELETE FROM raw.typed_hours WHERE partition_hour IN (
+               SELECT partition_hour FROM incoming WHERE filters IS NULL AND NOT is_overtaken
+           )"""
+    )
+    connection.execute(
+        f"""INSERT INTO raw.typed_hours
+            SELECT partition_hour, typed_of FROM ({hours}) JOIN written_loads USING (partition_hour)
+            SEMI JOIN (FROM incoming WHERE filters IS NULL AND NOT is_overtaken) AS newest USING (partition_hour)
+            WHERE moved = 0 AND partition_hour NOT IN (
+                SELECT old_partition_hour FROM difference
+                WHERE outcome = 'left alone' AND NOT (was_vanished AND listed_hour IS NULL)
+            )""",
+        [list(typed_of), list(typed_of.values())],
+    )
 
 
 def _write_rejected(connection: duckdb.DuckDBPyConnection) -> None:

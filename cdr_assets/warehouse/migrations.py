@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import duckdb
 
+from cdr_assets.warehouse.built import note_built
 from cdr_assets.warehouse.restatements import note_figures
 from cdr_assets.warehouse.retention import put_figures_aside
 
@@ -77,6 +78,7 @@ def rebuild_marts(connection: duckdb.DuckDBPyConnection) -> None:
     put_figures_aside(connection)
     for schema in ("marts", "intermediate", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    note_built(connection, None)
     # One stale hour is enough: the next publishing then builds the marts first.
     connection.execute("CREATE TABLE IF NOT EXISTS cdr.stale_hours (hour TIMESTAMP, reason VARCHAR)")
     connection.execute(

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -209,6 +210,7 @@ class Warehouse:
         return f"{told['holder']} (process {told['pid']})"
 
 
+@cache
 def processors() -> int:
     """The number of processors that this process may use. DuckDB's count respects the limits of containers."""
     with duckdb.connect() as connection:

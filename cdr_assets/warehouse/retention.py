@@ -14,6 +14,7 @@ import duckdb
 
 from cdr_assets.domain.lateness import FIGURES_FROZEN, LOADS_FROZEN
 from cdr_assets.domain.schema import CALLS, CDR_PAGES, CHILDREN, REJECTED_RECORDS, Table
+from cdr_assets.warehouse.built import note_built
 
 _BY_HOUR: tuple[Table, ...] = (CALLS, *CHILDREN.values(), REJECTED_RECORDS, CDR_PAGES)
 
@@ -87,7 +88,7 @@ def delete_before(
         connection.execute(
             "DELETE FROM raw.cdr_pages WHERE partition_hour IS NULL AND fetched_at < ?::TIMESTAMP", [calls_from]
         )
-        for name in ("cdr.hours_without_pages", "raw.hours_to_retype"):
+        for name in ("cdr.hours_without_pages", "raw.hours_to_retype", "raw.typed_hours"):
             _delete(connection, name, "partition_hour < ?", calls_from)
         for mart in marts:
             if mart.column == "partition_hour":
@@ -104,6 +105,9 @@ def delete_before(
         for mart in marts:
             if mart.column != "partition_hour":
                 figures += _delete(connection, mart.full_name, mart.before("?"), marts_from)
+    if calls or figures:
+        # The next build drops the deleted hours from the dimensions.
+        note_built(connection, None)
     return calls, figures
 
 

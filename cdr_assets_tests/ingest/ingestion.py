@@ -62,7 +62,7 @@ def load(connection: duckdb.DuckDBPyConnection, fetched: Fetched, time_zone: str
         replace_pages(connection, pages_frame(of_fetches, Filters().arrays(), run_id=run_id))
         pages = read_pages_of(connection, [hour.start for hour in hours])
         read = read_pages(pages, time_zone)
-        load_hours(connection, load_of_hours(pages, read, hours), run_id)
+        load_hours(connection, load_of_hours(pages, read, hours, ZoneInfo(time_zone)), run_id)
 
 
 @dataclass

@@ -8,6 +8,8 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from cdr_assets.marts import build
+from cdr_assets.warehouse import clear_stale_hours
+from cdr_assets.warehouse.built import note_last_readings
 from cdr_assets_tests.marts import centre
 from cdr_assets_tests.marts.built import Marts, live_through
 
@@ -81,6 +83,52 @@ def test_a_build_without_stale_hours_changes_nothing(generated: Marts) -> None:
     before = generated.tables()
     generated.build()
     agree(generated.tables(), before)
+
+
+def test_a_load_that_makes_no_hour_stale_changes_no_mart(tmp_path: Path) -> None:
+    """The pipeline builds nothing then, and notes in dim_hours alone when the hours were last read."""
+    marts = Marts(tmp_path, centre.ZONE.key)
+    start = centre.START.astimezone(dt.UTC)
+    hour, day = dt.timedelta(hours=1), dt.timedelta(days=1)
+    hours = [centre.local_hour(start + n * hour) for n in range(5)]
+    # The call of the first hour has not ended, the third hour has none.
+    made = [centre.call(f"k{n}", start + n * hour, hangupdate=start + n * hour + hour / 2) for n in (0, 1, 3, 4)]
+    made[0]["hangupdate"] = None
+    # What is read when, and whether a build would change a mart other than by the time of that reading.
+    readings = [
+        ([0, 1, 3], 4 * hour, True),
+        ([0, 1, 3], 5 * hour, False),
+        ([2], 5 * hour, True),  # no call, but now all hours up to the fourth are loaded
+        ([4], 4.5 * hour, True),  # before it ends
+        ([4], 4.9 * hour, False),
+        ([4], 5 * hour, True),
+        ([0, 1], day, True),  # the open call counts as ended
+        ([0, 1, 2, 3, 4], 1.5 * day, False),
+        ([0, 1, 2, 3, 4], 2 * day + 3 * hour, True),  # the first three hours are final
+        ([0, 1], 3 * day, False),
+    ]
+    stale: set[tuple[dt.datetime, str]] = set()
+    for n, (read, after, is_stale) in enumerate(readings):
+        centre.load(marts.warehouse, made, [hours[each] for each in read], start + after)
+        with marts.warehouse.connect("test") as connection:
+            noted = connection.execute("FROM cdr.stale_hours").fetchall()
+            assert bool(noted) == is_stale, n
+            stale |= set(noted)
+            clear_stale_hours(connection)
+        if n in (0, 1, 8, 9):
+            # The loads in between are built together, because each build takes seconds.
+            with marts.warehouse.connect("test") as connection:
+                if stale:
+                    connection.executemany("INSERT INTO cdr.stale_hours VALUES (?, ?)", [list(row) for row in stale])
+                else:
+                    note_last_readings(connection)
+            before = marts.tables()
+            marts.build()
+            if not stale:
+                agree(marts.tables(), before)
+            stale = set()
+    final = marts.frame("SELECT is_final FROM marts.dim_hours WHERE is_loaded ORDER BY local_hour")
+    assert final["is_final"].to_list() == [True, True, True, False, False]
 
 
 def test_a_changed_call_reaches_contacts_days_away_and_no_further(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cdr_assets.marts import own
 from cdr_assets.orchestration.keys import OWN_MARTS_CHECK, PUBLISHED_KEY
 from cdr_assets.sandbox import ListedCalls
 from cdr_assets_tests.conftest import HOUR, UP_TO_THE_CALLS, Pipeline, record
@@ -50,6 +51,28 @@ def test_tables_and_views_are_published_and_stay_with_every_hour(
     (folder / "busy.sql").unlink()
     assert pipeline.run(HOUR, selection=[PUBLISHED_KEY]).success
     assert pipeline.ask_published("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'own'") == [("offered",)]
+
+
+def test_they_are_built_when_they_or_ours_have_changed_or_one_failed(
+    pipeline: Pipeline, calls: ListedCalls, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds: list[object] = []
+    run_dbt = own.run_dbt
+    monkeypatch.setattr(own, "run_dbt", lambda *args: builds.append(args) or run_dbt(*args))
+
+    def builds_in_a_run() -> int:
+        before = len(builds)
+        assert pipeline.run(HOUR).success
+        assert pipeline.ask_published("SELECT offered FROM own.offered") == [(len(calls.records),)]
+        return len(builds) - before
+
+    (folder / "offered.sql").write_text(OFFERED)
+    calls.add(record("a"))
+    assert [builds_in_a_run(), builds_in_a_run()] == [1, 0]
+    calls.add(record("b"))
+    assert [builds_in_a_run(), builds_in_a_run()] == [1, 0]
+    (folder / "broken.sql").write_text("select * from nowhere")
+    assert [builds_in_a_run(), builds_in_a_run()] == [1, 1]
 
 
 def test_nothing_in_the_users_files_stops_ours(pipeline: Pipeline, calls: ListedCalls, folder: Path) -> None:

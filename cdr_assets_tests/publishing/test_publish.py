@@ -12,10 +12,11 @@ import duckdb
 import pytest
 
 from cdr_assets.domain import masking
+from cdr_assets.domain.schema import Class
 from cdr_assets.domain.settings import Callers
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.reading import open_published
-from cdr_assets.warehouse import Warehouse, WarehouseError, memory_limit
+from cdr_assets.warehouse import Warehouse, WarehouseError, clear_stale_hours, memory_limit
 from cdr_assets_tests.conftest import HOUR
 from cdr_assets_tests.publishing.privacy import privacy
 
@@ -218,6 +219,8 @@ def test_an_hour_that_a_mart_changed_and_did_not_note_is_found(
 
     def republish_calls() -> list[tuple[dt.datetime, str, str]]:
         with opened(published) as connection:
+            # As each build of the marts does.
+            clear_stale_hours(connection)
             publish(connection, published, privacy(), log=told.append)
         with open_published(published) as connection:
             return connection.execute(
@@ -251,6 +254,30 @@ def test_an_hour_that_a_mart_changed_and_did_not_note_is_found(
         f"first {changed}, the last {changed}); what writes this table has to note its hours in cdr.unpublished_hours "
         "(in dbt, by the macro note_unpublished)"
     ]
+
+
+@pytest.mark.usefixtures("leases")
+def test_small_marts_are_written_after_a_build_and_readings_always(published: Path) -> None:
+    """After a build, both files that take turns get them."""
+    marts = ("dim_agents", "dim_hours")
+    classes = {f"marts.{mart}": {"n": Class.MEASURE} for mart in marts}
+
+    def publish_with(*, is_built: bool, number: int) -> tuple[int, ...]:
+        with opened(published) as connection:
+            for mart in marts:
+                connection.execute(f"CREATE OR REPLACE TABLE marts.{mart} AS SELECT {number} AS n")
+            if is_built:
+                clear_stale_hours(connection)
+            publish(connection, published, privacy(classes=classes))
+        with open_published(published) as connection:
+            return connection.execute("SELECT * FROM marts.dim_agents, marts.dim_hours").fetchall()[0]
+
+    assert publish_with(is_built=False, number=1) == (1, 1)
+    assert publish_with(is_built=False, number=1) == (1, 1)
+    assert publish_with(is_built=False, number=2) == (1, 2)
+    assert publish_with(is_built=True, number=3) == (3, 3)
+    assert publish_with(is_built=False, number=3) == (3, 3)
+    assert publish_with(is_built=False, number=4) == (3, 4)
 
 
 def test_columns_are_compressed_as_suits_what_they_hold(published: Path) -> None:

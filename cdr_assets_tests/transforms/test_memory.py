@@ -14,6 +14,7 @@ import pytest
 SCRIPT = """
     import random, resource, sys
     from pathlib import Path
+    from zoneinfo import ZoneInfo
     from cdr_assets.ingest.loading import load_of_hours
     from cdr_assets_tests.publishing.privacy import privacy
     from cdr_assets.transforms import read_pages
@@ -33,7 +34,7 @@ SCRIPT = """
     def go(page, folder):
         read = read_pages(page, ZONE)
         page = page.with_columns(filters=None, requests=1)
-        ready = load_of_hours(page, read, [])
+        ready = load_of_hours(page, read, [], ZoneInfo(ZONE))
         del read, page
         with Warehouse(folder / "cdr.duckdb").connect("test") as connection:
             load_hours(connection, ready, "run")

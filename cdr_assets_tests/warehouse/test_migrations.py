@@ -2,6 +2,7 @@
 
 import datetime as dt
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pytest
@@ -53,7 +54,7 @@ def test_a_warehouse_of_version_1_goes_on(old: Path) -> None:
         read = read_pages(pages, "Europe/Istanbul")
         assert read.calls.select("key", "queue", "duration").rows() == [("k1", "Satış", 60)]
         for changed in (1, 0):
-            loads = load_hours(connection, load_of_hours(pages, read, [hour]), "r2")
+            loads = load_hours(connection, load_of_hours(pages, read, [hour], ZoneInfo("Europe/Istanbul")), "r2")
             assert loads.select("loaded", "new", "changed", "vanished").rows() == [(1, 0, changed, 0)]
         assert connection.execute("SELECT key, tag FROM cdr.call_tags").fetchall() == [("k1", "iade")]
         assert connection.execute("SELECT count(*) FROM cdr.calls").fetchall() == [(1,)]

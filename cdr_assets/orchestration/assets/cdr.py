@@ -3,7 +3,8 @@
 How pages become typed rows is in `ingest.loading` and `transforms`; the SQL is in `warehouse`.
 """
 
-from collections.abc import Iterator, Sequence
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
 
 import duckdb
 import polars as pl
@@ -18,10 +19,10 @@ from dagster import (
     multi_asset,
 )
 
-from cdr_assets.domain.hours import Hour
+from cdr_assets.domain.hours import Hour, ends_at
 from cdr_assets.domain.schema import CALLS, CHILDREN
 from cdr_assets.domain.settings import Settings
-from cdr_assets.ingest.loading import NOT_LOADED, merge_calls, read_batches
+from cdr_assets.ingest.loading import NOT_LOADED, merge_calls, read_batches, rules_of
 from cdr_assets.orchestration.assets.config import pages_config
 from cdr_assets.orchestration.keys import CDR_KEYS, OWNERS, PAGES_KEY, table_metadata
 from cdr_assets.orchestration.steps import (
@@ -35,7 +36,14 @@ from cdr_assets.orchestration.steps import (
     report_hours,
     split,
 )
-from cdr_assets.warehouse import Load, Warehouse, add_failed_fetches, load_hours, page_sizes
+from cdr_assets.warehouse import (
+    Warehouse,
+    add_failed_fetches,
+    items_in,
+    load_hours,
+    load_same_hours,
+    page_sizes,
+)
 
 
 def build_cdr(partitions: HourlyPartitionsDefinition, settings: Settings) -> AssetsDefinition:
@@ -85,15 +93,24 @@ def _replace(
         good = [hour for hour in fetched if hour.start in sizes]
         no_pages = f"{NOT_LOADED}it has no pages; materialize raw/cdr_pages too"
         failed |= _note_failed(context, connection, {hour: no_pages for hour in fetched if hour not in good})
+        if not good:
+            raise failure(failed)
+        ends = {hour.start: ends_at(hour.start, settings.zone) for hour in good}
+        loads = load_same_hours(connection, ends, rules_of(settings), context.run.run_id)
+        same = set(loads["partition_hour"])
+        items = items_in(connection, list(same))
+    _report(context, [hour for hour in good if hour.start in same], items, loads)
+    good = [hour for hour in good if hour.start not in same]
     if not good:
-        raise failure(failed)
+        return failed
     # Load the latest hours first: a call whose date was corrected must leave its old hour before an earlier hour
     # adds it.
     for batch, load, unread in read_batches(warehouse, holder(context), settings, good[::-1], sizes):
         with warehouse.connect(holder(context)) as connection:
             failed |= _note_failed(context, connection, unread)
             loads = load_hours(connection, load, context.run.run_id)
-        _report(context, batch, load, loads)
+        rows = {name: dict(load.children[name].group_by("partition_hour").len().iter_rows()) for name in CHILDREN}
+        _report(context, batch, rows, loads)
         # Free this batch before waiting for the next one.
         del load
     if len(failed) == len(hours):
@@ -112,7 +129,13 @@ def _note_failed(
     return failed
 
 
-def _report(context: AssetExecutionContext, hours: Sequence[Hour], load: Load, loads: pl.DataFrame) -> None:
+def _report(
+    context: AssetExecutionContext,
+    hours: Sequence[Hour],
+    items: Mapping[str, Mapping[dt.datetime, int]],
+    loads: pl.DataFrame,
+) -> None:
+    """Reports the hours to Dagster. `items` has the number of items of each child table's hours."""
     figures = {row["partition_hour"]: row for row in loads.drop("fetched_at", "loaded_at").iter_rows(named=True)}
     versions = {hour: figures[hour.start]["content_hash"] for hour in hours}
     calls = {
@@ -121,8 +144,7 @@ def _report(context: AssetExecutionContext, hours: Sequence[Hour], load: Load, l
     }
     report_hours(context, AssetKey(CALLS.asset_key), hours, calls, versions)
     for name, table in CHILDREN.items():
-        rows = dict(load.children[name].group_by("partition_hour").len().iter_rows())
-        counts = {hour: {"dagster/partition_row_count": rows.get(hour.start, 0)} for hour in hours}
+        counts = {hour: {"dagster/partition_row_count": items[name].get(hour.start, 0)} for hour in hours}
         report_hours(context, AssetKey(table.asset_key), hours, counts, versions)
 
 

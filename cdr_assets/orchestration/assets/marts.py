@@ -4,6 +4,7 @@ Running dbt is in `cdr_assets.marts`; choosing the hours to build again is in `i
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from graphlib import TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from dagster import (
@@ -27,7 +28,7 @@ from dagster import (
 from cdr_assets.domain.schema import CALLS
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.building import build_stale_marts
-from cdr_assets.marts.build import parse
+from cdr_assets.marts.build import NodeResult, parse
 from cdr_assets.orchestration.checks.evaluation import evaluated
 from cdr_assets.orchestration.keys import OWNERS
 from cdr_assets.orchestration.steps import (
@@ -130,7 +131,9 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
     manifest = parsed.manifest
     models = models_in(manifest, parsed.lineage)
     tests = tests_in(manifest, models)
-    keys = {unique_id: model.key for unique_id, model in models.items()}
+    # Dagster needs the outputs of a step in the order of their dependencies.
+    order = TopologicalSorter({name: node["depends_on"].get("nodes", ()) for name, node in manifest["nodes"].items()})
+    keys = {unique_id: models[unique_id].key for unique_id in order.static_order() if unique_id in models}
 
     @multi_asset(
         name="marts",
@@ -155,24 +158,28 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
         select = () if whole else [unique_id.split(".")[-1] for unique_id in chosen]
         with warehouse.held(holder(context)):
             results = build_stale_marts(warehouse, settings, select)
-        # dbt returns results in the order of the models' dependencies. Dagster needs that order too.
-        for result in results:
-            if result.unique_id in chosen:
-                key = chosen[result.unique_id]
-                report_hours(context, key, good, {hour: {"seconds": result.seconds} for hour in good})
+        # Without results nothing was stale: the marts of these hours are as the last build made and tested them.
+        seconds = {result.unique_id: {"seconds": result.seconds} for result in results}
+        for unique_id, key in chosen.items():
+            if not results or unique_id in seconds:
+                report_hours(context, key, good, dict.fromkeys(good, seconds.get(unique_id, {})))
                 yield ended(key)
-        for result in results:
-            test = tests.get(result.unique_id)
-            if test is not None and test.key in context.selected_asset_check_keys:
-                outcome = AssetCheckResult(
-                    asset_key=test.asset_key,
-                    check_name=test.name,
-                    passed=result.status == "pass",
-                    severity=AssetCheckSeverity.WARN if result.status == "warn" else AssetCheckSeverity.ERROR,
-                    description=result.message or None,
-                    metadata={"failing rows": result.failures},
-                )
-                yield from evaluated(context.assets_def, outcome)
+        outcomes = {result.unique_id: result for result in results}
+        for unique_id, test in tests.items():
+            if test.key in context.selected_asset_check_keys and (not results or unique_id in outcomes):
+                yield from evaluated(context.assets_def, _outcome(test, outcomes.get(unique_id)))
         fail_for(context, failed, "marts")
 
     return marts
+
+
+def _outcome(test: AssetCheckSpec, result: NodeResult | None) -> AssetCheckResult:
+    """The check of a dbt test; without a result, of one that was not run because nothing had changed."""
+    return AssetCheckResult(
+        asset_key=test.asset_key,
+        check_name=test.name,
+        passed=result is None or result.status == "pass",
+        severity=AssetCheckSeverity.WARN if result and result.status == "warn" else AssetCheckSeverity.ERROR,
+        description=result.message or None if result else "not tested again: nothing has changed since the last build",
+        metadata={"failing rows": result.failures if result else 0},
+    )
