@@ -1,6 +1,6 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
-with tags as {{ stale_rows(source('cdr', 'call_tags'), 'partition_hour', '* exclude (item)') }},
+with tags as {{ stale_rows(source('cdr', 'call_tags'), 'partition_hour', '* exclude (extra)') }},
 
 calls as {{ stale_rows(
     ref('fct_calls'),

@@ -1,6 +1,6 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
-with answers as {{ stale_rows(source('cdr', 'csat_answers'), 'partition_hour', '* exclude (item)') }},
+with answers as {{ stale_rows(source('cdr', 'csat_answers'), 'partition_hour', '* exclude (extra)') }},
 
 calls as {{ stale_rows(
     ref('fct_calls'),
