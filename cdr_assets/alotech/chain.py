@@ -20,7 +20,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 
 from .answer import Answer, records_of
 from .errors import (
@@ -176,7 +175,6 @@ class Chain:
             record_count=fetched.answer.record_count,
             attempts=attempts,
             fetched_at=datetime.now(UTC),
-            content_hash=sha256(fetched.body).hexdigest(),
         )
 
     def _go_on(self, where: str, error: AlotechError) -> None:

@@ -84,8 +84,7 @@ class Page:
     [start, finish) that the chain answers for, both None for a single call. The page may hold other calls too: only
     those with `calldate` in that span count. `body` is the decompressed answer without the app token, in case the
     server echoed it; `charset` decodes it. `attempts` counts the HTTP requests for the page; the requests for pages
-    that were dropped are added to the page that came next. `fetched_at` is aware UTC; `content_hash` is the SHA-256
-    of the body in hex.
+    that were dropped are added to the page that came next. `fetched_at` is aware UTC.
     """
 
     number: int
@@ -96,7 +95,6 @@ class Page:
     record_count: int
     attempts: int
     fetched_at: datetime
-    content_hash: str
 
 
 def call_with(name: str, key: str) -> str:

@@ -94,7 +94,6 @@ def page(records: Sequence[Any], at: dt.datetime, window: Window | None, cursor:
         record_count=len(records),
         attempts=1,
         fetched_at=at,
-        content_hash="",
     )
 
 
