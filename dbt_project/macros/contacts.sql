@@ -8,14 +8,6 @@
 #}
 
 {#
-  Gives the table fct_contacts as the build before left it. The steps of fct_contacts look there for the contacts that a
-  changed call belonged to. It is no ref(), since fct_contacts is made of these steps.
-#}
-{% macro contacts_before() -%}
-    {{ return(api.Relation.create(database=target.database, schema='marts', identifier='fct_contacts')) }}
-{%- endmacro %}
-
-{#
   Pre-hook of fct_contacts: notes the callids that calls of the stale partitions have now, or had when the contacts were
   last built, before the first portion changes what is known of the others. A contact of several legs may have one in a
   stale partition whatever its own hour is; a contact of one leg has only the hour in which it started.

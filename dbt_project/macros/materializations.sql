@@ -1,8 +1,8 @@
 {#
-  How dbt builds the tables and views of this project, in place of its own materializations of these names. Its own ones look up
-  the columns of each table, rename tables and drop what they renamed: a third of the time of a small build. A column
-  that a changed model has and its table has not fails the insert; a build with --full-refresh adds it. Each builds in
-  one transaction, and returns what dbt wants of a materialization.
+  How dbt builds the tables and views of this project, in place of its own materializations of these names. Its own ones
+  look up the columns of each table, rename tables and drop what they renamed: a third of the time of a small build. A
+  column that a changed model has and its table has not fails the insert; a build with --full-refresh adds it. Each of
+  ours builds in one transaction, and returns what dbt wants of a materialization.
 #}
 
 {#
@@ -15,7 +15,9 @@
     {%- call statement('main', fetch_result=True) -%}
         {%- if is_new %}
         create or replace table {{ target }} (
-            {%- for column in model.columns.values() %} {{ column.name }} {{ column.data_type }} {{- "," if not loop.last }} {%- endfor -%}
+            {%- for column in model.columns.values() %}
+            {{ column.name }} {{ column.data_type }} {{- "," if not loop.last }}
+            {%- endfor %}
         );
         {{ note_unpublished('select null::timestamp') }};
         {%- endif %}
