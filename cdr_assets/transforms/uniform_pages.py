@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json as pj
 
-from cdr_assets.domain.schema import ARRAYS, DURATIONS, VENDOR_COLUMNS, Kind
+from cdr_assets.domain.schema import ARRAYS, CHILDREN, DURATIONS, VENDOR_COLUMNS, Kind
 from cdr_assets.transforms.items import ITEM, ItemsSent, fields_of
 from cdr_assets.transforms.long_texts import buffers
 from cdr_assets.transforms.records import Records
@@ -31,6 +31,9 @@ from cdr_assets.transforms.values import BLANKS, Sent, as_json, sent_values
 # Many enough that starting the parser costs little, few enough that a page that is refused costs little too.
 _PAGES_AT_A_TIME = 16
 
+# Pages of a batch that are refused, or learnt from.
+_MOST_TRIES = 16
+
 # Fields of a page, record or item. Each needs a column, and a server may make up names without end.
 _MOST_FIELDS = 100
 
@@ -38,8 +41,14 @@ _TEXT, _INTEGER, _BOOLEAN = pa.string(), pa.int64(), pa.bool_()
 _OF_VALUE = {str: _TEXT, int: _INTEGER, bool: _BOOLEAN}
 _OF_KIND = {Kind.BOOLEAN: _BOOLEAN, Kind.INTEGER: _INTEGER, Kind.NUMBER: _INTEGER}
 
+_NUMERIC = (Kind.INTEGER, Kind.NUMBER)
+_COLUMNS = [(column.name, column.kind) for column in VENDOR_COLUMNS] + [
+    (name, column.kind) for table in CHILDREN.values() for column in table.columns for name in column.names
+]
 # The fields that only columns of numbers are read from.
-_NUMBERS = {column.name for column in VENDOR_COLUMNS if column.kind is Kind.INTEGER} | {"scale", "max_score", "max"}
+_NUMBERS = {name for name, kind in _COLUMNS if kind in _NUMERIC} - {
+    name for name, kind in _COLUMNS if kind not in _NUMERIC
+}
 
 _FIELDS = [column.name for column in VENDOR_COLUMNS]
 _ENTRIES = pl.Schema({"row": pl.UInt32(), "name": pl.String(), "value": pl.String()})
@@ -129,7 +138,7 @@ class UniformPages:
 
     def __init__(self) -> None:
         self._types = Types()
-        self._read = self._refused = 0
+        self._read = self._refused = self._learnt = 0
 
     def take_apart(self, pages: pl.DataFrame) -> tuple[list[Records], pl.DataFrame]:
         """The records of the pages that can be read here, and the other pages.
@@ -157,14 +166,18 @@ class UniformPages:
         return records, pl.concat(refused)
 
     def _is_hopeless(self) -> bool:
-        """True for a tenant most of whose pages are refused: trying them first would only cost more."""
-        return self._refused > _PAGES_AT_A_TIME and self._refused > self._read
+        """True for a tenant most of whose pages are refused, or whose types change from page to page.
+
+        Trying more pages would only cost more: pages of other types are typed apart.
+        """
+        return (self._refused > _MOST_TRIES and self._refused > self._read) or self._learnt > _MOST_TRIES
 
     def _parse_or_learn(self, page: pl.DataFrame) -> "_Parsed":
         try:
             lists = _parse(page, self._types)
         except _NotUniformError:
             self._types = self._types.learn(page["body"][0])
+            self._learnt += 1
             lists = _parse(page, self._types)
         return _Parsed(self._types, page["page"], lists)
 

@@ -164,6 +164,14 @@ def test_a_tenant_whose_pages_are_all_odd_is_not_tried_for_ever(monkeypatch: pyt
     assert (len(taken), tried) == (200, 32)
 
 
+def test_a_tenant_that_changes_its_types_from_page_to_page_is_not_learnt_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    both = [call(key=str(n), call_tags=["a"] if n % 2 else [{"tag": "a"}]) for n in range(200)]
+    _, taken = assert_both_ways_equal(monkeypatch, _bodies([[one] for one in both], False))
+    assert len(taken) > 150
+
+
 @pytest.mark.parametrize(
     "fields",
     [
