@@ -33,7 +33,7 @@ from cdr_assets.domain.masking import mask
 from cdr_assets.domain.schema import CALLS, CHILDREN, OWN, Class
 from cdr_assets.publishing.shown import Privacy, set_key, shown
 from cdr_assets.warehouse.ddl import declaration
-from cdr_assets.warehouse.place import WarehouseError, memory_limit, out_of_memory, processors, quoted, transaction
+from cdr_assets.warehouse.place import WarehouseError, processors, quoted, transaction, why
 
 _LOG = logging.getLogger(__name__).warning
 
@@ -108,10 +108,8 @@ def publish(
         sync(published.parent)
         _note(connection, [published, before], made_of, found, compared)
     except (OSError, duckdb.OperationalError, duckdb.FatalException) as error:
-        is_memory = isinstance(error, duckdb.OutOfMemoryException)
-        why = out_of_memory() if is_memory else f"{str(error).splitlines()[0]}; mend this and run again"
         raise WarehouseError(
-            f"cannot publish to {published}: {why}: the copy published before is still in place"
+            f"cannot publish to {published}: {why(error)}: the copy published before is still in place"
         ) from None
     finally:
         # Also after a failure: on a full disk, half a copy must not take the space that the next load needs.
@@ -191,7 +189,6 @@ def _build(
     found: _Hours = []
     if changed and not connection.execute(f"FROM {changed} WHERE hour IS NULL").fetchone():
         tables = [table for table in tables if not table.is_small_mart]
-    connection.execute(f"SET memory_limit = '{memory_limit()}'")
     # DuckDB's default row groups: with the warehouse's smaller ones, the copy of ten million calls is a quarter larger.
     # No write-ahead log: it holds another copy of each text in memory, and an unfinished file is discarded anyway.
     options = f"STORAGE_VERSION '{_STORAGE_VERSION}', RECOVERY_MODE no_wal_writes"

@@ -141,13 +141,13 @@ class Warehouse:
         connection = self._open("READ_ONLY" if read_only else WRITING)
         try:
             connection.execute(f"SET temp_directory = {quoted(str(self._spill_path))}; {_SETTINGS}")
+            connection.execute(f"SET memory_limit = '{memory_limit()}'")
             if is_upgraded:
                 _prepare(connection, self.path, read_only)
             yield connection
         except (duckdb.OperationalError, duckdb.FatalException) as error:
             raise WarehouseError(
-                f"cannot use {self.path}: {str(error).splitlines()[0]}; what was loaded before is still there, "
-                "mend this and run again"
+                f"cannot use {self.path}: {why(error)}; what was loaded before is still there"
             ) from None
         finally:
             connection.close()
@@ -221,6 +221,13 @@ def processors() -> int:
 def memory_limit() -> str:
     """DuckDB's memory limit for statements that read the whole history, for example `400MB`."""
     return f"{processors() * _MEMORY_PER_PROCESSOR}MB"
+
+
+def why(error: Exception) -> str:
+    """The reason of an error of DuckDB or of the disk, and what to do, in one line."""
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return out_of_memory()
+    return f"{str(error).splitlines()[0]}; mend this and run again"
 
 
 def out_of_memory() -> str:

@@ -62,7 +62,7 @@ def test_a_full_disk_is_told_and_the_next_run_succeeds_when_there_is_room(loaded
     # The limit is smaller than the large hour, but larger than Dagster's files.
     assert machine.backfill(HOUR, 2, file_size=5_000_000) == 1
     [problem] = machine.problems()
-    assert "File too large; what was loaded before is still there, mend this and run again" in problem
+    assert "File too large; mend this and run again; what was loaded before is still there" in problem
     assert machine.digests() == before
     assert machine.half_hours() == []
     assert machine.backfill(HOUR, 2) == 0, machine.told

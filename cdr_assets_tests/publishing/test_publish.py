@@ -16,7 +16,7 @@ from cdr_assets.domain.schema import Class
 from cdr_assets.domain.settings import Callers
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.reading import open_published
-from cdr_assets.warehouse import Warehouse, WarehouseError, clear_stale_hours, memory_limit
+from cdr_assets.warehouse import Warehouse, WarehouseError, clear_stale_hours
 from cdr_assets_tests.conftest import HOUR
 from cdr_assets_tests.publishing.privacy import privacy
 
@@ -35,8 +35,6 @@ for _ in range(2):
     sys.stdin.readline()
 """
 
-_LIMIT = "SELECT current_setting('memory_limit')"
-
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
@@ -51,11 +49,12 @@ def opened(published: Path) -> AbstractContextManager[duckdb.DuckDBPyConnection]
     return Warehouse(published.parents[1] / "warehouse" / "cdr.duckdb").connect("test")
 
 
-def republish(path: Path, reason: str) -> None:
+def republish(path: Path, reason: str, memory: str = "200MB") -> None:
     with opened(path) as connection:
         connection.execute("CREATE SCHEMA IF NOT EXISTS marts")
         connection.execute("DELETE FROM cdr.rejected_records")
         connection.execute("INSERT INTO cdr.rejected_records (partition_hour, reason) VALUES (?, ?)", [HOUR, reason])
+        connection.execute(f"SET memory_limit = '{memory}'")
         publish(connection, path, privacy())
 
 
@@ -331,30 +330,14 @@ def test_a_copy_in_another_format_is_written_anew(published: Path, monkeypatch: 
     assert in_version("v1.3.0").startswith("v1.3.0")
 
 
-def test_bringing_a_copy_forward_keeps_to_the_memory_of_a_run(published: Path) -> None:
-    with opened(published) as connection:
-        default = connection.execute(_LIMIT).fetchone()
-        publish(connection, published, privacy())
-        kept_to = connection.execute(_LIMIT).fetchone()
-        assert kept_to != default
-        connection.execute(f"SET memory_limit = '{memory_limit()}'")
-        assert connection.execute(_LIMIT).fetchone() == kept_to
-
-
-def test_a_text_of_three_eighths_of_the_memory_of_a_run_is_published(
-    published: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(publish.__globals__, "memory_limit", lambda: "32MB")
-    republish(published, "x" * 12_000_000)
+def test_a_text_of_three_eighths_of_the_memory_of_a_run_is_published(published: Path) -> None:
+    republish(published, "x" * 12_000_000, memory="32MB")
     assert [len(reason) for (reason,) in reasons(published)] == [12_000_000]
 
 
-def test_a_text_that_the_memory_of_a_run_cannot_hold_says_what_to_do(
-    published: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(publish.__globals__, "memory_limit", lambda: "16MB")
+def test_a_text_that_the_memory_of_a_run_cannot_hold_says_what_to_do(published: Path) -> None:
     with pytest.raises(WarehouseError, match=r"more memory than DuckDB may use.* more processors and run again: the"):
-        republish(published, "x" * 12_000_000)
+        republish(published, "x" * 12_000_000, memory="16MB")
     assert reasons(published) == [("first",)]
 
 

@@ -14,7 +14,7 @@ import pytest
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.schema import TABLES
 from cdr_assets.publishing.reading import open_published
-from cdr_assets.warehouse import Warehouse, WarehouseError, check_source, claim
+from cdr_assets.warehouse import Warehouse, WarehouseError, check_source, claim, memory_limit
 from cdr_assets.warehouse import place as module
 from cdr_assets.warehouse.place import transaction
 from cdr_assets_tests.conftest import give_away
@@ -226,7 +226,7 @@ def test_a_disk_that_is_full_is_told_and_what_was_there_stays(path: Path) -> Non
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 200_000, hard))
     try:
         with (
-            pytest.raises(WarehouseError, match=r"cannot use .*File too large; .* mend this and run again$"),
+            pytest.raises(WarehouseError, match=r"cannot use .*File too large; mend this and run again; what was"),
             Warehouse(path).connect("test") as connection,
             transaction(connection),
         ):
@@ -235,3 +235,10 @@ def test_a_disk_that_is_full_is_told_and_what_was_there_stays(path: Path) -> Non
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with Warehouse(path).connect("test") as connection:
         assert connection.execute("FROM filler").fetchall() == [(1,)]
+
+
+def test_a_connection_keeps_to_the_memory_of_a_run(path: Path) -> None:
+    with duckdb.connect() as other, Warehouse(path).connect("test") as connection:
+        other.execute(f"SET memory_limit = '{memory_limit()}'")
+        setting = "SELECT current_setting('memory_limit')"
+        assert connection.execute(setting).fetchone() == other.execute(setting).fetchone()
