@@ -27,10 +27,15 @@ _AS_VERSION_4 = """
     INSERT INTO cdr.calls BY NAME SELECT * REPLACE ('None' AS key) FROM cdr.calls WHERE key = 'good1';
     DELETE FROM cdr.rejected_records WHERE reason = 'no key';
     UPDATE cdr.loads SET loaded = if(partition_hour = '2026-03-02 01:00', 5, 4), rejected = 1;
+    ALTER TABLE cdr.call_history RENAME COLUMN extra TO item;
+    ALTER TABLE cdr.csat_answers RENAME COLUMN extra TO item;
+    ALTER TABLE cdr.call_tags RENAME COLUMN extra TO item;
     ALTER TABLE cdr.calls DROP COLUMN set_aside;
     ALTER TABLE cdr.loads DROP COLUMN elsewhere;
     DROP TABLE cdr.hours_without_pages;
     DROP TABLE raw.hours_to_retype;
+    DROP TABLE raw.typed_hours;
+    DROP TABLE raw.built_marts;
     ALTER TABLE cdr.calls DROP COLUMN callerid_e164;
     ALTER TABLE cdr.calls DROP COLUMN called_num_e164;
     ALTER TABLE raw.warehouse DROP COLUMN country;
@@ -125,6 +130,9 @@ def test_marts_of_version_5_are_made_anew_with_their_new_columns(pipeline: Pipel
     pipeline.ask(
         """ALTER TABLE marts.fct_calls DROP COLUMN is_sl_known;
            ALTER TABLE marts.queue_hourly DROP COLUMN sl_known;
+           ALTER TABLE cdr.call_history RENAME COLUMN extra TO item;
+           ALTER TABLE cdr.csat_answers RENAME COLUMN extra TO item;
+           ALTER TABLE cdr.call_tags RENAME COLUMN extra TO item;
            ALTER TABLE cdr.calls DROP COLUMN callerid_e164;
            ALTER TABLE cdr.calls DROP COLUMN called_num_e164;
            ALTER TABLE raw.warehouse DROP COLUMN country;

@@ -26,8 +26,9 @@ from cdr_assets_tests.upgrade import old_code
 _OF_RUNS = ("loaded_at", "fetched_at", "noticed_at", "run_id")
 
 # Tables that differ because there were two runs and not one: the counts of each load, hours that newer rules restated,
-# which hours were published last.
+# which hours were published last; and by which code pages were hashed and typed.
 _HISTORY = ("cdr.loads", "cdr.restatements", "raw.published_copy", "raw.newly_published_hours")
+_OF_CODE = ("raw.cdr_pages.content_hash", "raw.typed_hours")
 
 
 def make(folder: Path) -> int:
@@ -63,7 +64,7 @@ def test_an_old_installation_runs_on_and_equals_a_fresh_one(
             assert done.returncode == 0, done.stderr
 
     in_copy, in_warehouse = (
-        [digests(getattr(settings, path), *_OF_RUNS, *_HISTORY) for settings in (fresh, upgraded, restored)]
+        [digests(getattr(settings, path), *_OF_RUNS, *_HISTORY, *_OF_CODE) for settings in (fresh, upgraded, restored)]
         for path in ("published_path", "warehouse_path")
     )
     for expected, *others in (in_copy, in_warehouse):
