@@ -117,7 +117,7 @@ def _check(name: str, database: Path, tables: dict[str, str], truth: dict[str, A
             return (connection.execute(sql).fetchone() or (None,))[0]
 
         keys = connection.execute(f"SELECT key FROM {tables['calls']} ORDER BY key").fetchall()
-        detail = "item ->> 'detail'" if tables is _OURS else "detail"
+        detail = "extra ->> 'detail'" if tables is _OURS else "detail"
         loaded = {
             "rows": {table: value(f"SELECT count(*) FROM {stored}") for table, stored in tables.items()},
             "keys": hashlib.md5("".join(key for (key,) in keys).encode()).hexdigest(),
