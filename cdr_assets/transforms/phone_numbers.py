@@ -5,8 +5,10 @@ How the published copy hides numbers is in `publishing/shown.py`; the rule for n
 """
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
+from typing import NamedTuple
 
 import phonenumbers
 import polars as pl
@@ -65,25 +67,44 @@ def _is_as_long(number: phonenumbers.PhoneNumber) -> bool:
 def _usual(numbers: pl.Series, country: str | None) -> pl.Series:
     """The form of the country's own numbers that are written in digits alone; NULL for all others.
 
-    NULL also for a number that is valid both with and without its first digits: the library decides what they are.
+    NULL also for a number that is valid both with and without its first digits: the library decides what they are. A
+    number that is valid in no way, such as one of a new range, is read if it looks like the country's and begins with
+    the country's prefix or code: without them, it may be another country's.
     """
-    before_and_valid = _patterns(country)
-    if before_and_valid is None:
+    patterns = _patterns(country)
+    if patterns is None:
         return pl.Series([None], dtype=pl.String).new_from_index(0, len(numbers))
-    code, before, *valid = before_and_valid
-    readings = []
-    for what_stands_before in before:
-        national = pl.lit(numbers).str.extract(f"^(?:{what_stands_before})([0-9]+)$")
-        is_valid = pl.all_horizontal(national.str.contains(f"^(?:{pattern})$") for pattern in valid)
-        readings.append(pl.when(is_valid).then(national))
-    is_clear = pl.sum_horizontal(reading.is_not_null() for reading in readings) == 1
-    return pl.select(pl.when(is_clear).then(pl.concat_str(pl.lit(f"+{code}"), pl.coalesce(readings)))).to_series()
+    valid, alike = [], []
+    for before in patterns.before:
+        national = pl.lit(numbers).str.extract(f"^(?:{before})([0-9]+)$")
+        is_alike = national.str.contains(f"^(?:{patterns.general})$") & national.str.len_bytes().is_in(patterns.lengths)
+        valid.append(pl.when(is_alike & national.str.contains(f"^(?:{patterns.valid})$")).then(national))
+        if before:
+            alike.append(pl.when(is_alike).then(national))
+    read = (
+        pl.when(_are(1, valid)).then(pl.coalesce(valid)).when(_are(0, valid) & _are(1, alike)).then(pl.coalesce(alike))
+    )
+    return pl.select(pl.concat_str(pl.lit(f"+{patterns.code}"), read)).to_series()
+
+
+def _are(count: int, readings: Sequence[pl.Expr]) -> pl.Expr:
+    return pl.sum_horizontal(reading.is_not_null() for reading in readings) == count
+
+
+class _Patterns(NamedTuple):
+    """Of a country: its code, patterns of what may stand before a number, patterns that all numbers and that a valid
+    number matches, and the lengths that numbers have."""
+
+    code: int
+    before: set[str]
+    general: str
+    valid: str
+    lengths: tuple[int, ...]
 
 
 @cache
-def _patterns(country: str | None) -> tuple[int, set[str], str, str] | None:
-    """From the library's own table: the country's code, patterns of what may stand before a number, and two patterns
-    that a valid number matches.
+def _patterns(country: str | None) -> _Patterns | None:
+    """From the library's own table.
 
     None if the country shares its code with another one, or has rules of its own for what stands before a number: the
     library alone knows these.
@@ -101,4 +122,7 @@ def _patterns(country: str | None) -> tuple[int, set[str], str, str] | None:
     kinds = [getattr(described, kind) for kind in _KINDS]
     valid = "|".join(kind.national_number_pattern for kind in kinds if kind and kind.national_number_pattern)
     before = {"", described.national_prefix or "", f"(?:\\+|00)?{described.country_code}"}
-    return described.country_code, before, described.general_desc.national_number_pattern or "", valid
+    general = described.general_desc
+    return _Patterns(
+        described.country_code, before, general.national_number_pattern or "", valid, tuple(general.possible_length)
+    )
