@@ -32,7 +32,7 @@ from cdr_assets.warehouse import (
 from cdr_assets.warehouse.retention import loadable_from
 
 # Bytes of JSON of a batch: enough to keep polars and DuckDB busy, few enough for the memory of a small machine.
-_BATCH_BYTES = 64 << 20
+_BATCH_BYTES = 32 << 20
 
 # Starts the reason of an hour whose load failed. All other reasons come from its fetch.
 NOT_LOADED = "it could not be loaded: "
