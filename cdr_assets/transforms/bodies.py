@@ -7,7 +7,7 @@ of 130 kB, it unpacks 250 MB.
 import polars as pl
 import pyarrow as pa
 
-from cdr_assets.transforms.long_texts import buffers, take_out
+from cdr_assets.transforms.long_texts import buffers, joined, take_out
 
 _CODEC = "zstd"
 
@@ -34,8 +34,7 @@ def texts(pages: pl.DataFrame, long_texts: dict[bytes, memoryview]) -> pl.Series
         None if body is None else _unpacked(body, size, long_texts)
         for body, size in zip(buffers(pages["body"]), pages["body_size"], strict=True)
     ]
-    # Through Arrow, which needs memory for one copy. Polars needs two copies, and Python strings take longer.
-    return pl.Series("body", pa.array(unpacked, pa.large_binary())).cast(pl.String)
+    return joined([None if body is None else [body] for body in unpacked]).alias("body")
 
 
 def _unpacked(body: pa.Buffer, size: int, long_texts: dict[bytes, memoryview]) -> memoryview:

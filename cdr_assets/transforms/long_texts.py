@@ -72,7 +72,7 @@ def put_back(frame: pl.DataFrame, texts: Mapping[bytes, memoryview]) -> pl.DataF
     for column in frame.select(pl.col(pl.String)) if texts else ():
         if column.str.contains(_MARK.decode(), literal=True).any():
             values = [None if value is None else _told(value, texts) for value in column.cast(pl.Binary)]
-            frame = frame.with_columns(_joined(values).alias(column.name))
+            frame = frame.with_columns(joined(values).alias(column.name))
     return frame
 
 
@@ -83,8 +83,11 @@ def _told(value: bytes, texts: Mapping[bytes, memoryview]) -> list[bytes | memor
     return [texts.get(piece, piece) for piece in _STRING_NAME.split(value)]
 
 
-def _joined(values: Sequence[Sequence[bytes | memoryview] | None]) -> pl.Series:
-    """Joins the pieces of each value. This copies them once; Arrow's own conversion holds three copies at a time."""
+def joined(values: Sequence[Sequence[bytes | memoryview] | None]) -> pl.Series:
+    """A series of texts: joins the pieces of each value.
+
+    This copies them once. Arrow's own conversion holds three copies at a time, and never frees a memoryview.
+    """
     lengths = (sum(map(len, pieces or ())) for pieces in values)
     offsets = pa.array(accumulate(lengths, initial=0), pa.int64())
     is_there = pa.array([pieces is not None for pieces in values], pa.bool_())
