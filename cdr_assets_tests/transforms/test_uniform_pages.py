@@ -108,7 +108,7 @@ def assert_both_ways_equal(monkeypatch: pytest.MonkeyPatch, bodies: list[str]) -
     return here, taken
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(drawn=_tenants(), is_escaped=st.booleans())
 def test_both_ways_give_the_same_tables(drawn: list[list[dict[str, Any]]], is_escaped: bool) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
