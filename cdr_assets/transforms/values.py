@@ -74,9 +74,6 @@ class Sent:
         """True if a value was sent, readable or not: it is neither null nor blank."""
         return self.values[name].is_not_null() if self.is_plain else is_filled(self.values[name])
 
-    def filter(self, rows: pl.Series) -> "Sent":
-        return Sent(self.values.filter(rows), self.is_plain)
-
 
 def sent_values(values: pl.DataFrame, is_plain: bool) -> Sent:
     """The fields of records, without texts that mean "no value"."""
@@ -91,10 +88,8 @@ def sent_values(values: pl.DataFrame, is_plain: bool) -> Sent:
 
 def as_json(values: pl.Series) -> pl.Series:
     """The JSON texts of plain values."""
-    if values.dtype == pl.Boolean:
-        # Cast to text, a boolean is `true` or `false` in polars too.
-        return values.cast(pl.String)
     if values.dtype != pl.String:
+        # Polars writes booleans and integers as JSON does.
         return values.cast(pl.String)
     texts = values.alias("text").to_frame().select(pl.concat_str(pl.lit('"'), "text", pl.lit('"'))).to_series()
     rows = values.str.contains(_ESCAPED).fill_null(False).arg_true()

@@ -105,13 +105,69 @@ def _as_long(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("UPDATE raw.warehouse SET country = NULL")
 
 
+# The columns of the child tables in version 9, and the fields that they were read from.
+_ITEM_COLUMNS: dict[str, dict[str, list[str]]] = {
+    "call_history": {
+        "event": ["event", "type", "action", "name"],
+        "date": ["date", "eventdate", "time"],
+        "agent": ["agent", "agent_username", "username"],
+        "queue": ["queue", "queue_name"],
+    },
+    "csat_answers": {
+        "survey": ["survey", "survey_name"],
+        "question": ["question", "question_text"],
+        "answer": ["answer", "value", "score"],
+        "score": ["score", "answer", "value"],
+        "scale": ["scale", "max_score", "max"],
+        "date": ["date", "answerdate"],
+    },
+    "call_tags": {"tag": ["tag", "name", "label"]},
+}
+
+
 def _extra_of_items(connection: duckdb.DuckDBPyConnection) -> None:
     """Has the hours whose pages are stored typed again: `extra` of an item is what no column tells.
 
-    In all other hours it is the whole item, as before; their calls count as changed when they are read again.
+    In all other hours, the fields that the columns were read from are taken out of the stored items. The calls of these
+    hours count as changed if they are read again, because the hashes of their arrays are those of the whole items.
     """
-    for name in ("call_history", "csat_answers", "call_tags"):
+    for name, columns in _ITEM_COLUMNS.items():
         connection.execute(f"ALTER TABLE cdr.{name} RENAME COLUMN item TO extra")
+        filled = "nullif(trim(extra ->> field), '') IS NOT NULL"
+        told = ", ".join(
+            f"if({column} IS NULL, NULL, list_filter({fields}, lambda field: {filled})[1])"
+            for column, fields in columns.items()
+        )
+        known = [field for fields in columns.values() for field in fields]
+        nothing = " AND ".join(f"{column} IS NULL" for column in columns)
+        connection.execute(
+            f"""
+            CREATE TEMP TABLE untold AS
+            WITH items AS (
+                SELECT rowid AS item, extra, json_type(extra) AS type, [{told}] AS told, {nothing} AS tells_nothing
+                FROM cdr.{name}
+                WHERE partition_hour NOT IN (SELECT partition_hour FROM raw.cdr_pages WHERE filters IS NULL)
+            ),
+            fields AS (
+                SELECT item, told, unnest(map_entries(from_json(extra, '"MAP(VARCHAR, JSON)"')), recursive := true)
+                FROM items WHERE type = 'OBJECT'
+            ),
+            objects AS (
+                SELECT item, '{{' || string_agg(to_json(key) || ':' || value, ',' ORDER BY key) || '}}' AS object
+                FROM fields
+                WHERE value IS NOT NULL AND NOT list_contains(told, key)
+                  AND NOT (list_contains({known}, key) AND regexp_full_match(value::VARCHAR, '"\\s*"'))
+                GROUP BY item
+            )
+            SELECT item, CASE
+                WHEN type = 'OBJECT' THEN object
+                WHEN type <> 'NULL' AND tells_nothing THEN json_object('(item)', extra)
+            END AS extra
+            FROM items LEFT JOIN objects USING (item)
+            """
+        )
+        connection.execute(f"UPDATE cdr.{name} SET extra = untold.extra FROM untold WHERE {name}.rowid = item")
+        connection.execute("DROP TABLE untold")
     connection.execute("CREATE TABLE IF NOT EXISTS raw.hours_to_retype (partition_hour TIMESTAMP)")
     connection.execute(
         """INSERT INTO raw.hours_to_retype

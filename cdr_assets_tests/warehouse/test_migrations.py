@@ -60,6 +60,35 @@ def test_a_warehouse_of_version_1_goes_on(old: Path) -> None:
         assert connection.execute("SELECT count(*) FROM cdr.calls").fetchall() == [(1,)]
 
 
+def test_items_without_pages_keep_what_no_column_tells(old: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{old}' AS warehouse")
+        connection.execute("USE warehouse")
+        connection.execute("DELETE FROM raw.cdr_pages; DELETE FROM cdr.call_tags")
+        for position, (tag, item) in enumerate(
+            [
+                ("a", '"a"'),
+                ("a", '{"tag": "a", "by": "me", "n": 1.50, "x": null, "label": ""}'),
+                ("b", '{"tag": " ", "label": "b"}'),
+                (None, '{"tag": {"deep": [1]}}'),
+                (None, "[1]"),
+                (None, "null"),
+                (None, "{}"),
+            ]
+        ):
+            connection.execute("INSERT INTO cdr.call_tags VALUES ('k1', ?, ?, ?, ?)", [HOUR, position, tag, item])
+    with Warehouse(old).connect("test") as connection:
+        assert connection.execute("SELECT extra FROM cdr.call_tags ORDER BY position").fetchall() == [
+            (None,),
+            ('{"by":"me","n":1.5}',),
+            (None,),
+            ('{"tag":{"deep":[1]}}',),
+            ('{"(item)":[1]}',),
+            (None,),
+            (None,),
+        ]
+
+
 def test_a_reader_does_not_change_an_older_warehouse(old: Path) -> None:
     before = old.read_bytes()
     with (
