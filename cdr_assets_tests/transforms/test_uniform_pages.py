@@ -116,7 +116,7 @@ def test_both_ways_give_the_same_tables(drawn: list[list[dict[str, Any]]], is_es
 
 
 @pytest.mark.campaign
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(drawn=_tenants(), is_escaped=st.booleans())
 def test_both_ways_give_the_same_tables_for_long(drawn: list[list[dict[str, Any]]], is_escaped: bool) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
