@@ -8,7 +8,7 @@ import polars as pl
 from cdr_assets.domain.schema import CHILDREN, EXTRA, Column, Kind, polars_type
 from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.plausibility import plausible_items
-from cdr_assets.transforms.values import Sent, content_of, objects, read_values, scalar_text
+from cdr_assets.transforms.values import Sent, content_of, objects, read_values, scalar_text, unknown_entries
 
 #: The name of an item that is no object, where a field's name is expected.
 ITEM = "(item)"
@@ -61,19 +61,11 @@ def take_apart_items(connection: duckdb.DuckDBPyConnection, name: str, sent: pl.
         .explode("item", "fields", "position", empty_as_null=False, keep_nulls=False)
     )
     known = fields_of(name)
-    unknown = (
-        rows.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), pl.col("fields").map.entries())
-        .explode("fields", empty_as_null=False, keep_nulls=False)
-        .unnest("fields")
-        .rename({"key": "name"})
-        .filter(pl.col("name").cast(pl.Enum(known), strict=False).is_null())
-        .unique(["row", "name"], keep="first", maintain_order=True)
-        .drop_nulls("value")
-    )
     sent_fields = rows.select(
         *(pl.col("fields").map.get(field).alias(field) for field in known),
         pl.when(~pl.col("item").str.starts_with("{")).then("item").alias(ITEM),
     )
+    unknown = unknown_entries(rows["fields"], known)
     return ItemsSent(rows.select("record", "position"), Sent(sent_fields, is_plain=False), unknown)
 
 

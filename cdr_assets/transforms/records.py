@@ -16,7 +16,7 @@ from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.schema import ARRAYS, DURATIONS, VENDOR_COLUMNS
 from cdr_assets.transforms.chunks import in_chunks
 from cdr_assets.transforms.items import ItemsSent, take_apart_items
-from cdr_assets.transforms.values import Sent, clock_as_seconds, sent_values
+from cdr_assets.transforms.values import Sent, clock_as_seconds, sent_values, unknown_entries
 
 _PAGES_AT_A_TIME = 16
 
@@ -73,15 +73,6 @@ def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tu
     fields = records.select(pl.col("fields").map.get(name).alias(name) for name in _NAMES)
     fields = fields.with_columns(clock_as_seconds(fields[name]) for name in DURATIONS)
     sent = sent_values(fields, is_plain=False)
-    unknown = (
-        records.select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), pl.col("fields").map.entries())
-        .explode("fields", empty_as_null=False, keep_nulls=False)
-        .unnest("fields")
-        .rename({"key": "name"})
-        .filter(pl.col("name").cast(pl.Enum(_NAMES), strict=False).is_null())
-        .unique(["row", "name"], keep="first", maintain_order=True)
-        .drop_nulls("value")
-    )
 
     def items(name: str, rows: pl.Series) -> ItemsSent:
         return take_apart_items(connection, name, sent.values[name], rows)
@@ -89,7 +80,7 @@ def take_apart(connection: duckdb.DuckDBPyConnection, pages: pl.DataFrame) -> tu
     return pages, Records(
         places=records.select("page", "position", is_object=pl.col("fields").is_not_null()),
         sent=sent,
-        unknown=unknown,
+        unknown=unknown_entries(records["fields"], _NAMES),
         has_array=sent.values.select(pl.col(ARRAYS).is_not_null()),
         items=items,
     )

@@ -5,7 +5,7 @@ thorough reading then takes only the rows that are left. Dates are read in `cloc
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -84,6 +84,24 @@ def sent_values(values: pl.DataFrame, is_plain: bool) -> Sent:
     else:
         is_value = ~text.is_in([f'"{nothing}"' for nothing in _NOTHING])
     return Sent(values.with_columns(pl.when(is_value).then(text)) if texts else values, is_plain)
+
+
+def unknown_entries(maps: pl.Series, known: Sequence[str]) -> pl.DataFrame:
+    """The fields of some objects (maps of names to JSON texts) that are neither known nor null: row, name, value.
+
+    If a name comes twice in an object, its first value counts.
+    """
+    return (
+        maps.alias("fields")
+        .to_frame()
+        .select(pl.int_range(pl.len(), dtype=pl.UInt32).alias("row"), pl.col("fields").map.entries())
+        .explode("fields", empty_as_null=False, keep_nulls=False)
+        .unnest("fields")
+        .rename({"key": "name"})
+        .filter(pl.col("name").cast(pl.Enum(known), strict=False).is_null())
+        .unique(["row", "name"], keep="first", maintain_order=True)
+        .drop_nulls("value")
+    )
 
 
 def as_json(values: pl.Series) -> pl.Series:

@@ -140,20 +140,20 @@ def _replace_pages_of_keys(connection: duckdb.DuckDBPyConnection) -> None:
 
 def count_records(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> dict[dt.datetime, int]:
     """The number of records in the stored pages of each hour; hours that were never fetched whole are left out."""
-    return dict(
-        connection.execute(
-            """SELECT partition_hour, sum(record_count)::BIGINT FROM raw.cdr_pages
-               WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL GROUP BY ALL""",
-            [list(hours)],
-        ).fetchall()
-    )
+    return _sum_of_pages(connection, "record_count", hours)
 
 
 def page_sizes(connection: duckdb.DuckDBPyConnection, hours: Sequence[dt.datetime]) -> dict[dt.datetime, int]:
     """The bytes of the stored pages of each hour, uncompressed; hours that were never fetched whole are left out."""
+    return _sum_of_pages(connection, "body_size", hours)
+
+
+def _sum_of_pages(
+    connection: duckdb.DuckDBPyConnection, column: str, hours: Sequence[dt.datetime]
+) -> dict[dt.datetime, int]:
     return dict(
         connection.execute(
-            """SELECT partition_hour, sum(body_size)::BIGINT FROM raw.cdr_pages
+            f"""SELECT partition_hour, sum({column})::BIGINT FROM raw.cdr_pages
                WHERE partition_hour IN (SELECT unnest(?)) AND filters IS NULL GROUP BY ALL""",
             [list(hours)],
         ).fetchall()

@@ -1,8 +1,8 @@
 {#
   How a build does with little memory, whatever the number of hours: the hours to build are numbered in portions of so
   many calls, and the rows of one portion are replaced before those of the next are built. A first build is a build of
-  every hour. build_table (macros/materializations.sql) goes through the portions; the SQL of a model selects the hours
-  of one by the macros in macros/stale.sql.
+  every hour. The incremental materialization (macros/materializations.sql) goes through the portions; the SQL of a model
+  selects the hours of one by the macros in macros/stale.sql.
 #}
 
 {#

@@ -1,5 +1,5 @@
--- A view, because no mart reads it: as a table, its rows were a third of the time of a build of busy hours. Its tables are
--- named without the catalogue: the published copy takes over the view as it is, and its file may have any name.
+-- A view, because no mart reads it: writing it as a table took a third of the time of a build of busy hours. The view
+-- names its tables without the catalogue, because the published copy takes it over and its file may have any name.
 {{ config(materialized='view') }}
 
 select
