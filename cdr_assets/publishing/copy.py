@@ -43,9 +43,11 @@ _STORAGE_VERSION = "v1.3.0"
 # Bookkeeping of the pipeline, which analysts do not need.
 _INTERNAL = ("stale_hours", "unpublished_hours")
 
-# Large tables, updated by whole hours: cdr.unpublished_hours lists their changed hours. All other tables are small, and
-# written as a whole: those of the marts after a build, the others always.
-_BY_HOUR = (CALLS.name, *CHILDREN, "fct_calls", "fct_call_tags", "fct_contacts", "fct_csat_answers")
+# Large tables are updated by whole hours: cdr.unpublished_hours lists their changed hours. They are
+# cdr.calls, its children, and the marts that have one of these columns, except the dimensions. All other tables are
+# small, and written as a whole: those of the marts after a build, the others always.
+_BY_HOUR = (CALLS.name, *CHILDREN)
+_HOUR_COLUMNS = ("partition_hour", "local_hour")
 
 # Calls whose hours each publishing compares: half a second of CPU, however long the history. With hourly publishing,
 # every one of a million calls is compared within two days, of ten million within three weeks.
@@ -135,10 +137,17 @@ class _Table:
         return f'{self.schema}."{self.name}"'
 
     @property
+    def hour(self) -> str | None:
+        """The column of the hours by which it is updated; None if it is small and written as a whole."""
+        is_large = self.name in _BY_HOUR if self.schema == "cdr" else not self.name.startswith("dim_")
+        names = {name for name, *_ in self.columns}
+        return next((name for name in _HOUR_COLUMNS if name in names), None) if is_large else None
+
+    @property
     def is_small_mart(self) -> bool:
         """Whether it changes only when the marts are built, and is then written as a whole."""
         # dim_hours says when each hour was last read, too.
-        return self.schema == "marts" and self.name not in (*_BY_HOUR, "dim_hours")
+        return self.schema == "marts" and not self.hour and self.name != "dim_hours"
 
     @property
     def noted_as(self) -> str:
@@ -202,15 +211,16 @@ def _build(
             with _cursor(connection, in_use, privacy) as cursor, transaction(cursor):
                 for table in some:
                     shown = table.shown(privacy)
-                    if not (changed and table.name in _BY_HOUR and _renew(cursor, table, shown, changed)):
+                    if not (changed and table.hour and _renew(cursor, table, shown, changed)):
                         _write(cursor, table, shown)
                     elif hours := _correct(cursor, table, shown, changed, compared):
                         found.append((table, hours))
 
         # The large tables are written in parallel, and all small ones in one transaction, because each transaction
         # waits for the disk. Without transactions each statement would wait, and there is one comment per column.
-        large = [[table] for table in tables if table.name in _BY_HOUR]
-        small = [table for table in tables if table.name not in _BY_HOUR and not table.query]
+        stored = [table for table in tables if not table.query]
+        large = [[table] for table in stored if table.hour]
+        small = [table for table in stored if not table.hour]
         views = [table for table in tables if table.query]
         with ThreadPoolExecutor(processors()) as threads:
             list(threads.map(build, [*large, small]))
@@ -327,13 +337,13 @@ def _differing(
 
     def hashes(selected: str, name: str) -> str:
         # A sum, so that a row that comes twice counts twice.
-        return f"""SELECT partition_hour, sum(hash({columns})) AS rows_hash FROM (
-                       SELECT {selected} FROM {name} WHERE partition_hour IN (SELECT unnest($hours::TIMESTAMP[]))
-                   ) GROUP BY partition_hour"""
+        return f"""SELECT {table.hour}, sum(hash({columns})) AS rows_hash FROM (
+                       SELECT {selected} FROM {name} WHERE {table.hour} IN (SELECT unnest($hours::TIMESTAMP[]))
+                   ) GROUP BY {table.hour}"""
 
     rows = connection.execute(
-        f"""SELECT partition_hour FROM ({hashes(shown, table.full_name)}) AS ours
-            FULL JOIN ({hashes("*", f"copy.{table.full_name}")}) AS theirs USING (partition_hour)
+        f"""SELECT {table.hour} FROM ({hashes(shown, table.full_name)}) AS ours
+            FULL JOIN ({hashes("*", f"copy.{table.full_name}")}) AS theirs USING ({table.hour})
             WHERE ours.rows_hash IS DISTINCT FROM theirs.rows_hash""",
         {"hours": list(hours)},
     ).fetchall()
@@ -344,7 +354,7 @@ def _replace(
     connection: duckdb.DuckDBPyConnection, table: _Table, shown: str, hours: str, values: Sequence[object] = ()
 ) -> None:
     """Replaces the copy's rows of some hours; `hours` is a query that returns them."""
-    is_changed = f"partition_hour IN ({hours})"
+    is_changed = f"{table.hour} IN ({hours})"
     connection.execute(f"DELETE FROM copy.{table.full_name} WHERE {is_changed}", values)
     connection.execute(
         f"INSERT INTO copy.{table.full_name} SELECT {shown} FROM {table.full_name} WHERE {is_changed}", values

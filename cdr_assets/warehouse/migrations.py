@@ -13,7 +13,7 @@ from cdr_assets.warehouse.retention import put_figures_aside
 
 # Version of the tables in `raw` and `cdr` and of the marts' columns. When they change, add one here, and a migration
 # from the previous version.
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 
 # Uncompressed pages have 130 kB each: those of a year would take many gigabytes of memory.
 _PAGES_AT_ONCE = 512
@@ -187,4 +187,5 @@ MIGRATIONS: dict[int, Callable[[duckdb.DuckDBPyConnection], None]] = {
     7: _new_tables,
     8: _as_long,
     9: _extra_of_items,
+    10: rebuild_marts,
 }

@@ -92,18 +92,14 @@ def delete_before(
             _delete(connection, name, "partition_hour < ?", calls_from)
         for mart in marts:
             if mart.column == "partition_hour":
-                connection.execute(
-                    f"""INSERT INTO cdr.unpublished_hours
-                        SELECT DISTINCT '{mart.name}', partition_hour FROM {mart.full_name} WHERE partition_hour < ?
-                        EXCEPT FROM cdr.unpublished_hours""",
-                    [calls_from],
-                )
-                _delete(connection, mart.full_name, mart.before("?"), calls_from)
+                _delete_noted(connection, mart, calls_from)
     if marts_from:
         _delete(connection, "cdr.loads", "partition_hour < ?", marts_from)
         _delete(connection, "cdr.restatements", "local_hour < ?", marts_from)
         for mart in marts:
-            if mart.column != "partition_hour":
+            if mart.column == "local_hour":
+                figures += _delete_noted(connection, mart, marts_from)
+            elif mart.column == "local_date":
                 figures += _delete(connection, mart.full_name, mart.before("?"), marts_from)
     if calls or figures:
         # The next build drops the deleted hours from the dimensions.
@@ -171,6 +167,17 @@ def _marts(connection: duckdb.DuckDBPyConnection) -> list[_Mart]:
         for schema, name, columns in rows
         if (column := next((column for column in _COLUMNS if column in columns), None))
     ]
+
+
+def _delete_noted(connection: duckdb.DuckDBPyConnection, mart: _Mart, hour: dt.datetime) -> int:
+    """Deletes the rows of a mart before an hour, and notes their hours for the published copy."""
+    connection.execute(
+        f"""INSERT INTO cdr.unpublished_hours
+            SELECT DISTINCT '{mart.name}', {mart.column} FROM {mart.full_name} WHERE {mart.before("?")}
+            EXCEPT FROM cdr.unpublished_hours""",
+        [hour],
+    )
+    return _delete(connection, mart.full_name, mart.before("?"), hour)
 
 
 def _delete(connection: duckdb.DuckDBPyConnection, table: str, condition: str, hour: dt.datetime) -> int:

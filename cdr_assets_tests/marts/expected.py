@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from cdr_assets_tests.marts.erlang import Target, agents_erlang_a, agents_erlang_c
+
 EDGES = [5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200]
 HOUR = dt.timedelta(hours=1)
 DAY = dt.timedelta(days=1)
@@ -48,9 +50,18 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
     abandoned = offered & ~pl.col("answered") & pl.col("abandon") & ~pl.col("voicemail")
     missed_queue = pl.col("listed") & pl.col("inbound") & ~pl.col("queued")
     outbound = pl.col("listed") & ~pl.col("inbound")
-    talk = pl.col("hangupdate_utc") - pl.col("talkdate_utc")
-    is_plausible = (talk >= dt.timedelta()) & (talk <= DAY) & (pl.col("talkdate_utc") >= pl.col("calldate_utc"))
-    seconds = pl.when(is_plausible).then(talk.dt.total_seconds())
+    voicemail = offered & ~pl.col("answered") & pl.col("voicemail")
+    talk = _plausible(pl.col("hangupdate_utc") - pl.col("talkdate_utc"))
+    seconds = pl.when(pl.col("talkdate_utc") >= pl.col("calldate_utc")).then(talk)
+    left_menu = (
+        pl.when("queued").then("queuedate_utc").when("answered").then("talkdate_utc").otherwise("hangupdate_utc")
+    )
+    outcomes = {
+        "vanished": ~pl.col("listed"),
+        "answered": answered, "abandoned": abandoned, "voicemail": voicemail, "other_exit": offered,
+        "direct": missed_queue & pl.col("answered"), "left_in_menu": missed_queue,
+        "outbound_answered": outbound & pl.col("answered"), "outbound_not_answered": outbound,
+    }  # fmt: skip
     facts = calls.select(
         "partition_hour", "calldate", "queuedate", "talkdate", "hangupdate", "calldate_utc",
         "queuedate_utc", "talkdate_utc", "hangupdate_utc", "listed",
@@ -61,8 +72,12 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
         queue_name=_text("queue"),
         agent_id=pl.coalesce(_text("agentid"), _text("agent"), pl.lit("(none)")),
         agent_username=_text("agent"),
+        interval_start=counted_at.dt.truncate("15m"),
         local_hour=counted_at.dt.truncate("1h"),
         local_date=counted_at.dt.date(),
+        menu_seconds=pl.when("inbound").then(_plausible(left_menu - pl.col("calldate_utc"))),
+        outcome=pl.coalesce(*(pl.when(condition).then(pl.lit(name)) for name, condition in outcomes.items())),
+        is_inbound="inbound",
         wait_seconds="waitduration",
         talk_seconds=pl.when("answered").then(seconds),
         hold_seconds="holdduration",
@@ -73,7 +88,7 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
         is_answered=answered,
         is_abandoned=abandoned,
         is_short_abandoned=abandoned & pl.col("shortcall"),
-        is_voicemail=offered & ~pl.col("answered") & pl.col("voicemail"),
+        is_voicemail=voicemail,
         is_other_exit=offered & ~pl.col("answered") & ~pl.col("voicemail") & ~pl.col("abandon"),
         is_left_in_menu=missed_queue & ~pl.col("answered"),
         is_direct=missed_queue & pl.col("answered"),
@@ -102,6 +117,11 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
     return facts.join(thresholds, on=["queue_key", "local_date"]).with_columns(
         is_abandoned_within_threshold=pl.col("is_abandoned") & within
     )
+
+
+def _plausible(length: pl.Expr) -> pl.Expr:
+    """The length in seconds if it is from 0 to a day."""
+    return pl.when((length >= dt.timedelta()) & (length <= DAY)).then(length.dt.total_seconds())
 
 
 def dim_queues(facts: pl.DataFrame) -> pl.DataFrame:
@@ -140,7 +160,8 @@ def final_hours(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.
 
 def queue_mart(facts: pl.DataFrame, period: str) -> pl.DataFrame:
     """queue_hourly by local_hour, queue_daily by local_date; without queue_name and is_final."""
-    answered = pl.col("wait_seconds").filter("is_answered")
+    answered, talks = pl.col("wait_seconds").filter("is_answered"), pl.col("talk_seconds").filter("is_answered")
+    abandoned, menu = pl.col("wait_seconds").filter("is_abandoned"), pl.col("menu_seconds").filter("is_inbound")
     rows = facts.filter("listed").group_by(period, "queue_key").agg(
         *_parts(),
         abandoned_within_threshold=pl.col("is_abandoned_within_threshold").sum(),
@@ -152,8 +173,13 @@ def queue_mart(facts: pl.DataFrame, period: str) -> pl.DataFrame:
         wait_seconds_p50=answered.quantile(0.5, "linear"),
         wait_seconds_p90=answered.quantile(0.9, "linear"),
         wait_seconds_p95=answered.quantile(0.95, "linear"),
+        talk_seconds_p50=talks.quantile(0.5, "linear"),
+        talk_seconds_p90=talks.quantile(0.9, "linear"),
+        menu_seconds=menu.sum(),
+        menu_known=menu.count(),
         threshold_seconds=pl.col("threshold_seconds").max(),
         **{f"answered_within_{edge}s": (answered <= edge).sum() for edge in EDGES},
+        **{f"abandoned_within_{edge}s": (abandoned <= edge).sum() for edge in EDGES},
     )  # fmt: skip
     served, lost, short = pl.col("answered_within_threshold"), pl.col("abandoned"), pl.col("short_abandoned")
     o, quick = pl.col("offered"), pl.col("abandoned_within_threshold")
@@ -171,14 +197,86 @@ def queue_mart(facts: pl.DataFrame, period: str) -> pl.DataFrame:
         voicemail_rate=_over(pl.col("voicemail"), o),
         wait_seconds_per_offered=_over(pl.col("wait_seconds_offered"), pl.col("wait_known_offered")),
         wait_seconds_per_abandoned=_over(pl.col("wait_seconds_abandoned"), pl.col("wait_known_abandoned")),
+        menu_seconds_per_call=_over(pl.col("menu_seconds"), pl.col("menu_known")),
     )
 
 
-def agent_hourly(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
-    """Without agent_username and is_final. `pieces` are those of call_hours()."""
-    parts = facts.filter("listed").group_by("local_hour", "agent_id").agg(_parts())
-    busy = pieces.filter(kind="talking").group_by("local_hour", "agent_id").agg(busy_seconds=pl.col("seconds").sum())
-    rows = parts.join(busy, on=["local_hour", "agent_id"], how="full", coalesce=True).fill_null(0)
+def queue_interval(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """Without queue_name and is_final. A queue's quiet quarters of loaded hours, from its first day on, are zeros."""
+    rows = queue_mart(facts, "interval_start").drop(pl.selectors.matches(r"^(wait|talk)_seconds_p\d+$"))
+    first_days = facts.group_by("queue_key").agg(pl.col("local_date").min()).rows()
+    both_passes: dict[dt.datetime, int] = defaultdict(int)
+    for hour in loaded_hours(loads, zone):
+        both_passes[hour.astimezone(zone).replace(tzinfo=None)] += 1
+    quarters = [hour + n * HOUR / 4 for hour in both_passes for n in range(4)]
+    quiet = pl.DataFrame(
+        [(queue, quarter) for queue, first in first_days for quarter in quarters if quarter.date() >= first],
+        schema={"queue_key": pl.String, "interval_start": pl.Datetime("us")},
+        orient="row",
+    ).join(rows, on=["queue_key", "interval_start"], how="anti")
+    parts = [name for name, kind in rows.schema.items() if kind.is_integer()]
+    unknown = {"wait_seconds_max", "threshold_seconds"}
+    zeros = quiet.with_columns(pl.lit(0).alias(name) for name in parts if name not in unknown)
+    return pl.concat([rows, zeros], how="diagonal_relaxed")
+
+
+def staffing_interval(
+    intervals: pl.DataFrame, facts: pl.DataFrame, pieces: pl.DataFrame, seconds: dict[dt.datetime, int]
+) -> pl.DataFrame:
+    """Without queue_name and is_final, for queues without targets. `intervals` is queue_interval; `seconds` says how
+    long each interval lasts."""
+    target = Target(share=0.8, seconds=20, most_occupancy=1)
+    rows_of = {(row["queue_key"], row["interval_start"]): row for row in intervals.iter_rows(named=True)}
+    days_of: dict[tuple[str, dt.date], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows_of.values():
+        days_of[row["queue_key"], row["interval_start"].date()].append(row)
+    seen: dict[tuple[str, dt.datetime], set[str]] = defaultdict(set)
+    assigned = facts.filter("is_assigned").select("queue_key", "interval_start", "agent_id")
+    talking = pieces.filter(kind="talking").select("queue_key", "interval_start", "agent_id")
+    for queue, start, agent in [*assigned.iter_rows(), *talking.iter_rows()]:
+        seen[queue, start] |= {agent} - {"(none)"}
+    rows = []
+    for (queue, start), row in rows_of.items():
+        weeks = [rows_of[key] for n in (1, 2, 3, 4) if (key := (queue, start - n * 7 * DAY)) in rows_of]
+        days = [each for n in range(1, 29) for each in days_of.get((queue, start.date() - dt.timedelta(n)), ())]
+        basis, past = "weekday and interval", weeks
+        if not sum(each["talk_known"] for each in past):
+            basis, past = "queue", days
+        known, talked = sum(each["talk_known"] for each in past), sum(each["talk_seconds"] for each in past)
+        abandons = sum(each["wait_known_abandoned"] for each in days)
+        waited = sum(each["wait_seconds_offered"] for each in days)
+        handle = talked / known if known else None
+        patience = waited / abandons if abandons else None
+        offered, positions = row["offered"], dict.fromkeys("ca", 0)
+        erlangs = offered * handle / seconds[start] if handle is not None else None
+        if offered:
+            positions = dict.fromkeys("ca")
+            if erlangs and handle:
+                positions["c"] = agents_erlang_c(erlangs, handle, target)
+                if patience is not None:
+                    positions["a"] = agents_erlang_a(erlangs, handle, patience, target)
+        agents = len(seen[queue, start])
+        rows.append(
+            {
+                "interval_start": start, "queue_key": queue, "offered": offered, "interval_seconds": seconds[start],
+                "handle_from": basis if known else None, "handle_seconds": handle,
+                "offered_erlangs": erlangs if offered else 0.0, "patience_seconds": patience,
+                "positions_erlang_c": positions["c"], "positions_erlang_a": positions["a"],
+                "agents_erlang_c": positions["c"], "agents_erlang_a": positions["a"], "agents_seen": agents,
+                "gap": None if positions["c"] is None else agents - positions["c"],
+            }
+        )  # fmt: skip
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def agent_mart(facts: pl.DataFrame, pieces: pl.DataFrame, period: str) -> pl.DataFrame:
+    """agent_interval by interval_start, agent_hourly by local_hour; without agent_username, occupancy and is_final.
+
+    `pieces` are those of call_intervals().
+    """
+    parts = facts.filter("listed").group_by(period, "agent_id").agg(_parts())
+    busy = pieces.filter(kind="talking").group_by(period, "agent_id").agg(busy_seconds=pl.col("seconds").sum())
+    rows = parts.join(busy, on=[period, "agent_id"], how="full", coalesce=True).fill_null(0)
     return rows.with_columns(_rates())
 
 
@@ -213,9 +311,9 @@ def tag_daily(facts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(*_rates(), abandonment_rate=_over(pl.col("abandoned"), pl.col("offered")))
 
 
-def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """Spans in the system, waiting and talking, cut at full hours: kind, queue_key, agent_id, local_hour, start,
-    end."""
+def call_intervals(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """Spans in the system, waiting and talking, cut at the quarters of an hour: kind, queue_key, agent_id,
+    interval_start, local_hour, start, end."""
     rows = []
     for call in facts.filter("listed").iter_rows(named=True):
         talk, end = call["talkdate_utc"], call["hangupdate_utc"]
@@ -234,24 +332,28 @@ def call_hours(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
             if start < call["calldate_utc"].replace(minute=0, second=0, microsecond=0) - HOUR:
                 continue
             cut = start
-            # The tests' zones differ from UTC by whole hours, so local hours start when UTC hours do.
+            # The tests' zones differ from UTC by whole hours, so local quarters start when UTC quarters do.
             while cut < end:
-                hour_end = cut.replace(minute=0, second=0, microsecond=0) + HOUR
-                local = cut.astimezone(zone).replace(minute=0, second=0, microsecond=0, tzinfo=None)
-                rows.append((kind, call["queue_key"], call["agent_id"], local, cut, min(end, hour_end)))
-                cut = hour_end
-    schema = {"kind": pl.String, "queue_key": pl.String, "agent_id": pl.String, "local_hour": pl.Datetime("us"),
-              "start": pl.Datetime("us", "UTC"), "end": pl.Datetime("us", "UTC")}  # fmt: skip
+                begin = cut.replace(minute=cut.minute // 15 * 15, second=0, microsecond=0)
+                local = begin.astimezone(zone).replace(tzinfo=None)
+                hour = local.replace(minute=0)
+                until = begin + HOUR / 4
+                rows.append((kind, call["queue_key"], call["agent_id"], local, hour, cut, min(end, until)))
+                cut = until
+    schema = {"kind": pl.String, "queue_key": pl.String, "agent_id": pl.String, "interval_start": pl.Datetime("us"),
+              "local_hour": pl.Datetime("us"), "start": pl.Datetime("us", "UTC"),
+              "end": pl.Datetime("us", "UTC")}  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row").with_columns(
         seconds=(pl.col("end") - pl.col("start")).dt.total_seconds()
     )
 
 
-def concurrency_hourly(pieces: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
-    """local_hour, scope, kind, peak, peak_at, busy_seconds."""
+def concurrency_mart(pieces: pl.DataFrame, zone: ZoneInfo, period: str) -> pl.DataFrame:
+    """concurrency_interval by interval_start, concurrency_hourly by local_hour: scope, kind, peak, peak_at,
+    busy_seconds."""
     scoped = pl.concat([pieces.with_columns(scope=pl.lit("(all)")), pieces.with_columns(scope="queue_key")])
     rows = []
-    for (hour, scope, kind), group in scoped.group_by("local_hour", "scope", "kind"):
+    for (begin, scope, kind), group in scoped.group_by(period, "scope", "kind"):
         steps: dict[dt.datetime, int] = defaultdict(int)
         for start, end in group.select("start", "end").iter_rows():
             steps[start] += 1
@@ -263,8 +365,8 @@ def concurrency_hourly(pieces: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
             if now > peak:
                 peak, peak_at = now, moment
         assert peak_at is not None
-        rows.append((hour, scope, kind, peak, peak_at.astimezone(zone).replace(tzinfo=None), group["seconds"].sum()))
-    schema = {"local_hour": pl.Datetime("us"), "scope": pl.String, "kind": pl.String, "peak": pl.Int64,
+        rows.append((begin, scope, kind, peak, peak_at.astimezone(zone).replace(tzinfo=None), group["seconds"].sum()))
+    schema = {period: pl.Datetime("us"), "scope": pl.String, "kind": pl.String, "peak": pl.Int64,
               "peak_at": pl.Datetime("us"), "busy_seconds": pl.Int64}  # fmt: skip
     return pl.DataFrame(rows, schema=schema, orient="row")
 

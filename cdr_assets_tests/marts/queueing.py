@@ -40,8 +40,10 @@ class Theory:
     occupancy: float
 
 
-def theory(queue: Queue, threshold: float) -> Theory:
-    """Computed from the density of the wait of a caller with endless patience (Baccelli and Hebuterne, 1981):
+def theory(queue: Queue, threshold: float, longest: float = 1800) -> Theory:
+    """The steady state of a queue whose callers practically never wait more than `longest` seconds.
+
+    Computed from the density of the wait of a caller with endless patience (Baccelli and Hebuterne, 1981):
 
         v(x) = λ p(c-1) exp(λ ∫ G(u) du from 0 to x - c μ x),  G(u) the share of callers whose patience exceeds u
 
@@ -66,8 +68,6 @@ def theory(queue: Queue, threshold: float) -> Theory:
         math.perm(queue.agents - 1, queue.agents - 1 - n) / offered_load ** (queue.agents - 1 - n)
         for n in range(queue.agents)
     )
-    # After half an hour the density is below 1e-20.
-    longest = 1800
     last_idle = 1 / (no_wait + _integral(density, longest))
 
     def answered_within(x: float) -> float:

@@ -12,7 +12,8 @@ from cdr_assets_tests.marts import expected
 from cdr_assets_tests.marts.built import Marts
 
 _KEYS = (
-    "call_key", "first_call_key", "local_hour", "local_date", "scope", "kind", "queue_key", "agent_id", "tag",
+    "call_key", "first_call_key", "interval_start", "local_hour", "local_date", "scope", "kind", "queue_key",
+    "agent_id", "tag",
 )  # fmt: skip
 
 
@@ -25,7 +26,7 @@ class Expected:
         self.tags = marts.frame("FROM cdr.call_tags")
         self.loads = marts.frame("FROM cdr.loads")
         self.facts = expected.fct_calls(self.calls, self.loads)
-        self.pieces = expected.call_hours(self.facts, self.zone)
+        self.pieces = expected.call_intervals(self.facts, self.zone)
         self.final = expected.final_hours(self.facts, self.loads, self.zone)
 
     def with_names(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -33,6 +34,8 @@ class Expected:
             frame = frame.join(expected.dim_queues(self.facts), on="queue_key")
         if "agent_id" in frame.columns:
             frame = frame.join(expected.dim_agents(self.facts), on="agent_id")
+        if "interval_start" in frame.columns:
+            frame = frame.with_columns(local_hour=pl.col("interval_start").dt.truncate("1h"))
         if "local_hour" in frame.columns:
             return frame.join(self.final, on="local_hour", how="left").with_columns(pl.col("is_final").fill_null(False))
         days = self.final.group_by(pl.col("local_hour").dt.date().alias("local_date")).agg(
@@ -77,9 +80,35 @@ def test_queue_marts(both: tuple[Marts, Expected], mart: str, period: str) -> No
     agree(marts, mart, other.with_names(expected.queue_mart(other.facts, period)))
 
 
-def test_agent_hourly(both: tuple[Marts, Expected]) -> None:
+def test_queue_interval(both: tuple[Marts, Expected]) -> None:
     marts, other = both
-    agree(marts, "agent_hourly", other.with_names(expected.agent_hourly(other.facts, other.pieces)))
+    frame = expected.queue_interval(other.facts, other.loads, other.zone)
+    assert frame.filter(calls=0).height > 0
+    agree(marts, "queue_interval", other.with_names(frame))
+
+
+def test_staffing_interval(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    seconds = dict(marts.frame("SELECT interval_start, seconds FROM marts.dim_intervals").rows())
+    intervals = expected.queue_interval(other.facts, other.loads, other.zone)
+    frame = expected.staffing_interval(intervals, other.facts, other.pieces, seconds)
+    agree(marts, "staffing_interval", other.with_names(frame))
+
+
+def test_staffing_of_the_real_month(real_month: Marts) -> None:
+    """Where the load is known, so are the agents; callers who hang up need fewer of them, or as many."""
+    calls, known, fewer = real_month.frame(
+        """SELECT count(*), count(positions_erlang_a), count(*) FILTER (WHERE positions_erlang_a < positions_erlang_c)
+           FROM marts.staffing_interval WHERE offered_erlangs > 0 AND patience_abandons > 0"""
+    ).row(0)
+    assert calls == known > fewer > 500
+    assert real_month.one("SELECT bool_and(positions_erlang_a <= positions_erlang_c) FROM marts.staffing_interval")
+
+
+@pytest.mark.parametrize(("mart", "period"), [("agent_interval", "interval_start"), ("agent_hourly", "local_hour")])
+def test_agent_marts(both: tuple[Marts, Expected], mart: str, period: str) -> None:
+    marts, other = both
+    agree(marts, mart, other.with_names(expected.agent_mart(other.facts, other.pieces, period)))
 
 
 def test_agent_daily(both: tuple[Marts, Expected]) -> None:
@@ -92,9 +121,12 @@ def test_tag_daily(both: tuple[Marts, Expected]) -> None:
     agree(marts, "tag_daily", other.with_names(expected.tag_daily(other.facts, other.tags)))
 
 
-def test_concurrency_hourly(both: tuple[Marts, Expected]) -> None:
+@pytest.mark.parametrize(
+    ("mart", "period"), [("concurrency_interval", "interval_start"), ("concurrency_hourly", "local_hour")]
+)
+def test_concurrency(both: tuple[Marts, Expected], mart: str, period: str) -> None:
     marts, other = both
-    agree(marts, "concurrency_hourly", expected.concurrency_hourly(other.pieces, other.zone))
+    agree(marts, mart, expected.concurrency_mart(other.pieces, other.zone, period))
 
 
 def test_erlangs_are_the_mean_of_what_is_there_at_once(both: tuple[Marts, Expected]) -> None:
@@ -119,6 +151,18 @@ def test_the_repeated_hour_counts_both_of_its_passes(generated: Marts) -> None:
             WHERE date_trunc('hour', started_at) = {repeated}"""
     )
     assert passes.height == 2
+
+
+def test_the_intervals_of_a_day(generated: Marts) -> None:
+    """96 of 900 s; 92 where the clock is put forward; the four of a repeated hour last 1800 s each."""
+    days = generated.frame(
+        """SELECT local_date, count(*), sum(seconds), count(*) FILTER (WHERE seconds = 1800)
+           FROM marts.dim_intervals GROUP BY ALL"""
+    )
+    kinds = {(count, seconds, doubled): day for day, count, seconds, doubled in days.rows()}
+    assert kinds.keys() == {(96, 86400, 0), (92, 82800, 0), (96, 90000, 4)}
+    repeated = generated.frame("SELECT DISTINCT local_hour FROM marts.dim_intervals WHERE seconds = 1800")
+    assert repeated.rows() == [(dt.datetime(2026, 10, 25, 2),)]
 
 
 def test_the_skipped_hour_lasts_no_time(generated: Marts) -> None:

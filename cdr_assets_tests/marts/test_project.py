@@ -35,10 +35,27 @@ RATES = {
     "missed_rate": ("missed", "assigned"),
     "outbound_connect_rate": ("outbound_answered", "outbound"),
     "agent_hung_up_rate": ("agent_hung_up", "localrelease_known"),
-    "erlangs": ("busy_seconds", "hour_seconds"),
+    "menu_seconds_per_call": ("menu_seconds", "menu_known"),
 }
-OCCUPANCY = {"agent_hourly": ("busy_seconds", "hour_seconds"), "agent_daily": ("all_talk_seconds", "span_seconds")}
-PERCENTILES = {"wait_seconds_p50": 0.5, "wait_seconds_p90": 0.9, "wait_seconds_p95": 0.95}
+RATES_OF = {
+    "concurrency_interval": {"erlangs": ("busy_seconds", "interval_seconds")},
+    "concurrency_hourly": {"erlangs": ("busy_seconds", "hour_seconds")},
+    "agent_interval": {"occupancy": ("busy_seconds", "interval_seconds")},
+    "agent_hourly": {"occupancy": ("busy_seconds", "hour_seconds")},
+    "agent_daily": {"occupancy": ("all_talk_seconds", "span_seconds")},
+    "staffing_interval": {
+        "handle_seconds": ("handle_talk_seconds", "handle_talk_known"),
+        "offered_erlangs": ("if(offered = 0, 0, offered * handle_seconds)", "interval_seconds"),
+        "patience_seconds": ("patience_waited_seconds", "patience_abandons"),
+    },
+}
+# Numbers with a fraction that are no rates: what a target says, and bounds.
+NO_RATES = {
+    "target_share", "most_occupancy", "shrinkage", "after_call_seconds", "patience_seconds_low",
+    "patience_seconds_high",
+}  # fmt: skip
+WAIT_PERCENTILES = {"wait_seconds_p50": 0.5, "wait_seconds_p90": 0.9, "wait_seconds_p95": 0.95}
+PERCENTILES = {*WAIT_PERCENTILES, "talk_seconds_p50", "talk_seconds_p90"}
 
 # Whole numbers that must not be summed, as their names say, and whole numbers that are no measure.
 NOT_ADDITIVE = {
@@ -75,9 +92,9 @@ def test_no_rate_without_its_parts(generated: Marts) -> None:
         "queue_hourly", "queue_daily", "agent_hourly", "agent_daily", "concurrency_hourly", "tag_daily",
     }  # fmt: skip
     for mart, rate in rates:
-        if rate in PERCENTILES:
+        if rate in PERCENTILES or rate in NO_RATES:
             continue
-        numerator, denominator = OCCUPANCY[mart] if rate == "occupancy" else RATES[rate]
+        numerator, denominator = RATES_OF.get(mart, {}).get(rate) or RATES[rate]
         if rate.startswith("service_level"):
             # Abandoned calls alone give no service level if calls were answered but it is not known whether in time.
             numerator = f"if(answered > 0 AND sl_known = 0, NULL, {numerator})"
@@ -94,7 +111,7 @@ def test_no_rate_without_its_parts(generated: Marts) -> None:
 
 def test_no_percentile_without_the_counts_that_it_rolls_up_from(generated: Marts) -> None:
     columns = columns_of(generated)
-    found = [(mart, column) for mart, column, _ in columns if column in PERCENTILES]
+    found = [(mart, column) for mart, column, _ in columns if column in WAIT_PERCENTILES]
     assert len(found) == 6
     for mart, percentile in found:
         edges = [column for of, column, _ in columns if of == mart and re.fullmatch(r"answered_within_\d+s", column)]
@@ -102,7 +119,7 @@ def test_no_percentile_without_the_counts_that_it_rolls_up_from(generated: Marts
         for edge in edges:
             # The percentile of n waits lies between the two waits around position q (n - 1).
             seconds = edge.removeprefix("answered_within_").removesuffix("s")
-            place = f"{PERCENTILES[percentile]} * (wait_known_answered - 1)"
+            place = f"{WAIT_PERCENTILES[percentile]} * (wait_known_answered - 1)"
             wrong = f"""SELECT count(*) FROM marts.{mart} WHERE wait_known_answered > 0 AND CASE
                 WHEN {percentile} <= {seconds} THEN {edge} < floor({place}) + 1
                 ELSE {edge} > ceil({place}) END"""

@@ -2,13 +2,17 @@
   Post-hook of the small marts. A queue may get another name, and an hour may become final, without a change of the
   calls that a row counts: the build leaves such rows as they are. Takes a dimension (or a subquery), the key that
   joins it to the mart, and a column of both; gives an update of the rows of the mart whose column differs, and of no
-  others.
+  others, after a note of their hours for the published copy.
 #}
 {% macro align(dimension, key, column) -%}
+    {%- set differs = 'mart.' ~ key ~ ' = member.' ~ key ~ ' and mart.' ~ column ~ ' <> member.' ~ column -%}
+    {%- if is_published_by_hour() -%}
+        {{ note_unpublished('select mart.local_hour from ' ~ this ~ ' as mart, ' ~ dimension ~ ' as member where ' ~ differs) }};
+    {%- endif %}
     update {{ this }} as mart
     set {{ column }} = member.{{ column }}
     from {{ dimension }} as member
-    where mart.{{ key }} = member.{{ key }} and mart.{{ column }} <> member.{{ column }}
+    where {{ differs }}
 {%- endmacro %}
 
 {#

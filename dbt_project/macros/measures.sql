@@ -29,12 +29,15 @@
 {%- endmacro %}
 
 {#
-  Takes a column, a condition on calls and the names of two results; gives the sum of the column over these calls, and
-  the count of those whose value is known. A mean divides by this count: unknown values would count as 0 otherwise.
+  Takes a column, a condition on calls and the names of two results; gives two parts: the sum of the column over these
+  calls, and the count of those whose value is known. A mean divides by this count: unknown values would count as 0
+  otherwise.
 #}
 {% macro known_sum(value, among, total, known) -%}
-    coalesce(sum({{ value }}) filter (where {{ among }}), 0)::bigint as {{ total }},
-    count({{ value }}) filter (where {{ among }}) as {{ known }}
+    {{ return([
+        (total, "coalesce(sum(" ~ value ~ ") filter (where " ~ among ~ "), 0)::bigint"),
+        (known, "count(" ~ value ~ ") filter (where " ~ among ~ ")"),
+    ]) }}
 {%- endmacro %}
 
 {#
@@ -51,49 +54,86 @@
 #}
 {% macro wait_edges() -%} {{ return([5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200]) }} {%- endmacro %}
 
-{# Gives the parts that queues, agents and tags have in common, as columns of a query that groups rows of fct_calls. #}
+{#
+  Parts are pairs of a name and an expression on the calls of a group. `parts_of_calls` makes them columns of a query on
+  fct_calls; `sums_of` makes them columns of a query on a mart that has them already, of shorter periods.
+#}
+{% macro parts_of_calls(parts) -%}
+    {%- for name, expression in parts -%}
+    {{ expression }} as {{ name }}{{ "," if not loop.last }}
+    {% endfor -%}
+{%- endmacro %}
+
+{% macro sums_of(parts) -%}
+    {%- for name, _ in parts -%}
+    sum({{ name }})::bigint as {{ name }}{{ "," if not loop.last }}
+    {% endfor -%}
+{%- endmacro %}
+
+{# Gives the parts that queues, agents and tags have in common. #}
 {% macro call_parts() -%}
-    count(*) as calls,
-    count(*) filter (where is_offered) as offered,
-    count(*) filter (where is_answered) as answered,
-    count(*) filter (where is_abandoned) as abandoned,
-    count(*) filter (where is_short_abandoned) as short_abandoned,
-    count(*) filter (where is_voicemail) as voicemail,
-    count(*) filter (where is_other_exit) as other_exits,
-    count(*) filter (where is_left_in_menu) as left_in_menu,
-    count(*) filter (where is_direct) as direct,
-    count(*) filter (where is_outbound) as outbound,
-    count(*) filter (where is_outbound_answered) as outbound_answered,
-    count(*) filter (where is_assigned) as assigned,
-    count(*) filter (where is_missed) as missed,
-    count(*) filter (where is_held) as held,
-    count(holds) filter (where is_answered) as holds_known,
-    count(*) filter (where is_transferred) as transferred,
-    count(transfers) filter (where is_answered) as transfers_known,
-    count(*) filter (where is_agent_hung_up) as agent_hung_up,
-    count(*) filter (where is_localrelease_known) as localrelease_known,
-    count(*) filter (where is_answered_within_threshold) as answered_within_threshold,
-    count(*) filter (where is_sl_known) as sl_known,
-    {{ known_sum('wait_seconds', 'is_answered', 'wait_seconds_answered', 'wait_known_answered') }},
-    {{ known_sum('talk_seconds', 'is_answered', 'talk_seconds', 'talk_known') }},
-    {{ known_sum('hold_seconds', 'is_answered', 'hold_seconds', 'hold_known') }},
-    {{ known_sum('hold_seconds', 'is_held', 'hold_seconds_held', 'hold_known_held') }},
-    {{ known_sum('talk_seconds', 'is_outbound_answered', 'outbound_talk_seconds', 'outbound_talk_known') }}
+    {%- set counted = [
+        ('offered', 'is_offered'), ('answered', 'is_answered'), ('abandoned', 'is_abandoned'),
+        ('short_abandoned', 'is_short_abandoned'), ('voicemail', 'is_voicemail'), ('other_exits', 'is_other_exit'),
+        ('left_in_menu', 'is_left_in_menu'), ('direct', 'is_direct'), ('outbound', 'is_outbound'),
+        ('outbound_answered', 'is_outbound_answered'), ('assigned', 'is_assigned'), ('missed', 'is_missed'),
+        ('held', 'is_held'), ('holds_known', 'is_answered and holds is not null'),
+        ('transferred', 'is_transferred'), ('transfers_known', 'is_answered and transfers is not null'),
+        ('agent_hung_up', 'is_agent_hung_up'), ('localrelease_known', 'is_localrelease_known'),
+        ('answered_within_threshold', 'is_answered_within_threshold'), ('sl_known', 'is_sl_known'),
+    ] -%}
+    {%- set parts = [('calls', 'count(*)')] -%}
+    {%- for name, condition in counted -%} {%- do parts.append((name, count_if(condition))) -%} {%- endfor -%}
+    {{ return(
+        parts
+        + known_sum('wait_seconds', 'is_answered', 'wait_seconds_answered', 'wait_known_answered')
+        + known_sum('talk_seconds', 'is_answered', 'talk_seconds', 'talk_known')
+        + known_sum('hold_seconds', 'is_answered', 'hold_seconds', 'hold_known')
+        + known_sum('hold_seconds', 'is_held', 'hold_seconds_held', 'hold_known_held')
+        + known_sum('talk_seconds', 'is_outbound_answered', 'outbound_talk_seconds', 'outbound_talk_known')
+    ) }}
 {%- endmacro %}
 
 {#
-  Gives the parts that only queues have, as columns of the same query: abandons within the threshold, waits of offered
-  and of abandoned calls, counts of waits, and percentiles as a list.
+  Gives the parts that only queues have: abandons within the threshold, waits of offered and of abandoned calls, time in
+  the menu, and counts of waits.
 #}
 {% macro queue_parts() -%}
-    count(*) filter (where is_abandoned_within_threshold) as abandoned_within_threshold,
-    {{ known_sum('wait_seconds', 'is_offered', 'wait_seconds_offered', 'wait_known_offered') }},
-    {{ known_sum('wait_seconds', 'is_abandoned', 'wait_seconds_abandoned', 'wait_known_abandoned') }},
-    {% for edge in wait_edges() -%}
-    count(*) filter (where is_answered and wait_seconds <= {{ edge }}) as answered_within_{{ edge }}s,
-    {% endfor -%}
-    max(wait_seconds) filter (where is_offered) as wait_seconds_max,
-    quantile_cont(wait_seconds, [0.5, 0.9, 0.95]) filter (where is_answered) as wait_percentiles
+    {%- set within = [] -%}
+    {%- for outcome in ['answered', 'abandoned'] -%}
+        {%- for edge in wait_edges() -%}
+            {%- do within.append((
+                outcome ~ '_within_' ~ edge ~ 's', count_if('is_' ~ outcome ~ ' and wait_seconds <= ' ~ edge)
+            )) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(
+        [('abandoned_within_threshold', count_if('is_abandoned_within_threshold'))]
+        + known_sum('wait_seconds', 'is_offered', 'wait_seconds_offered', 'wait_known_offered')
+        + known_sum('wait_seconds', 'is_abandoned', 'wait_seconds_abandoned', 'wait_known_abandoned')
+        + known_sum('menu_seconds', 'is_inbound', 'menu_seconds', 'menu_known')
+        + within
+    ) }}
+{%- endmacro %}
+
+{% macro count_if(condition) -%} {{ return("count(*) filter (where " ~ condition ~ ")") }} {%- endmacro %}
+
+{#
+  Gives the percentiles of a queue's waits and talks, as columns of a query that groups rows of fct_calls. They do not
+  add up: each period has its own from its calls.
+#}
+{% macro percentiles() -%}
+    quantile_cont(wait_seconds, [0.5, 0.9, 0.95]) filter (where is_answered) as waits,
+    quantile_cont(talk_seconds, [0.5, 0.9]) filter (where is_answered) as talks
+{%- endmacro %}
+
+{# Gives each percentile as a column of its own, from a query with `percentiles`. #}
+{% macro each_percentile() -%}
+    waits[1] as wait_seconds_p50,
+    waits[2] as wait_seconds_p90,
+    waits[3] as wait_seconds_p95,
+    talks[1] as talk_seconds_p50,
+    talks[2] as talk_seconds_p90
 {%- endmacro %}
 
 {# Gives the rates of queues, agents and tags, as columns of a query on the columns of call_parts. #}
@@ -120,5 +160,24 @@
     {{ rate('abandoned - short_abandoned', 'offered - short_abandoned') }} as abandonment_rate_long,
     {{ rate('voicemail', 'offered') }} as voicemail_rate,
     {{ rate('wait_seconds_offered', 'wait_known_offered') }} as wait_seconds_per_offered,
-    {{ rate('wait_seconds_abandoned', 'wait_known_abandoned') }} as wait_seconds_per_abandoned
+    {{ rate('wait_seconds_abandoned', 'wait_known_abandoned') }} as wait_seconds_per_abandoned,
+    {{ rate('menu_seconds', 'menu_known') }} as menu_seconds_per_call
+{%- endmacro %}
+
+{#
+  Take a total of seconds and a number of events; give the ends of the 95 % confidence interval of the mean time to an
+  event, if it is exponential and some times were cut off before their event: 2 * total / the chi-squared quantile, with
+  the approximation of Wilson and Hilferty (1931).
+#}
+{% macro mean_at_least(total, events) -%} {{ _mean_bound(total, '(2 * ' ~ events ~ ' + 2)', '1.959964', events) }} {%- endmacro %}
+
+{% macro mean_at_most(total, events) -%} {{ _mean_bound(total, '(2 * ' ~ events ~ ')', '-1.959964', events) }} {%- endmacro %}
+
+{% macro _mean_bound(total, degrees, z, events) -%}
+    case
+        when {{ events }} > 0
+            then
+                2 * {{ total }}
+                / ({{ degrees }} * power(1 - 2 / (9 * {{ degrees }}) + {{ z }} * sqrt(2 / (9 * {{ degrees }})), 3))
+    end
 {%- endmacro %}

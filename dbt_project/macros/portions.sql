@@ -14,20 +14,46 @@
 {#
   Takes whether every hour is to be built; gives the statement that writes a temporary table of the hours to build:
   hour, reason (as in cdr.stale_hours) and portion. A portion has CDR_PORTION_CALLS calls, or the hour that has more. A
-  model whose rows are days gets whole days, because it would build a divided day twice.
+  model whose rows are days gets whole days, because it would build a divided day twice. A model with `meta:
+  {days_after: n}` has rows that depend on n days before theirs, and also gets the hours up to n days after those that
+  changed. One with `meta: {rows_like: mart}` has a row for each row of another mart with intervals and queues, which
+  adds and deletes quiet intervals in hours that no call touches; it also gets the hours in which their rows differ.
 #}
 {% macro number_portions(of_every_hour) -%}
     {%- set is_daily = config.get('meta', {}).get('stale') == 'local_date' -%}
+    {%- set days_after = config.get('meta', {}).get('days_after') -%}
+    {%- set like = config.get('meta', {}).get('rows_like') -%}
     create or replace temporary table hours_to_build as
-    with hours as (
+    with changed as (
         {%- if of_every_hour %}
         -- A call counts, waits and talks within a day of its start.
         select distinct partition_hour + to_hours(step) as hour, reason
-        from (select distinct partition_hour from {{ source('cdr', 'calls') }}),
+        from (
+            select partition_hour from {{ source('cdr', 'calls') }}
+            union
+            select partition_hour from {{ source('cdr', 'loads') }}
+        ),
             range({{ -partitions_in(24) }}, {{ partitions_in(24) + 1 }}) as steps (step),
             (values ('partition'), ('touched')) as reasons (reason)
         {%- else %}
         from {{ source('cdr', 'stale_hours') }}
+        {%- endif %}
+    ),
+
+    hours as (
+        from changed
+        {%- if days_after %}
+        union
+        select dim_hours.local_hour, 'touched'
+        from (select distinct hour::date as local_date from changed where reason = 'touched') as days
+        join {{ ref('dim_hours') }} as dim_hours
+            on dim_hours.local_date between days.local_date + 1 and days.local_date + {{ days_after }}
+        {%- endif %}
+        {%- if like and not of_every_hour %}
+        {%- set ours, theirs = keys_of(this), keys_of(ref(like)) %}
+        union
+        select local_hour, 'touched'
+        from (({{ ours }} except {{ theirs }}) union ({{ theirs }} except {{ ours }}))
         {%- endif %}
     ),
 
@@ -50,3 +76,5 @@
     from hours
     join numbered using (hour)
 {%- endmacro %}
+
+{% macro keys_of(relation) -%} {{ return("select interval_start, queue_key, local_hour from " ~ relation) }} {%- endmacro %}

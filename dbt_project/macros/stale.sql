@@ -73,8 +73,8 @@
 #}
 {% macro get_incremental_stale_hours_sql(arguments) -%}
     {%- set column = config.get('meta').stale -%}
-    {%- if column == 'partition_hour' %}
-    {{ note_unpublished('select * from ' ~ stale(column) ~ ' union select partition_hour from ' ~ arguments.temp_relation) }};
+    {%- if is_published_by_hour() %}
+    {{ note_unpublished('select * from ' ~ stale(column) ~ ' union select ' ~ column ~ ' from ' ~ arguments.temp_relation) }};
     {%- endif %}
     delete from {{ arguments.target_relation }}
     where {{ column }} in (

@@ -18,3 +18,9 @@
 {% macro final_after() -%} interval '{{ env_var("CDR_FINAL_AFTER_HOURS") }} hours' {%- endmacro %}
 
 {% macro open_for() -%} interval '{{ env_var("CDR_OPEN_FOR_HOURS") }} hours' {%- endmacro %}
+
+{# Takes a local time; gives the quarter of an hour in which it lies: its interval, as planners count. #}
+{% macro interval_of(local_time) -%} time_bucket(interval 15 minutes, {{ local_time }}) {%- endmacro %}
+
+{# Takes an instant; gives the local time. #}
+{% macro local_time(instant) -%} timezone({{ zone() }}, {{ instant }}) {%- endmacro %}

@@ -10,3 +10,8 @@
     except
     from {{ source('cdr', 'unpublished_hours') }}
 {%- endmacro %}
+
+{# Gives true if the published copy takes over the hours of the model that are noted, and not the whole table. #}
+{% macro is_published_by_hour() -%}
+    {{ return((config.get('meta') or {}).get('stale') in ('partition_hour', 'local_hour')) }}
+{%- endmacro %}

@@ -22,3 +22,6 @@
 
 {# Gives the partitions that lie between a contact and the latest one that repeats it. #}
 {% macro repeat_reach() -%} {{ return(partitions_in(long_repeat_hours())) }} {%- endmacro %}
+
+{# Gives 28, in days: handle times and patience are taken from so many days before a day. #}
+{% macro trailing_days() -%} {{ return(28) }} {%- endmacro %}

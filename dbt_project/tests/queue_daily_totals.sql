@@ -1,38 +1,29 @@
--- A queue's day is the sum of its hours.
+-- A queue's hour is the sum of its intervals, and its day the sum of its hours.
 {{ config(meta={'dagster': {'ref': {'name': 'queue_daily'}}}) }}
 
-{% set parts = [
-    'calls', 'offered', 'answered', 'abandoned', 'short_abandoned', 'voicemail', 'other_exits', 'left_in_menu', 'direct',
-    'outbound', 'outbound_answered', 'assigned', 'missed', 'held', 'transferred', 'agent_hung_up',
-    'answered_within_threshold', 'abandoned_within_threshold', 'wait_seconds_answered', 'wait_seconds_offered',
-    'wait_seconds_abandoned', 'talk_seconds', 'hold_seconds', 'hold_seconds_held', 'outbound_talk_seconds', 'holds_known',
-    'transfers_known', 'wait_known_answered', 'wait_known_offered', 'wait_known_abandoned', 'talk_known', 'hold_known',
-    'hold_known_held', 'outbound_talk_known', 'sl_known', 'localrelease_known'
+{% for longer, shorter, key in [
+    ('queue_hourly', 'queue_interval', 'local_hour'), ('queue_daily', 'queue_hourly', 'local_date')
 ] %}
+{%- set parts -%}
+    {%- for name, _ in call_parts() + queue_parts() -%} {{ name }}, {% endfor -%} wait_seconds_max
+{%- endset %}
 
-with summed as (
-    select
-        local_date,
-        queue_key,
-        {% for part in parts %} sum({{ part }})::bigint as {{ part }}, {% endfor %}
-        {% for edge in wait_edges() %} sum(answered_within_{{ edge }}s)::bigint as answered_within_{{ edge }}s, {% endfor %}
-        max(wait_seconds_max) as wait_seconds_max
-    from {{ ref('queue_hourly') }}
-    where {{ is_tested('local_date') }}
-    group by all
-),
+(
+    with summed as (
+        select {{ key }}, queue_key, {{ sums_of(call_parts() + queue_parts()) }}, max(wait_seconds_max) as wait_seconds_max
+        from {{ ref(shorter) }}
+        where {{ is_tested(key) }} and calls > 0
+        group by all
+    ),
 
-daily as (
-    select
-        local_date,
-        queue_key,
-        {{ parts | join(', ') }},
-        {% for edge in wait_edges() %} answered_within_{{ edge }}s, {% endfor %}
-        wait_seconds_max
-    from {{ ref('queue_daily') }}
-    where {{ is_tested('local_date') }}
+    whole as (
+        select {{ key }}, queue_key, {{ parts }}
+        from {{ ref(longer) }}
+        where {{ is_tested(key) }}
+    )
+
+    select '{{ longer }}' as table_name, {{ key }}::timestamp as starts_at, queue_key
+    from ((from summed except all from whole) union all (from whole except all from summed))
 )
-
-(from summed except all from daily)
-union all
-(from daily except all from summed)
+{{ 'union all' if not loop.last }}
+{% endfor %}

@@ -29,6 +29,7 @@ select
     contact_partition_hour,
     leg,
     call_key,
+    interval_start,
     local_hour,
     local_date,
     started_at,

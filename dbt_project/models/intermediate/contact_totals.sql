@@ -5,8 +5,9 @@ with joined as (
         contact_partition_hour as partition_hour,
         unnest(arg_min(
             {
-                first_call_key: call_key, local_hour: local_hour, local_date: local_date, started_at: started_at,
-                started_at_utc: started_at_utc, callerid: callerid, is_inbound: is_inbound
+                first_call_key: call_key, interval_start: interval_start, local_hour: local_hour,
+                local_date: local_date, started_at: started_at, started_at_utc: started_at_utc, callerid: callerid,
+                is_inbound: is_inbound
             },
             leg
         )),

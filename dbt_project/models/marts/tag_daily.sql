@@ -17,7 +17,7 @@ tags as (
 ),
 
 parts as (
-    select local_date, tag, {{ call_parts() }}
+    select local_date, tag, {{ parts_of_calls(call_parts()) }}
     from tags
     join calls using (call_key, partition_hour)
     where not is_vanished

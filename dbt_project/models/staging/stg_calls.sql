@@ -28,6 +28,20 @@ named as (
         hangupdate_utc as ended_at_utc,
         if(queued, coalesce(queuedate, calldate), calldate) as counted_at,
         waitduration::bigint as wait_seconds,
+        -- The menu ends when the call is queued, or else when it is answered or ends.
+        case
+            when coalesce(inbound, false)
+                then (
+                    epoch_us(
+                        case
+                            when coalesce(queued, false) then queuedate_utc
+                            when coalesce(answered, false) then talkdate_utc
+                            else hangupdate_utc
+                        end
+                    )
+                    - epoch_us(calldate_utc)
+                ) // 1000000
+        end as seconds_in_menu,
         duration::bigint as duration_seconds,
         -- The length of a talk that begins before its call, or lasts more than a day, is not known.
         case
@@ -91,13 +105,25 @@ sets as (
         is_answered and coalesce(transfers, 0) > 0 as is_transferred,
         is_answered and localrelease is not null as is_localrelease_known,
         is_localrelease_known and localrelease as is_agent_hung_up,
-        is_listed and goes_on as is_open
+        is_listed and goes_on as is_open,
+        case
+            when is_answered then 'answered'
+            when is_abandoned then 'abandoned'
+            when is_voicemail then 'voicemail'
+            when is_other_exit then 'other_exit'
+            when is_left_in_menu then 'left_in_menu'
+            when is_direct then 'direct'
+            when is_outbound_answered then 'outbound_answered'
+            when is_outbound then 'outbound_not_answered'
+            else 'vanished'
+        end as outcome
     from named
 )
 
 select
     call_key,
     partition_hour,
+    {{ interval_of('counted_at') }} as interval_start,
     date_trunc('hour', counted_at) as local_hour,
     counted_at::date as local_date,
     callid,
@@ -115,6 +141,8 @@ select
     queued_at_utc,
     talk_started_at_utc,
     ended_at_utc,
+    -- As of the other lengths, one that is negative or longer than a day is not known.
+    if(seconds_in_menu between 0 and 86400, seconds_in_menu, null) as menu_seconds,
     wait_seconds,
     talk_seconds,
     hold_seconds,
@@ -128,6 +156,7 @@ select
     recordingurl,
     answered_by,
     channel,
+    outcome,
     inbound as is_inbound,
     is_offered,
     is_answered,

@@ -1,5 +1,6 @@
--- All queues of an hour together have the calls of fct_calls, and every offered call has exactly one outcome.
-{{ config(meta={'dagster': {'ref': {'name': 'queue_hourly'}}}) }}
+-- All intervals and queues of an hour together have the calls of fct_calls, and every offered call has exactly one
+-- outcome.
+{{ config(meta={'dagster': {'ref': {'name': 'queue_interval'}}}) }}
 
 with facts as (
     select
@@ -28,8 +29,8 @@ mart as (
         sum(abandoned_within_threshold) as abandoned_within_threshold,
         sum(wait_seconds_offered) as waits,
         sum(talk_seconds) as talks
-    from {{ ref('queue_hourly') }}
-    where {{ is_tested('local_hour') }}
+    from {{ ref('queue_interval') }}
+    where {{ is_tested('local_hour') }} and calls > 0
     group by all
 )
 

@@ -1,0 +1,143 @@
+"""The staffing formulas, in Python and in the models, equal published figures, theory and the package pyworkforce."""
+
+import csv
+import random
+from pathlib import Path
+
+import duckdb
+import jinja2
+import pytest
+
+from cdr_assets.marts.build import PROJECT_DIR
+from cdr_assets_tests.marts.erlang import Target, agents_erlang_a, agents_erlang_c, erlang_a, erlang_c
+from cdr_assets_tests.marts.queueing import Queue, theory
+
+
+def test_published_figures() -> None:
+    """100 calls in 30 minutes of 180 s with 14 agents; a centre of 12 agents, with and without patience."""
+    found = erlang_c(load=10, handle_seconds=180, agents=14, seconds=20)
+    assert found.service_level == pytest.approx(0.8883500, abs=1e-7)
+    assert found.occupancy == pytest.approx(0.7142857, abs=1e-7)
+    assert erlang_c(8.4, 120, 12, 20).service_level == pytest.approx(0.8991, abs=1e-4)
+    assert erlang_a(8.4, 120, 60, 12, 20).service_level == pytest.approx(0.945, abs=5e-4)
+
+
+def inputs(seed: int) -> tuple[float, float, float, Target]:
+    """A load, handle time, patience and target such as queues have."""
+    chance = random.Random(seed)
+    load = 10 ** chance.uniform(-1, 2)
+    handle, patience = chance.uniform(30, 900), chance.uniform(20, 900)
+    return load, handle, patience, Target(chance.uniform(0.5, 0.95), chance.choice([0, 10, 20, 60]), 1)
+
+
+def pyworkforce() -> list[tuple[float, float, Target, dict[str, float]]]:
+    """200 random inputs, and what `ErlangC.required_positions` of pyworkforce 0.5.1 says of them.
+
+    The package itself is not installed with the tests: it needs OR-Tools and pandas.
+    """
+    with Path(__file__).with_name("pyworkforce.csv").open(encoding="utf-8") as file:
+        rows = [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)]
+    assert len(rows) == 200
+    return [
+        (
+            row["calls"] * row["handle_seconds"] / 900,
+            row["handle_seconds"],
+            Target(row["share"], row["seconds"], row["most_occupancy"]),
+            row,
+        )
+        for row in rows
+    ]
+
+
+def test_erlang_c_is_pyworkforce() -> None:
+    for load, handle, target, row in pyworkforce():
+        agents = agents_erlang_c(load, handle, target)
+        assert agents == row["positions"], row
+        reached = erlang_c(load, handle, agents, target.seconds)
+        assert reached.service_level == pytest.approx(row["service_level"], abs=1e-8)
+        assert reached.occupancy == pytest.approx(row["occupancy"], abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_erlang_a_is_the_integral_of_theory(seed: int) -> None:
+    load, handle, patience, target = inputs(seed)
+    load = min(load, 40)
+    agents = agents_erlang_a(load, handle, patience, target)
+    for number in {agents, max(agents - 1, 1)}:
+        queue = Queue("Q", load / handle, number, handle, patience)
+        steady = theory(queue, target.seconds, longest=40 * (handle + patience))
+        found = erlang_a(load, handle, patience, number, target.seconds)
+        assert found.service_level == pytest.approx(steady.service_level_strict, abs=1e-6)
+        assert found.occupancy == pytest.approx(steady.occupancy, abs=1e-6)
+    reached = [erlang_a(load, handle, patience, n, target.seconds).service_level for n in (agents, agents - 1) if n]
+    assert reached[0] >= target.share
+    assert all(level < target.share for level in reached[1:])
+
+
+def test_endless_patience_needs_what_erlang_c_says() -> None:
+    for seed in range(40):
+        load, handle, _, target = inputs(seed)
+        assert agents_erlang_a(load, handle, 1e7, target) == agents_erlang_c(load, handle, target)
+
+
+def test_the_most_that_agents_may_be_busy() -> None:
+    assert agents_erlang_c(50, 180, Target(0.8, 20, 1)) == 56
+    assert agents_erlang_c(50, 180, Target(0.8, 20, 0.8)) == 63
+    target = Target(0.8, 20, 0.8)
+    agents = agents_erlang_a(50, 180, 120, target)
+    assert erlang_a(50, 180, 120, agents, 20).occupancy <= 0.8 < erlang_a(50, 180, 120, agents - 1, 20).occupancy
+
+
+def test_extreme_inputs_end() -> None:
+    assert agents_erlang_c(0, 180, Target(0.8, 20, 1)) == agents_erlang_a(0, 180, 60, Target(0.8, 20, 1)) == 0
+    assert agents_erlang_c(1e-9, 180, Target(0.8, 20, 1)) == agents_erlang_a(1e-9, 180, 60, Target(0.8, 20, 1)) == 1
+    # Almost all, at once: with callers who hang up at once, and with callers who would wait for days.
+    for patience in (0.01, 1e6):
+        assert agents_erlang_a(2000, 300, patience, Target(0.999999, 0, 1)) > 2000
+        assert agents_erlang_a(2000, 300, patience, Target(0.01, 0, 1)) > 0
+
+
+def needed(inputs: list[tuple[float, float, float | None, Target]]) -> list[tuple[int | None, int | None]]:
+    """What the macro `agents_needed` says: positions by Erlang C and by Erlang A for each load, handle time, patience
+    and target."""
+    macros = (PROJECT_DIR / "macros" / "erlang.sql").read_text(encoding="utf-8")
+    query = jinja2.Environment().from_string(macros + "{{ agents_needed('loads') }}").render()
+    connection = duckdb.connect()
+    connection.execute(
+        """CREATE TABLE loads (
+               interval_start BIGINT, queue_key VARCHAR, offered_erlangs DOUBLE, handle_seconds DOUBLE,
+               patience_seconds DOUBLE, target_share DOUBLE, target_seconds INTEGER, most_occupancy DOUBLE
+           )"""
+    )
+    connection.executemany(
+        "INSERT INTO loads VALUES (?, 'Q', ?, ?, ?, ?, ?, ?)",
+        [
+            [number, load, handle, patience, target.share, target.seconds, target.most_occupancy]
+            for number, (load, handle, patience, target) in enumerate(inputs)
+        ],
+    )
+    found = connection.execute(f"SELECT interval_start, positions_erlang_c, positions_erlang_a FROM {query}").fetchall()
+    rows = {number: (c, a) for number, c, a in found}
+    return [rows.get(number, (None, None)) for number in range(len(inputs))]
+
+
+def test_the_models_need_what_pyworkforce_says() -> None:
+    found = needed([(load, handle, None, target) for load, handle, target, _ in pyworkforce()])
+    assert found == [(row["positions"], None) for *_, row in pyworkforce()]
+
+
+def test_the_models_need_what_the_formulas_say() -> None:
+    cases = [inputs(seed) for seed in range(300)]
+    bounded = [(*rest, Target(target.share, target.seconds, 0.8)) for *rest, target in cases]
+    extreme = [
+        (1e-9, 180, 60, Target(0.8, 20, 1)),
+        (400, 300, 0.01, Target(0.999, 0, 1)),
+        (400, 300, 1e5, Target(0.01, 0, 1)),
+        (50, 30, 1e6, Target(0.95, 20, 1)),
+    ]
+    every = [*cases, *bounded, *extreme]  # type: ignore[list-item]
+    expected = [
+        (agents_erlang_c(load, handle, target), agents_erlang_a(load, handle, patience, target))
+        for load, handle, patience, target in every
+    ]
+    assert needed(every) == expected  # type: ignore[arg-type]
