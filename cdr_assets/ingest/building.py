@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.hours import HOUR
 from cdr_assets.domain.protection import prepare_published
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
@@ -16,7 +17,7 @@ from cdr_assets.marts.own import build_own, drop_other_tables, own_made_of
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
-from cdr_assets.warehouse import Warehouse, clear_stale_hours, transaction
+from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale, transaction
 from cdr_assets.warehouse.built import is_built, is_own_built, note_built, note_last_readings, note_own_built
 from cdr_assets.warehouse.restatements import note_figures, note_restatements
 from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
@@ -48,14 +49,17 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
         # After a failed test, the next run builds and tests again.
         built = None if any(result.status == "fail" for result in results) else made_of(settings)
         with warehouse.opened() as connection, transaction(connection):
-            are_back = put_figures_back(connection)
+            frozen_until = put_figures_back(connection)
             note_restatements(connection)
             clear_stale_hours(connection)
-            note_built(connection, None if are_back else built)
-        if are_back:
-            # The dimensions list the queues and agents of these figures too.
-            build(settings, ["dim_queues", "dim_agents"])
-            with warehouse.opened() as connection:
+            note_built(connection, None if frozen_until else built)
+            if frozen_until:
+                mark_stale(connection, [frozen_until + n * HOUR for n in range(24)])
+        if frozen_until:
+            # The dimensions list the queues and agents of these figures too, and the hours after them look back.
+            build(settings, ["dim_queues", "dim_agents", "staffing_interval"])
+            with warehouse.opened() as connection, transaction(connection):
+                clear_stale_hours(connection)
                 note_built(connection, built)
     return results
 
