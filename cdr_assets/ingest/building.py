@@ -18,7 +18,14 @@ from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
 from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale, transaction
-from cdr_assets.warehouse.built import is_built, is_own_built, note_built, note_last_readings, note_own_built
+from cdr_assets.warehouse.built import (
+    is_built,
+    is_own_built,
+    is_unchanged,
+    note_built,
+    note_last_readings,
+    note_own_built,
+)
 from cdr_assets.warehouse.restatements import note_figures, note_restatements
 from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 
@@ -26,7 +33,8 @@ from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
     """Builds and tests the marts of the hours that have changed; with `select` only these models.
 
-    Returns no results if nothing has changed since the last build: then it only notes when hours were last read.
+    Returns no results if nothing has changed since the last build: then it only notes when hours were last read. Views
+    and seeds have results only if the project has changed.
     First it types the hours again that an older version of this code typed, and spells numbers again after a change of
     CDR_COUNTRY, so that no mart uses their errors. The caller must hold the warehouse; otherwise hours that another run
     loads meanwhile would be cleared without being built. Raises DbtError if a model could not be built. Failed tests
@@ -40,7 +48,8 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
             note_last_readings(connection)
             return ()
         note_figures(connection)
-    results = build(settings, select)
+        unchanged = is_unchanged(connection, made_of(settings))
+    results = build(settings, select, is_unchanged=unchanged)
     broken = [result for result in results if result.status == "error"]
     if broken:
         told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
