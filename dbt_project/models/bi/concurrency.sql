@@ -2,6 +2,7 @@ select
     facts.interval_start,
     facts.local_hour,
     facts.local_date,
+    dayname(facts.local_date) as weekday_name,
     coalesce(queues.queue_name, facts.scope) as queue_name,
     facts.kind,
     facts.peak,
