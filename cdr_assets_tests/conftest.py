@@ -5,8 +5,10 @@ Helpers of one package are in its own conftest.py.
 
 import datetime as dt
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from dagster import DagsterInstance, ExecuteInProcessResult, build_schedule_context
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster._core.storage.tags import PARTITION_NAME_TAG
+from xdist.scheduler import LoadScopeScheduling
 
 from cdr_assets.definitions import build_defs
 from cdr_assets.domain.settings import Settings
@@ -28,6 +31,8 @@ from cdr_assets.warehouse import Warehouse
 # Fixtures that several packages use: the built marts would be built twice, and alerts are sent by sensors and by `cdr`.
 pytest_plugins = ["cdr_assets_tests.marts.built", "cdr_assets_tests.alerts.receivers"]
 
+_ROOT = Path(__file__).parents[1]
+
 TOKEN = "s3cr3t/t0ken+of=tests"
 
 # The hour that most tests use, in the tenant's local time (Europe/Istanbul).
@@ -40,23 +45,47 @@ UP_TO_THE_CALLS = [PAGES_KEY, *CDR_KEYS]
 # The packages whose files take longest, in this order. They start first, so that no worker is left with a long file.
 _LONGEST = ("processes", "orchestration", "marts")
 
+# Fixtures of a whole session that many files of marts/ read. Each takes a worker up to half a minute to build.
+_BUILT_MARTS = re.compile(r"\b(real_month|generated|dirty)\b")
+
+
+@cache
+def _group(file: str) -> str:
+    """The group of a test file: its tests run on one worker. All files that read the built marts are one group."""
+    path = _ROOT / file
+    reads_marts = path.parent.name == "marts" and _BUILT_MARTS.search(path.read_text(encoding="utf-8"))
+    return "built marts" if reads_marts else file
+
+
+class _ByFile(LoadScopeScheduling):
+    """Sends each group of files to one worker, so that fixtures of files and of the built marts are made once.
+
+    `--dist loadgroup` cannot do that: pytest-xdist 3.8 writes the groups into an attribute that pytest 9.2 ignores.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid.split("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFile(config, log)
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than processors: for a sixth of their time, tests wait for disks, locks and other processes."""
     return (os.cpu_count() or 1) + 1
 
 
-# First, since pytest-xdist reads the marks in the same hook.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run on one worker, and so do all that read the built marts, which take minutes to build."""
-    place = {}
-    for item in items:
-        reads_marts = {"real_month", "generated", "dirty"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("marts" if reads_marts else item.path.as_posix()))
+    """Puts the long files first. Workers take the groups in this order."""
+
+    def place(item: pytest.Item) -> int:
+        if _group(item.path.relative_to(_ROOT).as_posix()) == "built marts":
+            return 0
         places = [*_LONGEST, item.path.parent.name]
-        place[item] = 0 if reads_marts else 1 + places.index(item.path.parent.name)
-    items.sort(key=lambda item: place[item])
+        return 1 + places.index(item.path.parent.name)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)
@@ -72,11 +101,16 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _dbt_parses_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Shares one parsed dbt project between all data folders and all workers, because each parse takes 5 s."""
-    base = tmp_path_factory.getbasetemp()
-    parsed = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "parsed"
+    parsed = of_all_workers(tmp_path_factory) / "parsed"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "parsed_in", lambda _: parsed)
         yield
+
+
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of this session that its workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 def give_away(path: Path) -> None:
