@@ -4,6 +4,7 @@ Helpers of one package are in its own conftest.py.
 """
 
 import datetime as dt
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,20 +46,25 @@ UP_TO_THE_CALLS = [PAGES_KEY, *CDR_KEYS]
 # The packages whose files take longest, in this order. They start first, so that no worker is left with a long file.
 _LONGEST = ("processes", "orchestration", "marts")
 
-# Fixtures of a whole session that many files of marts/ read. Each takes a worker up to half a minute to build.
-_BUILT_MARTS = re.compile(r"\b(real_month|generated|dirty)\b")
+# What several files of a package share and a worker makes once: the built marts, which take it half a minute each, and
+# the server that forks runs of `cdr`, whose imports take it six seconds.
+_SHARED = {
+    "marts": re.compile(r"\b(real_month|generated|dirty)\b"),
+    "processes": re.compile(r"\bMachine\("),
+}
 
 
 @cache
 def _group(file: str) -> str:
-    """The group of a test file: its tests run on one worker. All files that read the built marts are one group."""
+    """The group of a test file, which is the file itself or its package. A group's tests run on one worker."""
     path = _ROOT / file
-    reads_marts = path.parent.name == "marts" and _BUILT_MARTS.search(path.read_text(encoding="utf-8"))
-    return "built marts" if reads_marts else file
+    package = path.parent.name
+    shares = package in _SHARED and _SHARED[package].search(path.read_text(encoding="utf-8"))
+    return package if shares else file
 
 
 class _ByFile(LoadScopeScheduling):
-    """Sends each group of files to one worker, so that fixtures of files and of the built marts are made once.
+    """Sends each group of files to one worker, so that their fixtures are made once.
 
     `--dist loadgroup` cannot do that: pytest-xdist 3.8 writes the groups into an attribute that pytest 9.2 ignores.
     """
@@ -80,12 +86,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the long files first. Workers take the groups in this order."""
 
     def place(item: pytest.Item) -> int:
-        if _group(item.path.relative_to(_ROOT).as_posix()) == "built marts":
+        package = item.path.parent.name
+        if _group(item.path.relative_to(_ROOT).as_posix()) == package:
             return 0
-        places = [*_LONGEST, item.path.parent.name]
-        return 1 + places.index(item.path.parent.name)
+        return 1 + [*_LONGEST, package].index(package)
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    # What is imported stays. Otherwise each full collection of garbage walks through all of it, for half a second.
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -188,11 +199,14 @@ class Pipeline:
             run_id=run_id,
         )
 
-    def merge(self, job: str, **config: Any) -> ExecuteInProcessResult:
-        """Runs a job that fetches single calls and not hours."""
+    def merge(self, job: str, *, is_published: bool = True, **config: Any) -> ExecuteInProcessResult:
+        """Runs a job that fetches single calls and not hours; without marts and copy if not `is_published`."""
         resolved = build_defs(self.settings).resolve_job_def(job)
         return resolved.execute_in_process(
-            instance=self.instance, run_config=config_of(_ASKS[job], **config), raise_on_error=False
+            instance=self.instance,
+            run_config=config_of(_ASKS[job], **config),
+            raise_on_error=False,
+            op_selection=None if is_published else [_ASKS[job]],
         )
 
     def tick(
