@@ -212,13 +212,17 @@ class Pipeline:
     def tick(
         self, schedule: str, at: dt.datetime, *, selection: Sequence[Any] | None = None
     ) -> list[ExecuteInProcessResult]:
-        """The runs that a schedule requests when it ticks at `at`, an aware time."""
+        """The runs that a schedule requests when it ticks at `at`, an aware time.
+
+        With `selection`, runs over hours are of these assets, and those that fetch single calls end with the load.
+        """
         defs = build_defs(self.settings)
         # An earlier test may have left the storage of its deleted instance, and Dagster would use it.
         with set_defs_state_storage(self.instance.defs_state_storage):
             scheduled = defs.resolve_schedule_def(schedule)
             repository = defs.get_repository_def()
         context = build_schedule_context(instance=self.instance, scheduled_execution_time=at, repository_def=repository)
+        asks = _ASKS.get(scheduled.job_name)
         results = []
         for request in scheduled.evaluate_tick(context).run_requests or ():
             tags = dict(request.tags)
@@ -231,7 +235,8 @@ class Pipeline:
                     tags=tags,
                     run_config=request.run_config,
                     raise_on_error=False,
-                    asset_selection=selection,
+                    asset_selection=None if asks else selection,
+                    op_selection=[asks] if asks and selection else None,
                 )
             )
         return results

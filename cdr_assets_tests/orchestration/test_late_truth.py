@@ -100,7 +100,7 @@ def test_a_call_that_is_not_there_changes_nothing(pipeline: Pipeline, calls: Lis
     calls.add(record("a"))
     assert pipeline.run(HOUR, selection=UP_TO_THE_CALLS).success
     before = pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT count(*) FROM cdr.loads")
-    assert pipeline.merge("refresh_call", callkey="nobody").success
+    assert pipeline.merge("refresh_call", is_published=False, callkey="nobody").success
     assert (pipeline.ask("SELECT * FROM cdr.calls"), pipeline.ask("SELECT count(*) FROM cdr.loads")) == before
     assert pipeline.ask("SELECT count(*) FROM raw.cdr_pages") == [(1,)]
 
@@ -173,14 +173,14 @@ def test_many_open_calls_are_asked_for_by_their_hour(make_pipeline: Callable[...
         before = sandbox.requests
         for n in range(49):
             calls.edit(f"{n}", hangupdate="2026-03-02 05:01:30")
-        assert pipeline.merge("open_calls", since="2026-03-02 00:00").success
+        assert pipeline.merge("open_calls", is_published=False, since="2026-03-02 00:00").success
         assert sandbox.requests == before + 1
         open_calls = "SELECT key FROM cdr.calls WHERE hangupdate IS NULL"
-        assert pipeline.ask_published(open_calls) == [("49",)]
+        assert pipeline.ask(open_calls) == [("49",)]
         calls.edit("49", hangupdate="2026-03-02 05:01:30")
-        assert pipeline.merge("open_calls", since="2026-03-02 00:00").success
+        assert pipeline.merge("open_calls", is_published=False, since="2026-03-02 00:00").success
         assert dict(sandbox.asked[-1].parameters)["callkey"] == "49"
-        assert pipeline.ask_published(open_calls) == []
+        assert pipeline.ask(open_calls) == []
 
 
 def test_new_fields_raise_a_warning_that_names_no_value(pipeline: Pipeline, calls: ListedCalls) -> None:
