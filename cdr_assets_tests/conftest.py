@@ -46,21 +46,19 @@ UP_TO_THE_CALLS = [PAGES_KEY, *CDR_KEYS]
 # The packages whose files take longest, in this order. They start first, so that no worker is left with a long file.
 _LONGEST = ("processes", "orchestration", "marts")
 
-# What several files of a package share and a worker makes once: the built marts, which take it half a minute each, and
-# the server that forks runs of `cdr`, whose imports take it six seconds.
+# What several files use and a worker makes once: the built marts, which take it half a minute each, and the server that
+# forks runs of `cdr`, whose imports take it six seconds. Each with what the files that use it have in them.
 _SHARED = {
-    "marts": re.compile(r"\b(real_month|generated|dirty)\b"),
-    "processes": re.compile(r"\bMachine\("),
+    "built marts": re.compile(r'\b(real_month|generated|dirty)(: Marts|")'),
+    "forked runs": re.compile(r"\bMachine\("),
 }
 
 
 @cache
 def _group(file: str) -> str:
-    """The group of a test file, which is the file itself or its package. A group's tests run on one worker."""
-    path = _ROOT / file
-    package = path.parent.name
-    shares = package in _SHARED and _SHARED[package].search(path.read_text(encoding="utf-8"))
-    return package if shares else file
+    """The group of a test file: what it shares with others, or the file alone. A group's tests run on one worker."""
+    text = (_ROOT / file).read_text(encoding="utf-8")
+    return next((shared for shared, used in _SHARED.items() if used.search(text)), file)
 
 
 class _ByFile(LoadScopeScheduling):
@@ -86,9 +84,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the long files first. Workers take the groups in this order."""
 
     def place(item: pytest.Item) -> int:
-        package = item.path.parent.name
-        if _group(item.path.relative_to(_ROOT).as_posix()) == package:
+        if _group(item.path.relative_to(_ROOT).as_posix()) in _SHARED:
             return 0
+        package = item.path.parent.name
         return 1 + [*_LONGEST, package].index(package)
 
     items.sort(key=place)
