@@ -11,7 +11,7 @@ dev: .venv/installed
 	@$(BIN)/cdr dev
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
 
 campaign: .venv/installed-test
 	$(BIN)/python -m pytest -m campaign

@@ -4,9 +4,12 @@ Helpers of one package are in its own conftest.py.
 """
 
 import datetime as dt
+import gc
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 from dagster import DagsterInstance, ExecuteInProcessResult, build_schedule_context
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster._core.storage.tags import PARTITION_NAME_TAG
+from xdist.scheduler import LoadScopeScheduling
 
 from cdr_assets.definitions import build_defs
 from cdr_assets.domain.settings import Settings
@@ -28,6 +32,8 @@ from cdr_assets.warehouse import Warehouse
 # Fixtures that several packages use: the built marts would be built twice, and alerts are sent by sensors and by `cdr`.
 pytest_plugins = ["cdr_assets_tests.marts.built", "cdr_assets_tests.alerts.receivers"]
 
+_ROOT = Path(__file__).parents[1]
+
 TOKEN = "s3cr3t/t0ken+of=tests"
 
 # The hour that most tests use, in the tenant's local time (Europe/Istanbul).
@@ -40,23 +46,55 @@ UP_TO_THE_CALLS = [PAGES_KEY, *CDR_KEYS]
 # The packages whose files take longest, in this order. They start first, so that no worker is left with a long file.
 _LONGEST = ("processes", "orchestration", "marts")
 
+# What several files use and a worker makes once: the built marts, which take it half a minute each, and the server that
+# forks runs of `cdr`, whose imports take it six seconds. Each with what the files that use it have in them.
+_SHARED = {
+    "built marts": re.compile(r'\b(real_month|generated|dirty)(: Marts|")'),
+    "forked runs": re.compile(r"\bMachine\("),
+}
+
+
+@cache
+def _group(file: str) -> str:
+    """The group of a test file: what it shares with others, or the file alone. A group's tests run on one worker."""
+    text = (_ROOT / file).read_text(encoding="utf-8")
+    return next((shared for shared, used in _SHARED.items() if used.search(text)), file)
+
+
+class _ByFile(LoadScopeScheduling):
+    """Sends each group of files to one worker, so that their fixtures are made once.
+
+    `--dist loadgroup` cannot do that: pytest-xdist 3.8 writes the groups into an attribute that pytest 9.2 ignores.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid.split("::")[0])
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _ByFile(config, log)
+
 
 def pytest_xdist_auto_num_workers() -> int:
     """One worker more than processors: for a sixth of their time, tests wait for disks, locks and other processes."""
     return (os.cpu_count() or 1) + 1
 
 
-# First, since pytest-xdist reads the marks in the same hook.
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run on one worker, and so do all that read the built marts, which take minutes to build."""
-    place = {}
-    for item in items:
-        reads_marts = {"real_month", "generated", "dirty"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group("marts" if reads_marts else item.path.as_posix()))
-        places = [*_LONGEST, item.path.parent.name]
-        place[item] = 0 if reads_marts else 1 + places.index(item.path.parent.name)
-    items.sort(key=lambda item: place[item])
+    """Puts the long files first. Workers take the groups in this order."""
+
+    def place(item: pytest.Item) -> int:
+        if _group(item.path.relative_to(_ROOT).as_posix()) in _SHARED:
+            return 0
+        package = item.path.parent.name
+        return 1 + [*_LONGEST, package].index(package)
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    # What is imported stays. Otherwise each full collection of garbage walks through all of it, for half a second.
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -72,11 +110,16 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _dbt_parses_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Shares one parsed dbt project between all data folders and all workers, because each parse takes 5 s."""
-    base = tmp_path_factory.getbasetemp()
-    parsed = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "parsed"
+    parsed = of_all_workers(tmp_path_factory) / "parsed"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "parsed_in", lambda _: parsed)
         yield
+
+
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder of this session that its workers share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 def give_away(path: Path) -> None:
@@ -154,23 +197,30 @@ class Pipeline:
             run_id=run_id,
         )
 
-    def merge(self, job: str, **config: Any) -> ExecuteInProcessResult:
-        """Runs a job that fetches single calls and not hours."""
+    def merge(self, job: str, *, is_published: bool = True, **config: Any) -> ExecuteInProcessResult:
+        """Runs a job that fetches single calls and not hours; without marts and copy if not `is_published`."""
         resolved = build_defs(self.settings).resolve_job_def(job)
         return resolved.execute_in_process(
-            instance=self.instance, run_config=config_of(_ASKS[job], **config), raise_on_error=False
+            instance=self.instance,
+            run_config=config_of(_ASKS[job], **config),
+            raise_on_error=False,
+            op_selection=None if is_published else [_ASKS[job]],
         )
 
     def tick(
         self, schedule: str, at: dt.datetime, *, selection: Sequence[Any] | None = None
     ) -> list[ExecuteInProcessResult]:
-        """The runs that a schedule requests when it ticks at `at`, an aware time."""
+        """The runs that a schedule requests when it ticks at `at`, an aware time.
+
+        With `selection`, runs over hours are of these assets, and those that fetch single calls end with the load.
+        """
         defs = build_defs(self.settings)
         # An earlier test may have left the storage of its deleted instance, and Dagster would use it.
         with set_defs_state_storage(self.instance.defs_state_storage):
             scheduled = defs.resolve_schedule_def(schedule)
             repository = defs.get_repository_def()
         context = build_schedule_context(instance=self.instance, scheduled_execution_time=at, repository_def=repository)
+        asks = _ASKS.get(scheduled.job_name)
         results = []
         for request in scheduled.evaluate_tick(context).run_requests or ():
             tags = dict(request.tags)
@@ -183,7 +233,8 @@ class Pipeline:
                     tags=tags,
                     run_config=request.run_config,
                     raise_on_error=False,
-                    asset_selection=selection,
+                    asset_selection=None if asks else selection,
+                    op_selection=[asks] if asks and selection else None,
                 )
             )
         return results

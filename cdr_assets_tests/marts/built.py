@@ -14,6 +14,7 @@ from cdr_assets.marts.build import NodeResult, build, parse
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.shown import Privacy
 from cdr_assets.warehouse import Warehouse, clear_stale_hours
+from cdr_assets_tests.conftest import of_all_workers
 from cdr_assets_tests.dirty import live_through_dirty_calls
 from cdr_assets_tests.marts import centre, real_calls
 from cdr_assets_tests.publishing.privacy import privacy
@@ -80,10 +81,17 @@ class Marts:
             return {name: connection.execute(f"FROM {name} ORDER BY ALL").pl() for (name,) in names}
 
 
+def folder_of(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for marts that one worker builds. Fails for a second worker: building them again takes minutes."""
+    folder = of_all_workers(tmp_path_factory) / f"built {name}"
+    folder.mkdir()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def real_month(tmp_path_factory: pytest.TempPathFactory) -> Marts:
     """The real month, loaded and built; see real_calls.py."""
-    marts = Marts(tmp_path_factory.mktemp("real"), "Asia/Jerusalem")
+    marts = Marts(folder_of("real", tmp_path_factory), "Asia/Jerusalem")
     with marts.warehouse.connect("test") as connection:
         real_calls.load(connection)
     marts.warnings = marts.build()
@@ -138,7 +146,7 @@ def live_through(marts: Marts, seed: int, pieces: int, changes: int) -> None:
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Marts:
     """The generated centre, loaded in random order, loaded again after changes, and built after each step."""
-    marts = Marts(tmp_path_factory.mktemp("generated"), centre.ZONE.key)
+    marts = Marts(folder_of("generated", tmp_path_factory), centre.ZONE.key)
     live_through(marts, seed=7, pieces=2, changes=2)
     return marts
 
@@ -146,6 +154,6 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Marts:
 @pytest.fixture(scope="session")
 def dirty(tmp_path_factory: pytest.TempPathFactory) -> Marts:
     """Calls in which any field may be wrong, loaded and built by runs of the real job."""
-    folder = tmp_path_factory.mktemp("dirty")
+    folder = folder_of("dirty", tmp_path_factory)
     live_through_dirty_calls(folder, seed=0)
     return Marts(folder / "data", "Europe/Istanbul", "warehouse/warehouse.duckdb")

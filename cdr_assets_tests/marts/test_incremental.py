@@ -44,11 +44,12 @@ def test_hour_by_hour_equals_a_full_rebuild(generated: Marts) -> None:
     assert rebuilt["marts.fct_calls"]["is_vanished"].any()
 
 
+@pytest.mark.parametrize("calls", [80, pytest.param(20, marks=pytest.mark.campaign)])
 def test_small_portions_give_what_one_portion_gives(
-    generated: Marts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    calls: int, generated: Marts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a first build, after changes, and in a full rebuild; most portions are an hour or a day."""
-    monkeypatch.setattr(build, "_PORTION_CALLS", 20)
+    """In a first build, after changes, and in a full rebuild; with 20 calls, most portions are an hour or a day."""
+    monkeypatch.setattr(build, "_PORTION_CALLS", calls)
     marts = Marts(tmp_path, centre.ZONE.key)
     live_through(marts, seed=7, pieces=2, changes=2)
     agree(marts.tables(), generated.tables())

@@ -109,7 +109,7 @@ def stored(pipeline: Pipeline) -> dict[str, tuple[Any, ...]]:
 
 
 def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int, selection: Sequence[Any] | None) -> int:
-    """Lets the schedules tick over some hours and the nights after them; runs over hours are of the selected assets.
+    """Lets the schedules tick over some hours and the nights after them, as `Pipeline.tick` with the selection.
 
     Returns how many hours a pipeline would fetch that fetches all hours every time.
     """
@@ -117,9 +117,7 @@ def _pass_hours(pipeline: Pipeline, api: Api, hours: int, nights: int, selection
 
     def tick(schedule: str, now: dt.datetime) -> None:
         api.at(now)
-        # The jobs of single calls publish what the runs over hours have loaded.
-        selected = selection if schedule in ("hourly", "lookback_hourly", "lookback_nightly") else None
-        for result in pipeline.tick(schedule, now.replace(tzinfo=ZONE), selection=selected):
+        for result in pipeline.tick(schedule, now.replace(tzinfo=ZONE), selection=selection):
             assert result.success, failure_of(result)
 
     for n in range(1, hours + 1):

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from cdr_assets.domain.schema import CHILDREN
@@ -50,7 +51,7 @@ def environment_for(settings: Settings, home: Path | None = None) -> dict[str, s
 def start_backfill(settings: Settings, start: dt.datetime, hours: int) -> "subprocess.Popen[str]":
     """Starts `cdr backfill` over the hours in its own process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "cdr_assets.cli.commands", *_backfill(start, hours)],
+        [sys.executable, "-m", "cdr_assets.cli.commands", *backfill_of(start, hours)],
         env=environment_for(settings),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,7 +59,7 @@ def start_backfill(settings: Settings, start: dt.datetime, hours: int) -> "subpr
     )
 
 
-def _backfill(start: dt.datetime, hours: int) -> list[str]:
+def backfill_of(start: dt.datetime, hours: int) -> list[str]:
     return ["backfill", *(f"{moment:%Y-%m-%d %H:%M}" for moment in (start, start + hours * ONE_HOUR))]
 
 
@@ -87,16 +88,11 @@ class Machine:
         file_size: int | None = None,
     ) -> int:
         """Runs it, kills it after this many seconds, and returns the exit code, which is -9 if it was killed."""
-        return self.run(*_backfill(start, hours), kill_after=kill_after, file_size=file_size)
+        return self.run(*backfill_of(start, hours), kill_after=kill_after, file_size=file_size)
 
     def run(self, *args: str, kill_after: float | None = None, file_size: int | None = None) -> int:
         """Runs any command of `cdr` in the same way."""
-        from cdr_assets_tests.processes.warm import cdr
-
-        output = self.output or self.settings.cdr_data_dir.with_name("told")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        process = _WARM.Process(target=cdr, args=(args, environment_for(self.settings), output, file_size))
-        process.start()
+        process = self.start(*args, file_size=file_size)
         process.join(kill_after)
         if process.is_alive() and process.pid is not None:
             # Kill the whole process group, as a power cut would. In its first moment the process has no group yet.
@@ -104,9 +100,22 @@ class Machine:
                 os.killpg(process.pid, signal.SIGKILL)
             process.kill()
             process.join()
-        self.told = output.read_text(encoding="utf-8")
+        self.told = self._output.read_text(encoding="utf-8")
         assert process.exitcode is not None
         return process.exitcode
+
+    def start(self, *args: str, file_size: int | None = None) -> ForkServerProcess:
+        """Starts a command of `cdr` and returns its process. One machine runs one at a time."""
+        from cdr_assets_tests.processes.warm import cdr
+
+        self._output.parent.mkdir(parents=True, exist_ok=True)
+        process = _WARM.Process(target=cdr, args=(args, environment_for(self.settings), self._output, file_size))
+        process.start()
+        return process
+
+    @property
+    def _output(self) -> Path:
+        return self.output or self.settings.cdr_data_dir.with_name("told")
 
     def problems(self) -> list[str]:
         """The lines in which the last backfill reported problems."""

@@ -10,11 +10,10 @@ from cdr_assets.sandbox import Sandbox
 from cdr_assets_tests.conftest import HOUR, TOKEN, settings_for
 from cdr_assets_tests.processes.conftest import (
     Machine,
-    await_success,
+    backfill_of,
     changing,
     hours_of_calls,
     reading,
-    start_backfill,
 )
 from cdr_assets_tests.tables import digests
 
@@ -31,12 +30,13 @@ def test_a_backup_while_a_run_writes_and_analysts_read(
         machine = Machine(settings_for(sandbox.base_url, tmp_path / "data"))
         assert machine.backfill(HOUR, 1) == 0
         with reading(machine.settings.published_path, pause=0.25) as met, changing(calls, ["0-0", "1-0"]):
-            writer = start_backfill(machine.settings, HOUR, hours)
-            while writer.poll() is None:
+            # A process on the same folder.
+            writer = Machine(machine.settings, output=tmp_path / "writer").start(*backfill_of(HOUR, hours))
+            while writer.is_alive():
                 backups.append(tmp_path / f"backup {len(backups)}")
                 assert machine.run("backup", str(backups[-1])) == 0, machine.told
                 time.sleep(pause)
-            await_success(writer)
+            assert writer.exitcode == 0
         assert machine.run("backup", str(tmp_path / "last")) == 0, machine.told
         print(f"{len(backups)} backups, {met.reads} reads")
         assert met.reads > 0
