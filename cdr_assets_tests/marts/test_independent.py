@@ -13,7 +13,7 @@ from cdr_assets_tests.marts.built import Marts
 
 _KEYS = (
     "call_key", "first_call_key", "interval_start", "local_hour", "local_date", "scope", "kind", "queue_key",
-    "agent_id", "tag",
+    "agent_id", "tag", "question", "scale",
 )  # fmt: skip
 
 
@@ -23,6 +23,7 @@ class Expected:
     def __init__(self, marts: Marts) -> None:
         self.zone = ZoneInfo(marts.settings.alotech_timezone)
         self.calls = marts.frame("FROM cdr.calls")
+        self.answers = marts.frame("FROM cdr.csat_answers")
         self.tags = marts.frame("FROM cdr.call_tags")
         self.loads = marts.frame("FROM cdr.loads")
         self.facts = expected.fct_calls(self.calls, self.loads)
@@ -119,6 +120,26 @@ def test_agent_daily(both: tuple[Marts, Expected]) -> None:
 def test_tag_daily(both: tuple[Marts, Expected]) -> None:
     marts, other = both
     agree(marts, "tag_daily", other.with_names(expected.tag_daily(other.facts, other.tags)))
+
+
+def test_csat(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    answers = expected.csat_answers(other.facts, other.answers)
+    tagged = expected.distinct_tags(other.tags).join(answers, on="call_key")
+    if answers.is_empty():  # the real month's calls have none
+        assert marts.one("SELECT count(*) FROM marts.csat_daily, marts.csat_tag_daily") == 0
+        return
+    by_agent = expected.csat_mart(answers, "local_date", "queue_key", "agent_id")
+    agree(marts, "csat_daily", other.with_names(by_agent))
+    agree(marts, "csat_tag_daily", other.with_names(expected.csat_mart(tagged, "local_date", "tag")))
+
+
+def test_csat_response_daily(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    contacts = expected.fct_contacts(other.facts, expected.loaded_hours(other.loads, other.zone))
+    rows = expected.csat_response_daily(contacts)
+    names = (expected.dim_queues(other.facts), expected.dim_agents(other.facts))
+    agree(marts, "csat_response_daily", rows.join(names[0], on="queue_key").join(names[1], on="agent_id"))
 
 
 @pytest.mark.parametrize(
