@@ -52,7 +52,7 @@ def build_defs(settings: Settings | None = None) -> Definitions:
         build_cdr_pages(partitions),
         build_cdr(partitions, settings),
         marts,
-        build_published(partitions, settings, [key for key in marts.keys if key.path[0] == "marts"]),
+        build_published(partitions, settings, [key for key in marts.keys if key.path[0] in ("marts", "bi")]),
     ]
     freshness = build_freshness_checks(partitions, settings)
     audit = build_audit_check(partitions)

@@ -333,7 +333,10 @@ def report(
     finish: Annotated[
         dt.datetime | None,
         typer.Option(
-            "--to", formats=["%Y-%m-%d"], metavar="DATE", help="Day after the last; by default the data's end."
+            "--to",
+            formats=["%Y-%m-%d"],
+            metavar="DATE",
+            help="First day that is not in it any more, as in backfill; by default the data's end.",
         ),
     ] = None,
 ) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdr_assets.domain.errors import OperatorError
+from cdr_assets.domain.hours import HOUR
 from cdr_assets.domain.protection import prepare_published
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
@@ -16,8 +17,15 @@ from cdr_assets.marts.own import build_own, drop_other_tables, own_made_of
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
-from cdr_assets.warehouse import Warehouse, clear_stale_hours, transaction
-from cdr_assets.warehouse.built import is_built, is_own_built, note_built, note_last_readings, note_own_built
+from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale, transaction
+from cdr_assets.warehouse.built import (
+    is_built,
+    is_own_built,
+    is_unchanged,
+    note_built,
+    note_last_readings,
+    note_own_built,
+)
 from cdr_assets.warehouse.restatements import note_figures, note_restatements
 from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 
@@ -25,7 +33,8 @@ from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
 def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
     """Builds and tests the marts of the hours that have changed; with `select` only these models.
 
-    Returns no results if nothing has changed since the last build: then it only notes when hours were last read.
+    Returns no results if nothing has changed since the last build: then it only notes when hours were last read. Views
+    and seeds have results only if the project has changed.
     First it types the hours again that an older version of this code typed, and spells numbers again after a change of
     CDR_COUNTRY, so that no mart uses their errors. The caller must hold the warehouse; otherwise hours that another run
     loads meanwhile would be cleared without being built. Raises DbtError if a model could not be built. Failed tests
@@ -39,7 +48,8 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
             note_last_readings(connection)
             return ()
         note_figures(connection)
-    results = build(settings, select)
+        unchanged = is_unchanged(connection, made_of(settings))
+    results = build(settings, select, is_unchanged=unchanged)
     broken = [result for result in results if result.status == "error"]
     if broken:
         told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
@@ -48,14 +58,17 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
         # After a failed test, the next run builds and tests again.
         built = None if any(result.status == "fail" for result in results) else made_of(settings)
         with warehouse.opened() as connection, transaction(connection):
-            are_back = put_figures_back(connection)
+            frozen_until = put_figures_back(connection)
             note_restatements(connection)
             clear_stale_hours(connection)
-            note_built(connection, None if are_back else built)
-        if are_back:
-            # The dimensions list the queues and agents of these figures too.
-            build(settings, ["dim_queues", "dim_agents"])
-            with warehouse.opened() as connection:
+            note_built(connection, None if frozen_until else built)
+            if frozen_until:
+                mark_stale(connection, [frozen_until + n * HOUR for n in range(24)])
+        if frozen_until:
+            # The dimensions list the queues and agents of these figures too, and the hours after them look back.
+            build(settings, ["dim_queues", "dim_agents", "staffing_interval"])
+            with warehouse.opened() as connection, transaction(connection):
+                clear_stale_hours(connection)
                 note_built(connection, built)
     return results
 

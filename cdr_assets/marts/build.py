@@ -149,14 +149,22 @@ def _classes(manifest: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     }
 
 
-def build(settings: Settings, select: Sequence[str] = (), *, full_refresh: bool = False) -> list[NodeResult]:
+# What dbt builds of an unchanged project: views and seeds would be made again as they are.
+_TABLES_AND_TESTS = ("config.materialized:incremental", "config.materialized:table", "resource_type:test")
+
+
+def build(
+    settings: Settings, select: Sequence[str] = (), *, full_refresh: bool = False, is_unchanged: bool = False
+) -> list[NodeResult]:
     """Builds and tests the selected models, or all. The caller must hold the warehouse. Raises DbtError if dbt fails.
 
-    A model or test that fails does not raise: see its status in the results.
+    `is_unchanged` says that the last build was of the same project and settings: views and seeds stay as they are. A
+    model or test that fails does not raise: see its status in the results.
     """
     target = settings.cdr_data_dir / "dbt" / "target"
     make_private(target)
     args = ["build", "--exclude-resource-type", "unit_test", *written_to(target)]
+    select = select or (_TABLES_AND_TESTS if is_unchanged else ())
     if select:
         args += ["--select", *select]
     if full_refresh:

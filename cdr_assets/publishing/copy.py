@@ -9,8 +9,8 @@ everything is written from scratch.
 An hour that changed without a note would stay in the copy as it was. So each publishing also compares some hours with
 the warehouse, all hours in turn.
 
-The copy has the schemas `cdr`, `marts` and `own`, no raw pages, and every description as a DuckDB comment. A view of
-`marts` is a view in the copy too, on the copy's own tables, which hide what is to be hidden. The user's own views are
+The copy has the schemas `cdr`, `marts`, `bi` and `own`, no raw pages, and every description as a DuckDB comment. A view
+of ours is a view in the copy too, on the copy's own tables, which hide what is to be hidden. The user's own views are
 published as tables. How each column is shown is in `shown`; queries on the copy are in `reading`.
 """
 
@@ -39,6 +39,9 @@ _LOG = logging.getLogger(__name__).warning
 
 # DuckDB 1.3 (May 2025) and later read it. In the oldest format the copy is a fifth larger and takes a third longer.
 _STORAGE_VERSION = "v1.3.0"
+
+# Views of `bi` read tables and views of `marts`.
+_SCHEMAS = ("cdr", "marts", "bi")
 
 # Bookkeeping of the pipeline, which analysts do not need.
 _INTERNAL = ("stale_hours", "unpublished_hours")
@@ -204,7 +207,7 @@ def _build(
     connection.execute(f"ATTACH {quoted(str(copy))} AS copy ({options})")
     (in_use,) = connection.execute("SELECT current_database()").fetchone() or ("",)
     try:
-        for schema in ("cdr", "marts"):
+        for schema in _SCHEMAS:
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS copy.{schema}")
 
         def build(some: Sequence[_Table]) -> None:
@@ -221,7 +224,7 @@ def _build(
         stored = [table for table in tables if not table.query]
         large = [[table] for table in stored if table.hour]
         small = [table for table in stored if not table.hour]
-        views = [table for table in tables if table.query]
+        views = sorted((table for table in tables if table.query), key=lambda view: _SCHEMAS.index(view.schema))
         with ThreadPoolExecutor(processors()) as threads:
             list(threads.map(build, [*large, small]))
         with _cursor(connection, in_use, privacy) as cursor, transaction(cursor):
@@ -451,7 +454,7 @@ def _tables(
     connection: duckdb.DuckDBPyConnection,
     privacy: Privacy,
     log: Callable[[str], object],
-    schemas: Sequence[str] = ("cdr", "marts"),
+    schemas: Sequence[str] = _SCHEMAS,
 ) -> list[_Table]:
     """The tables to publish, with their columns that have a class. `log` gets a line for each other column."""
     # DuckDB keeps the whole statement of a view: CREATE VIEW marts.name AS SELECT ...;

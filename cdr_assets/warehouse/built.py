@@ -9,12 +9,15 @@ from cdr_assets.domain.schema import BUILT_MARTS
 from cdr_assets.warehouse.ddl import create_statement
 
 
+def is_unchanged(connection: duckdb.DuckDBPyConnection, made_of: str) -> bool:
+    """True if the last build succeeded with the same `made_of`."""
+    return connection.execute("SELECT 1 FROM raw.built_marts WHERE made_of = ?", [made_of]).fetchone() is not None
+
+
 def is_built(connection: duckdb.DuckDBPyConnection, made_of: str) -> bool:
     """True if the last build succeeded with the same `made_of`, and no hour has become stale since."""
-    row = connection.execute(
-        "SELECT 1 FROM raw.built_marts WHERE made_of = ? AND NOT EXISTS (FROM cdr.stale_hours)", [made_of]
-    ).fetchone()
-    return row is not None
+    stale = connection.execute("FROM cdr.stale_hours LIMIT 1").fetchone()
+    return stale is None and is_unchanged(connection, made_of)
 
 
 def note_built(connection: duckdb.DuckDBPyConnection, made_of: str | None) -> None:

@@ -76,7 +76,7 @@ def rebuild_marts(connection: duckdb.DuckDBPyConnection) -> None:
     """
     note_figures(connection, of_all_hours=True)
     put_figures_aside(connection)
-    for schema in ("marts", "intermediate", "staging"):
+    for schema in ("bi", "marts", "intermediate", "staging"):
         connection.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
     note_built(connection, None)
     # One stale hour is enough: the next publishing then builds the marts first.

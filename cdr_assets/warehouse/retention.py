@@ -128,15 +128,17 @@ def put_figures_aside(connection: duckdb.DuckDBPyConnection) -> None:
             )
 
 
-def put_figures_back(connection: duckdb.DuckDBPyConnection) -> bool:
+def put_figures_back(connection: duckdb.DuckDBPyConnection) -> dt.datetime | None:
     """Replaces the figures of frozen hours by those that were put aside. The caller opens the transaction.
 
-    Returns false if none were put aside. A column that is new since then is NULL.
+    Returns the first hour that is not frozen, and None if no figures were put aside. A column that is new since then is
+    NULL.
     """
     aside = connection.execute("SELECT 1 FROM duckdb_schemas() WHERE schema_name = ?", [_ASIDE]).fetchone()
     kept_from = calls_kept_from(connection)
     if not aside or not kept_from:
-        return False
+        return None
+    frozen_until = kept_from + FIGURES_FROZEN
     rows = connection.execute(
         """SELECT table_name, list(column_name) FROM duckdb_columns()
            WHERE database_name = current_database() AND schema_name = ? GROUP BY ALL""",
@@ -147,10 +149,10 @@ def put_figures_back(connection: duckdb.DuckDBPyConnection) -> bool:
         if mart.aside in columns_aside:
             known = connection.execute(f"DESCRIBE {mart.full_name}").fetchall()
             common = ", ".join(f'"{name}"' for name, *_ in known if name in columns_aside[mart.aside])
-            _delete(connection, mart.full_name, mart.before("?"), kept_from + FIGURES_FROZEN)
+            _delete(connection, mart.full_name, mart.before("?"), frozen_until)
             connection.execute(f"INSERT INTO {mart.full_name} BY NAME SELECT {common} FROM {mart.aside}")
     connection.execute(f"DROP SCHEMA {_ASIDE} CASCADE")
-    return True
+    return frozen_until
 
 
 def _marts(connection: duckdb.DuckDBPyConnection) -> list[_Mart]:

@@ -75,7 +75,7 @@ class Marts:
         with self.warehouse.connect("test") as connection:
             names = connection.execute(
                 """SELECT table_schema || '.' || table_name FROM information_schema.tables
-                   WHERE table_schema IN ('marts', 'intermediate', 'staging')"""
+                   WHERE table_schema IN ('bi', 'marts', 'intermediate', 'staging')"""
             ).fetchall()
             return {name: connection.execute(f"FROM {name} ORDER BY ALL").pl() for (name,) in names}
 

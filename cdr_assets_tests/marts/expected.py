@@ -240,7 +240,7 @@ def staffing_interval(
         weeks = [rows_of[key] for n in (1, 2, 3, 4) if (key := (queue, start - n * 7 * DAY)) in rows_of]
         days = [each for n in range(1, 29) for each in days_of.get((queue, start.date() - dt.timedelta(n)), ())]
         basis, past = "weekday and interval", weeks
-        if not sum(each["talk_known"] for each in past):
+        if sum(each["talk_known"] for each in past) < 30:
             basis, past = "queue", days
         known, talked = sum(each["talk_known"] for each in past), sum(each["talk_seconds"] for each in past)
         abandons = sum(each["wait_known_abandoned"] for each in days)

@@ -19,8 +19,9 @@
 {%- endmacro %}
 
 {#
-  Inserts the rows of zeros that are missing. They can miss in the hours that were built, and in those since the first
-  day of a queue whose first day was built. An hour that was read before its end is not known to be quiet.
+  Inserts the rows of zeros that are missing. They can miss on the days of the stale hours, of which others may be built
+  with them because of a threshold, and on all days since the first day of a queue whose first day is one of these. An
+  hour that was read before its end is not known to be quiet.
 #}
 {% macro insert_quiet_intervals() -%}
     create or replace temporary table quiet_intervals as
@@ -31,7 +32,7 @@
     where
         hours.fetched_at >= hours.ends_at_utc
         and (
-            intervals.local_hour in (select hour from hours_to_build where reason = 'touched')
+            intervals.local_date in (select hour::date from hours_to_build where reason = 'touched')
             or queues.first_date in (select hour::date from hours_to_build where reason = 'touched')
         );
     delete from quiet_intervals as quiet

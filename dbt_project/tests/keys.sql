@@ -7,6 +7,7 @@
     ('dim_queues', ['queue_key'], none),
     ('dim_agents', ['agent_id'], none),
     ('dim_hours', ['local_hour'], none),
+    ('dim_intervals', ['interval_start'], none),
     ('fct_calls', ['call_key'], 'partition_hour'),
     ('fct_contacts', ['first_call_key'], 'partition_hour'),
     ('fct_csat_answers', ['call_key', 'position'], 'partition_hour'),

@@ -1,18 +1,28 @@
--- How many agents does each hour of the week need: the mean and the busiest load of talking, at 85 % occupancy?
-WITH talking AS (
-    SELECT local_hour, busy_seconds, peak FROM marts.concurrency_hourly WHERE scope = '(all)' AND kind = 'talking'
+-- How many agents does each hour of the week need to meet the targets, if every queue has its own, and how many talked?
+WITH needed AS (
+    SELECT
+        interval_start,
+        sum(positions_erlang_c) AS erlang_c,
+        sum(positions_erlang_a) AS erlang_a,
+        -- Quarters whose load is not known yet say nothing.
+        count(*) FILTER (WHERE positions_erlang_c IS NULL) AS unknown
+    FROM marts.staffing_interval
+    GROUP BY interval_start
+),
+talking AS (
+    SELECT interval_start, peak FROM marts.concurrency_interval WHERE scope = '(all)' AND kind = 'talking'
 )
 SELECT
     weekday,
     weekday_name,
     hour_of_day,
-    coalesce(sum(busy_seconds), 0) / sum(seconds) AS erlangs,
-    max(coalesce(busy_seconds, 0) / seconds) AS busiest_erlangs,
-    max(peak) AS most_at_once,
-    ceil(coalesce(sum(busy_seconds), 0) / sum(seconds) / 0.85) AS agents_for_the_mean,
-    ceil(max(coalesce(busy_seconds, 0) / seconds) / 0.85) AS agents_for_the_busiest
-FROM marts.dim_hours
-LEFT JOIN talking USING (local_hour)
-WHERE is_loaded
+    ceil(sum(erlang_c) / count(*)) AS agents_in_the_mean,
+    max(erlang_c) AS agents_for_the_busiest_quarter,
+    ceil(sum(erlang_a) / nullif(count(erlang_a), 0)) AS agents_if_callers_hang_up,
+    coalesce(max(peak), 0) AS most_talking_at_once
+FROM marts.dim_intervals
+JOIN needed USING (interval_start)
+LEFT JOIN talking USING (interval_start)
+WHERE unknown = 0
 GROUP BY ALL
 ORDER BY weekday, hour_of_day;

@@ -158,12 +158,11 @@ def build_marts(partitions: HourlyPartitionsDefinition, settings: Settings) -> A
         select = () if whole else [unique_id.split(".")[-1] for unique_id in chosen]
         with warehouse.held(holder(context)):
             results = build_stale_marts(warehouse, settings, select)
-        # Without results nothing was stale: the marts of these hours are as the last build made and tested them.
+        # Models without a result are as the last build made them: all if nothing was stale, else views and seeds.
         seconds = {result.unique_id: {"seconds": result.seconds} for result in results}
         for unique_id, key in chosen.items():
-            if not results or unique_id in seconds:
-                report_hours(context, key, good, dict.fromkeys(good, seconds.get(unique_id, {})))
-                yield ended(key)
+            report_hours(context, key, good, dict.fromkeys(good, seconds.get(unique_id, {})))
+            yield ended(key)
         outcomes = {result.unique_id: result for result in results}
         for unique_id, test in tests.items():
             if test.key in context.selected_asset_check_keys and (not results or unique_id in outcomes):

@@ -1,13 +1,18 @@
--- A view, because it says no more than dim_hours. It names its table without the catalogue, because the published copy
--- takes it over and its file may have any name.
-{{ config(materialized='view') }}
+-- The quarters of an hour of UTC are quarters in every zone. One that the clock repeats is two of them, and one that it
+-- skips is none.
+{{ config(materialized='table') }}
 
 with quarters as (
     select
-        *,
-        unnest(range(epoch_us(starts_at_utc) // 1000000, epoch_us(ends_at_utc) // 1000000, 900)) as second,
-        {{ interval_of(local_time('to_timestamp(second)')) }} as interval_start
-    from {{ ref('dim_hours').include(database=false) }}
+        {{ interval_of(local_time('to_timestamp(second)')) }} as interval_start,
+        date_trunc('hour', interval_start) as local_hour,
+        min(second) as first_second,
+        count(*) * 900 as seconds
+    from (
+        select unnest(range(epoch(min(starts_at_utc))::bigint, epoch(max(ends_at_utc))::bigint, 900)) as second
+        from {{ ref('dim_hours') }}
+    )
+    group by all
 )
 
 select
@@ -20,9 +25,10 @@ select
     weekday_name,
     week_start,
     month_start,
-    to_timestamp(min(second)) as starts_at_utc,
-    count(*) * 900 as seconds,
+    to_timestamp(first_second) as starts_at_utc,
+    quarters.seconds,
     is_loaded,
     is_final
 from quarters
-group by all
+join {{ ref('dim_hours') }} using (local_hour)
+order by interval_start

@@ -7,7 +7,8 @@
 ) }}
 
 -- What an interval needed by the calls offered in it, and whom the calls show at work. The mean handle time and the
--- patience are those of the days before: the few calls of one interval would say more of chance than of the work.
+-- patience are those of the days before: the few calls of one interval would say more of chance than of the work. For
+-- the same reason, the handle time of a weekday's interval needs some calls.
 with built as (
     select interval_start, local_hour, local_date, queue_key, offered
     from {{ ref('queue_interval') }}
@@ -77,7 +78,7 @@ loads as (
     select
         aimed.*,
         case
-            when of_weekday.talk_known > 0 then 'weekday and interval'
+            when of_weekday.talk_known >= {{ var('handle_calls') }} then 'weekday and interval'
             when of_queue.talk_known > 0 then 'queue'
         end as handle_from,
         if(handle_from = 'queue', of_queue.talk_seconds, of_weekday.talk_seconds) as handle_talk_seconds,

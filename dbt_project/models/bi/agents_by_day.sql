@@ -1,0 +1,21 @@
+select
+    local_date,
+    agent_username,
+    answered,
+    outbound_answered,
+    assigned,
+    missed,
+    talk_seconds,
+    talk_known,
+    hold_seconds,
+    hold_known,
+    transferred,
+    transfers_known,
+    all_talk_seconds,
+    span_seconds,
+    aht_ex_acw_seconds,
+    occupancy,
+    first_talk_at,
+    last_hangup_at,
+    is_final
+from {{ ref('agent_daily').include(database=false) }}

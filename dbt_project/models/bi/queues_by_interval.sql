@@ -1,0 +1,21 @@
+select
+    interval_start,
+    local_hour,
+    local_date,
+    queue_name,
+    offered,
+    answered,
+    abandoned,
+    short_abandoned,
+    answered_within_threshold,
+    sl_known,
+    wait_seconds_answered,
+    wait_known_answered,
+    talk_seconds,
+    talk_known,
+    service_level,
+    abandonment_rate,
+    asa_seconds,
+    aht_ex_acw_seconds,
+    is_final
+from {{ ref('queue_interval').include(database=false) }}
