@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -362,6 +363,37 @@ def csat_response_daily(contacts: pl.DataFrame) -> pl.DataFrame:
     )
     rate = _over(pl.col("answered_contacts_with_answer"), pl.col("answered_contacts_known"))
     return rows.with_columns(response_rate_of_answered_contacts=rate)
+
+
+def patience(facts: pl.DataFrame) -> pl.DataFrame:
+    """Without queue_name and is_final, and without the interval of the mean. Walks from one hang-up to the next."""
+    rows = []
+    weeks = facts.filter("is_offered").group_by(pl.col("local_date").dt.truncate("1w").alias("week"), "queue_key")
+    for (week, queue), calls in weeks:
+        known = calls.filter(pl.col("wait_seconds").is_not_null())
+        waits, hang_ups = known["wait_seconds"].to_list(), known.filter("is_abandoned")["wait_seconds"].to_list()
+        for edge in EDGES:
+            survival: Fraction | None = Fraction(1)
+            variance = 0.0
+            for second in sorted(each for each in set(hang_ups) if each <= edge):
+                at_risk, left = sum(wait >= second for wait in waits), hang_ups.count(second)
+                survival *= 1 - Fraction(left, at_risk)
+                variance += left / (at_risk * (at_risk - left)) if left < at_risk else 0
+            at_risk = sum(wait >= edge for wait in waits)
+            if survival and not at_risk:
+                survival = None
+            rows.append(
+                {
+                    "week_start": week, "queue_key": queue, "wait_edge_seconds": edge, "at_risk": at_risk,
+                    "abandoned": sum(wait <= edge for wait in hang_ups),
+                    "survival": None if survival is None else float(survival),
+                    "survival_standard_error": float(survival) * math.sqrt(variance) if survival else None,
+                    "offered": calls.height, "wait_known_offered": len(waits), "wait_known_abandoned": len(hang_ups),
+                    "wait_seconds_offered": sum(waits),
+                    "patience_seconds": sum(waits) / len(hang_ups) if hang_ups else None,
+                }
+            )  # fmt: skip
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def call_intervals(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:

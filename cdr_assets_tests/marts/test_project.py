@@ -46,6 +46,7 @@ RATES_OF = {
     "concurrency_hourly": {"erlangs": ("busy_seconds", "hour_seconds")},
     "agent_interval": {"occupancy": ("busy_seconds", "interval_seconds")},
     "agent_hourly": {"occupancy": ("busy_seconds", "hour_seconds")},
+    "patience": {"patience_seconds": ("wait_seconds_offered", "wait_known_abandoned")},
     "agent_daily": {"occupancy": ("all_talk_seconds", "span_seconds")},
     "staffing_interval": {
         "handle_seconds": ("handle_talk_seconds", "handle_talk_known"),
@@ -55,7 +56,7 @@ RATES_OF = {
 }
 # Numbers with a fraction that are no rates: what a target says, bounds, scales, and sums of scores.
 NO_RATES = {
-    "scale", "score_sum", "score_squares_sum",
+    "scale", "score_sum", "score_squares_sum", "survival", "survival_standard_error",
     "target_share", "most_occupancy", "shrinkage", "after_call_seconds", "patience_seconds_low",
     "patience_seconds_high",
 }  # fmt: skip

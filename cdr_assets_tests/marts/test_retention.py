@@ -41,6 +41,10 @@ def figures(marts: Marts) -> dict[str, pl.DataFrame]:
     return {name: frame for name, frame in marts.tables().items() if FIGURES.match(name)}
 
 
+def patience(marts: Marts, condition: str) -> pl.DataFrame:
+    return marts.frame(f"FROM marts.patience WHERE {condition} ORDER BY ALL")
+
+
 def since(frames: dict[str, pl.DataFrame], hour: dt.datetime) -> dict[str, pl.DataFrame]:
     return {
         name: frame.filter(
@@ -85,6 +89,7 @@ def test_figures_stay_when_their_calls_are_deleted(tmp_path: Path, calls: list[c
         assert kept.one(f"SELECT min(partition_hour) FROM marts.{name}") >= CALLS_FROM
     assert not any(kept.published_differences().values())
     agree(figures(kept), before)
+    agree({"patience": patience(kept, "true")}, {"patience": patience(whole, "true")})
 
     # Late changes of the calls that may still be loaded: later figures follow as if no call had been deleted.
     first = CALLS_FROM + LOADS_FROZEN
@@ -96,6 +101,13 @@ def test_figures_stay_when_their_calls_are_deleted(tmp_path: Path, calls: list[c
     assert not any(kept.published_differences().values())
     agree(figures(kept), figures(whole))
     assert not figures(kept)["marts.queue_hourly"].equals(before["marts.queue_hourly"])
+
+    # A week is frozen whole, because a part of its calls is deleted: 31 October is.
+    frozen, later_weeks = "week_start < DATE '2026-11-02'", "week_start >= DATE '2026-11-02'"
+    weeks = patience(kept, "true")
+    assert weeks["week_start"].n_unique() == 3
+    assert patience(kept, later_weeks).equals(patience(whole, later_weeks))
+    assert not patience(whole, frozen).equals(patience(kept, frozen))
 
     # The operator builds all hours again by hand; then a new version has all marts built from scratch, twice.
     before = figures(kept)
@@ -109,6 +121,7 @@ def test_figures_stay_when_their_calls_are_deleted(tmp_path: Path, calls: list[c
             rebuild_marts(connection)
         build(kept)
         agree(figures(kept), before)
+        agree({"patience": patience(kept, "true")}, {"patience": weeks})
         assert kept.one("SELECT count(*) FROM marts.dim_queues") == whole.one("SELECT count(*) FROM marts.dim_queues")
     assert kept.one("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'kept'") == 0
 
