@@ -74,9 +74,9 @@ def test_every_column_of_the_marts_tells_what_it_is_made_of(tmp_path: Path) -> N
         # Columns that come from no column: counts of rows, and the kind of concurrency.
         without = {"calls", "legs", "open_calls", "kind"}
         assert {name for name, told in columns_of(mart).items() if " From " not in told} <= without, mart
-    assert columns_of("queue_hourly")["asa_seconds"].endswith(" From marts.fct_calls: is_answered, wait_seconds.")
+    assert columns_of("queue_interval")["asa_seconds"].endswith(" From marts.fct_calls: is_answered, wait_seconds.")
     # Lineage through a coalesce over all columns, and through an unnested struct.
-    assert columns_of("agent_daily")["missed"].endswith(" From marts.fct_calls: is_missed.")
+    assert columns_of("agent_interval")["missed"].endswith(" From marts.fct_calls: is_missed.")
     assert columns_of("fct_contacts")["callerid"].endswith(" From marts.fct_calls: callerid.")
     assert columns_of("fct_csat_answers")["is_top_two"].endswith(" From cdr.csat_answers: scale, score.")
 

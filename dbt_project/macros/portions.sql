@@ -62,10 +62,11 @@
             on dim_hours.local_date between days.local_date + 1 and days.local_date + {{ days_after }}
         {%- endif %}
         {%- if like and not of_every_hour %}
-        {%- set ours, theirs = keys_of(this), keys_of(ref(like)) %}
         union
         select local_hour, 'touched'
-        from (({{ ours }} except {{ theirs }}) union ({{ theirs }} except {{ ours }}))
+        from {{ keys_by_hour(this) }} as ours
+        full join {{ keys_by_hour(ref(like)) }} as theirs using (local_hour)
+        where ours.keys is distinct from theirs.keys
         {%- endif %}
     ),
 
@@ -89,4 +90,7 @@
     join numbered using (hour)
 {%- endmacro %}
 
-{% macro keys_of(relation) -%} {{ return("select interval_start, queue_key, local_hour from " ~ relation) }} {%- endmacro %}
+{# Gives a subquery: a hash of the intervals and queues of each hour of a mart. #}
+{% macro keys_by_hour(relation) -%}
+    (select local_hour, sum(hash(interval_start, queue_key)) as keys from {{ relation }} group by local_hour)
+{%- endmacro %}
