@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.files import lock, make_private
 from cdr_assets.domain.hours import HOUR
-from cdr_assets.domain.lateness import FINAL_AFTER, OPEN_FOR
+from cdr_assets.domain.lateness import FIGURES_FROZEN, FINAL_AFTER, OPEN_FOR
 from cdr_assets.domain.masking import mask
 from cdr_assets.domain.project import PROJECT
 from cdr_assets.domain.schema import Class
@@ -233,6 +233,7 @@ def _settings_read(settings: Settings) -> dict[str, str]:
         # One rule for the schedules and the marts.
         "CDR_FINAL_AFTER_HOURS": str(FINAL_AFTER // HOUR),
         "CDR_OPEN_FOR_HOURS": str(OPEN_FOR // HOUR),
+        "CDR_FIGURES_FROZEN_HOURS": str(FIGURES_FROZEN // HOUR),
     }
 
 

@@ -20,7 +20,7 @@ _BY_HOUR: tuple[Table, ...] = (CALLS, *CHILDREN.values(), REJECTED_RECORDS, CDR_
 
 # The column by which the rows of a mart are deleted: the first that it has. Facts, which are made of single calls, have
 # the partition's hour.
-_COLUMNS = ("partition_hour", "local_hour", "local_date")
+_COLUMNS = ("partition_hour", "local_hour", "local_date", "week_start")
 
 # The schema of figures that were put aside.
 _ASIDE = "kept"
@@ -41,8 +41,12 @@ class _Mart:
         return f'{_ASIDE}."{self.schema} {self.name}"'
 
     def before(self, hour: str) -> str:
-        """A condition: rows of hours, or of whole days, before this one (SQL)."""
-        return f"{self.column} < {hour}::DATE" if self.column == "local_date" else f"{self.column} < {hour}"
+        """A condition: rows of hours, of whole days, or of weeks that begin, before this one (SQL)."""
+        return (
+            f"{self.column} < {hour}"
+            if self.column in ("partition_hour", "local_hour")
+            else f"{self.column} < {hour}::DATE"
+        )
 
 
 def calls_kept_from(connection: duckdb.DuckDBPyConnection) -> dt.datetime | None:
@@ -99,7 +103,7 @@ def delete_before(
         for mart in marts:
             if mart.column == "local_hour":
                 figures += _delete_noted(connection, mart, marts_from)
-            elif mart.column == "local_date":
+            elif mart.column != "partition_hour":
                 figures += _delete(connection, mart.full_name, mart.before("?"), marts_from)
     if calls or figures:
         # The next build drops the deleted hours from the dimensions.

@@ -112,7 +112,7 @@ def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
         lambda _: {"callid": chance.choice(calls)["callid"]},
         lambda _: {"callerid": chance.choice(calls)["callerid"]},
         lambda call: {"waitduration": 25, "sl": True} if call["answered"] and call["queued"] else {},
-        lambda _: {"csat_answers": [5.0, 4.0]},
+        lambda _: {"csat_answers": [centre.answer(5.0), centre.answer(4.0)]},
         lambda _: {"call_tags": ["iade", "yeni"]},
         lambda call: {"calldate": call["calldate"] - hour},
     ]

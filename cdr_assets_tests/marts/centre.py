@@ -31,6 +31,8 @@ _QUEUES = [("Q1", "Satış", 20), ("Q2", "Destek", 30), (None, "Faturalama", 20)
 _AGENTS = [("A1", "ayşe@example"), ("A2", "berk@example"), ("A3", "can@example"), (None, "derya@example"), ("A5", None)]
 _CALLERS = [f"9053211122{i:02}" for i in range(25)] + ["anonymous", None, "123", "0000000000"]
 
+_ANSWER = {"question": pl.String, "answer": pl.String, "score": pl.Float64, "scale": pl.Float64}
+
 Call = dict[str, Any]
 
 
@@ -116,7 +118,7 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
         if chance.random() < 0.2:
             made |= {"hold": 2, "holdduration": chance.randrange(60)}
         if chance.random() < 0.25:
-            made["csat_answers"] = [chance.randrange(1, 6)]
+            made["csat_answers"] = _answers(chance.randrange(1, 6), key)
     else:
         made |= {
             "hangupdate": left,
@@ -133,6 +135,26 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
         unknown = chance.choice(["waitduration", "hold", "holdduration", "transferred", "talkdate", "sl", "behind"])
         made |= {"talkdate": begin - dt.timedelta(seconds=60)} if unknown == "behind" else {unknown: None}
     return made
+
+
+def answer(
+    score: float | None, question: str | None = "Memnun musunuz?", scale: float | None = 5.0, text: str = ""
+) -> Any:
+    """An answer to the survey, typed as the loader does."""
+    return {"question": question, "answer": text or str(score), "score": score, "scale": scale}
+
+
+def _answers(score: int, key: str) -> list[Any]:
+    """Answers to several questions: on two scales and on none, without a score, and with an impossible one."""
+    chance = random.Random(key)
+    more = [
+        answer(float(chance.randrange(11)), "Bizi önerir misiniz?", 10.0),
+        answer(float(chance.randrange(4)), " Memnun musunuz? ", None),
+        answer(chance.choice([4.7, 3.3, 9.1, 6.5]), "Bizi önerir misiniz?", 10.0),
+        answer(None, None, chance.choice([5.0, None]), "Hayır"),
+        answer(None, text="7"),
+    ]
+    return [answer(float(score)), *chance.sample(more, chance.randrange(3))]
 
 
 def load(
@@ -167,7 +189,7 @@ def load(
         "csat_answers": _items(
             frame,
             "csat_answers",
-            lambda items: {"question": pl.lit("Memnun musunuz?"), "score": items, "scale": pl.lit(5.0)},
+            lambda items: {name: items.struct.field(name) for name in _ANSWER},
         ),
         "call_tags": _items(frame, "call_tags", lambda items: {"tag": items}),
     }
@@ -197,7 +219,8 @@ def _frame(calls: list[Call]) -> pl.DataFrame:
         for name in CHILDREN:
             row[f"{name}_count"] = len(made[name])
         rows.append(row)
-    arrays = {"call_history": pl.List(pl.String), "csat_answers": pl.List(pl.Float64), "call_tags": pl.List(pl.String)}
+    texts = pl.List(pl.String)
+    arrays = {"call_history": texts, "csat_answers": pl.List(pl.Struct(_ANSWER)), "call_tags": texts}
     return pl.DataFrame(rows, schema=_COLUMNS | arrays)
 
 

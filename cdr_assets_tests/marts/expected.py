@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -304,11 +305,95 @@ def agent_daily(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(*_rates(), occupancy=pl.when(occupancy <= 1).then(occupancy))
 
 
+def distinct_tags(tags: pl.DataFrame) -> pl.DataFrame:
+    """call_key and tag, each tag of a call once."""
+    return tags.select(call_key="key", tag=_text("tag").fill_null("(none)")).unique()
+
+
 def tag_daily(facts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
     """Without is_final."""
-    tagged = tags.select(call_key="key", tag=_text("tag").fill_null("(none)")).unique()
-    rows = facts.filter("listed").join(tagged, on="call_key").group_by("local_date", "tag").agg(_parts())
+    rows = facts.filter("listed").join(distinct_tags(tags), on="call_key").group_by("local_date", "tag").agg(_parts())
     return rows.with_columns(*_rates(), abandonment_rate=_over(pl.col("abandoned"), pl.col("offered")))
+
+
+def csat_answers(facts: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
+    """The answers of listed calls, with the columns by which csat_daily and csat_tag_daily group them."""
+    sent = pl.coalesce(pl.col("extra").str.json_path_match("$.score"), "answer").cast(pl.Float64, strict=False)
+    typed = answers.select(
+        "score", "scale", call_key="key", question=_text("question").fill_null("(none)"),
+        is_impossible=pl.col("score").is_null() & sent.is_not_null(),
+    )  # fmt: skip
+    calls = facts.filter("listed").select("call_key", "local_date", "queue_key", "agent_id")
+    return typed.join(calls, on="call_key")
+
+
+def csat_mart(answers: pl.DataFrame, *keys: str) -> pl.DataFrame:
+    """csat_daily and csat_tag_daily, by their keys; without names and is_final. `answers` are those of csat_answers."""
+    score, scale = pl.col("score"), pl.col("scale").first()
+    recommends = {
+        "promoters": score >= 9, "passives": (score >= 7) & (score < 9), "detractors": score < 7,
+        "zero_scores": score == 0,
+    }  # fmt: skip
+    rows = answers.group_by(*keys, "question", pl.col("scale").alias("of_scale")).agg(
+        answers=score.count(),
+        answers_without_score=score.null_count(),
+        impossible_scores=pl.col("is_impossible").sum(),
+        score_sum=score.sum(),
+        score_squares_sum=(score**2).sum(),
+        top_two=pl.when(scale.is_not_null()).then((score >= pl.col("scale") - 1).sum()),
+        **{name: pl.when(scale == 10).then(condition.sum()) for name, condition in recommends.items()},
+    )
+    total = pl.col("answers")
+    return rows.rename({"of_scale": "scale"}).with_columns(
+        mean_score=_over(pl.col("score_sum"), total),
+        top_two_share=_over(pl.col("top_two"), total),
+        nps=_over(pl.col("promoters").cast(pl.Int64) - pl.col("detractors"), total),
+    )
+
+
+def csat_response_daily(contacts: pl.DataFrame) -> pl.DataFrame:
+    """Without names. `contacts` is fct_contacts."""
+    counted = contacts.filter("is_inbound", "is_answered").group_by(
+        pl.col("started_at").dt.date().alias("local_date"), "queue_key", "agent_id"
+    )
+    rows = counted.agg(
+        answered_contacts=pl.len(),
+        answered_contacts_known=pl.col("csat_answers").count(),
+        answered_contacts_with_answer=(pl.col("csat_answers") > 0).sum(),
+    )
+    rate = _over(pl.col("answered_contacts_with_answer"), pl.col("answered_contacts_known"))
+    return rows.with_columns(response_rate_of_answered_contacts=rate)
+
+
+def patience(facts: pl.DataFrame) -> pl.DataFrame:
+    """Without queue_name and is_final, and without the interval of the mean. Walks from one hang-up to the next."""
+    rows = []
+    weeks = facts.filter("is_offered").group_by(pl.col("local_date").dt.truncate("1w").alias("week"), "queue_key")
+    for (week, queue), calls in weeks:
+        known = calls.filter(pl.col("wait_seconds").is_not_null())
+        waits, hang_ups = known["wait_seconds"].to_list(), known.filter("is_abandoned")["wait_seconds"].to_list()
+        for edge in EDGES:
+            survival: Fraction | None = Fraction(1)
+            variance = 0.0
+            for second in sorted(each for each in set(hang_ups) if each <= edge):
+                at_risk, left = sum(wait >= second for wait in waits), hang_ups.count(second)
+                survival *= 1 - Fraction(left, at_risk)
+                variance += left / (at_risk * (at_risk - left)) if left < at_risk else 0
+            at_risk = sum(wait >= edge for wait in waits)
+            if survival and not at_risk:
+                survival = None
+            rows.append(
+                {
+                    "week_start": week, "queue_key": queue, "wait_edge_seconds": edge, "at_risk": at_risk,
+                    "abandoned": sum(wait <= edge for wait in hang_ups),
+                    "survival": None if survival is None else float(survival),
+                    "survival_standard_error": float(survival) * math.sqrt(variance) if survival else None,
+                    "offered": calls.height, "wait_known_offered": len(waits), "wait_known_abandoned": len(hang_ups),
+                    "wait_seconds_offered": sum(waits),
+                    "patience_seconds": sum(waits) / len(hang_ups) if hang_ups else None,
+                }
+            )  # fmt: skip
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def call_intervals(facts: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:

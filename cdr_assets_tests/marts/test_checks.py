@@ -13,6 +13,7 @@ _ALL_DATA_TESTS = ("test_type:data",)
 _TABLES = (
     "dim_queues", "dim_agents", "dim_hours", "fct_calls", "fct_contacts", "fct_call_events", "fct_csat_answers",
     "fct_call_tags", "queue_hourly", "queue_daily", "agent_hourly", "agent_daily", "concurrency_hourly", "tag_daily",
+    "csat_daily", "csat_tag_daily", "patience",
 )  # fmt: skip
 
 

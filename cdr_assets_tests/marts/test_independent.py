@@ -8,12 +8,13 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from cdr_assets.domain.schema import CALL_DATES
+from cdr_assets.marts.build import build
 from cdr_assets_tests.marts import expected
 from cdr_assets_tests.marts.built import Marts
 
 _KEYS = (
     "call_key", "first_call_key", "interval_start", "local_hour", "local_date", "scope", "kind", "queue_key",
-    "agent_id", "tag",
+    "agent_id", "tag", "question", "scale", "week_start", "wait_edge_seconds",
 )  # fmt: skip
 
 
@@ -23,11 +24,19 @@ class Expected:
     def __init__(self, marts: Marts) -> None:
         self.zone = ZoneInfo(marts.settings.alotech_timezone)
         self.calls = marts.frame("FROM cdr.calls")
+        self.answers = marts.frame("FROM cdr.csat_answers")
         self.tags = marts.frame("FROM cdr.call_tags")
         self.loads = marts.frame("FROM cdr.loads")
         self.facts = expected.fct_calls(self.calls, self.loads)
         self.pieces = expected.call_intervals(self.facts, self.zone)
         self.final = expected.final_hours(self.facts, self.loads, self.zone)
+
+    @property
+    def final_weeks(self) -> pl.DataFrame:
+        """Weeks of 167 hours or more: in one of them the clock may be put forward."""
+        return self.final.group_by(pl.col("local_hour").dt.truncate("1w").dt.date().alias("week_start")).agg(
+            is_final=pl.col("is_final").all() & (pl.len() >= 167)
+        )
 
     def with_names(self, frame: pl.DataFrame) -> pl.DataFrame:
         if "queue_key" in frame.columns:
@@ -38,6 +47,10 @@ class Expected:
             frame = frame.with_columns(local_hour=pl.col("interval_start").dt.truncate("1h"))
         if "local_hour" in frame.columns:
             return frame.join(self.final, on="local_hour", how="left").with_columns(pl.col("is_final").fill_null(False))
+        if "week_start" in frame.columns:
+            return frame.join(self.final_weeks, on="week_start", how="left").with_columns(
+                pl.col("is_final").fill_null(False)
+            )
         days = self.final.group_by(pl.col("local_hour").dt.date().alias("local_date")).agg(
             is_final=pl.col("is_final").all() & (pl.len() >= 23)
         )
@@ -121,6 +134,31 @@ def test_tag_daily(both: tuple[Marts, Expected]) -> None:
     agree(marts, "tag_daily", other.with_names(expected.tag_daily(other.facts, other.tags)))
 
 
+def test_patience(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    agree(marts, "patience", other.with_names(expected.patience(other.facts)))
+
+
+def test_csat(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    answers = expected.csat_answers(other.facts, other.answers)
+    tagged = expected.distinct_tags(other.tags).join(answers, on="call_key")
+    if answers.is_empty():  # the real month's calls have none
+        assert marts.one("SELECT count(*) FROM marts.csat_daily, marts.csat_tag_daily") == 0
+        return
+    by_agent = expected.csat_mart(answers, "local_date", "queue_key", "agent_id")
+    agree(marts, "csat_daily", other.with_names(by_agent))
+    agree(marts, "csat_tag_daily", other.with_names(expected.csat_mart(tagged, "local_date", "tag")))
+
+
+def test_csat_response_daily(both: tuple[Marts, Expected]) -> None:
+    marts, other = both
+    contacts = expected.fct_contacts(other.facts, expected.loaded_hours(other.loads, other.zone))
+    rows = expected.csat_response_daily(contacts)
+    names = (expected.dim_queues(other.facts), expected.dim_agents(other.facts))
+    agree(marts, "csat_response_daily", rows.join(names[0], on="queue_key").join(names[1], on="agent_id"))
+
+
 @pytest.mark.parametrize(
     ("mart", "period"), [("concurrency_interval", "interval_start"), ("concurrency_hourly", "local_hour")]
 )
@@ -172,3 +210,21 @@ def test_the_skipped_hour_lasts_no_time(generated: Marts) -> None:
     )
     day = dt.datetime(2027, 3, 28)
     assert hours.rows() == [(1, 3600, day), (2, 0, day + expected.HOUR), (3, 3600, day + expected.HOUR)]
+
+
+def test_the_calendar_names_special_days(generated: Marts) -> None:
+    """A day that is noted twice has both names, and its hours once."""
+    before = generated.frame("FROM marts.dim_hours ORDER BY ALL")
+    assert before["special_day"].null_count() == before.height
+
+    def note(statement: str) -> None:
+        with generated.warehouse.held("test"):
+            with generated.warehouse.opened() as connection:
+                connection.execute(statement)
+            assert {result.status for result in build(generated.settings, ["dim_hours"])} <= {"success", "pass"}
+
+    note("INSERT INTO staging.special_days VALUES ('2026-10-24', 'Fair'), ('2026-10-24', NULL), ('2026-10-20', 'Past')")
+    noted = generated.frame("SELECT local_date, special_day, count(*) FROM marts.dim_hours GROUP BY ALL ORDER BY ALL")
+    assert noted.filter(pl.col("special_day").is_not_null()).rows() == [(dt.date(2026, 10, 24), "Fair, (no name)", 24)]
+    note("DELETE FROM staging.special_days")
+    assert_frame_equal(generated.frame("FROM marts.dim_hours ORDER BY ALL"), before)

@@ -36,12 +36,17 @@ RATES = {
     "outbound_connect_rate": ("outbound_answered", "outbound"),
     "agent_hung_up_rate": ("agent_hung_up", "localrelease_known"),
     "menu_seconds_per_call": ("menu_seconds", "menu_known"),
+    "mean_score": ("score_sum", "answers"),
+    "top_two_share": ("top_two", "answers"),
+    "nps": ("promoters - detractors", "answers"),
+    "response_rate_of_answered_contacts": ("answered_contacts_with_answer", "answered_contacts_known"),
 }
 RATES_OF = {
     "concurrency_interval": {"erlangs": ("busy_seconds", "interval_seconds")},
     "concurrency_hourly": {"erlangs": ("busy_seconds", "hour_seconds")},
     "agent_interval": {"occupancy": ("busy_seconds", "interval_seconds")},
     "agent_hourly": {"occupancy": ("busy_seconds", "hour_seconds")},
+    "patience": {"patience_seconds": ("wait_seconds_offered", "wait_known_abandoned")},
     "agent_daily": {"occupancy": ("all_talk_seconds", "span_seconds")},
     "staffing_interval": {
         "handle_seconds": ("handle_talk_seconds", "handle_talk_known"),
@@ -49,8 +54,9 @@ RATES_OF = {
         "patience_seconds": ("patience_waited_seconds", "patience_abandons"),
     },
 }
-# Numbers with a fraction that are no rates: what a target says, and bounds.
+# Numbers with a fraction that are no rates: what a target says, bounds, scales, and sums of scores.
 NO_RATES = {
+    "scale", "score_sum", "score_squares_sum", "survival", "survival_standard_error",
     "target_share", "most_occupancy", "shrinkage", "after_call_seconds", "patience_seconds_low",
     "patience_seconds_high",
 }  # fmt: skip

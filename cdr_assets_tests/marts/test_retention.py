@@ -42,6 +42,10 @@ def figures(marts: Marts) -> dict[str, pl.DataFrame]:
     return {name: frame for name, frame in marts.tables().items() if FIGURES.match(name)}
 
 
+def patience(marts: Marts, condition: str) -> pl.DataFrame:
+    return marts.frame(f"FROM marts.patience WHERE {condition} ORDER BY ALL")
+
+
 def since(frames: dict[str, pl.DataFrame], hour: dt.datetime) -> dict[str, pl.DataFrame]:
     return {
         name: frame.filter(
@@ -88,6 +92,7 @@ def test_figures_stay_when_their_calls_are_deleted(upgrades: int, tmp_path: Path
         assert kept.one(f"SELECT min(partition_hour) FROM marts.{name}") >= CALLS_FROM
     assert not any(kept.published_differences().values())
     agree(figures(kept), before)
+    agree({"patience": patience(kept, "true")}, {"patience": patience(whole, "true")})
 
     # Late changes of the calls that may still be loaded: later figures follow as if no call had been deleted.
     first = CALLS_FROM + LOADS_FROZEN
@@ -99,6 +104,13 @@ def test_figures_stay_when_their_calls_are_deleted(upgrades: int, tmp_path: Path
     assert not any(kept.published_differences().values())
     agree(figures(kept), figures(whole))
     assert not figures(kept)["marts.queue_hourly"].equals(before["marts.queue_hourly"])
+
+    # A week is frozen whole, because a part of its calls is deleted: 31 October is.
+    frozen, later_weeks = "week_start < DATE '2026-11-02'", "week_start >= DATE '2026-11-02'"
+    weeks = patience(kept, "true")
+    assert weeks["week_start"].n_unique() == 3
+    assert patience(kept, later_weeks).equals(patience(whole, later_weeks))
+    assert not patience(whole, frozen).equals(patience(kept, frozen))
 
     # The operator builds all hours again by hand; then new versions have all marts built from scratch.
     before = figures(kept)
@@ -112,6 +124,7 @@ def test_figures_stay_when_their_calls_are_deleted(upgrades: int, tmp_path: Path
             rebuild_marts(connection)
         build(kept)
         agree(figures(kept), before)
+        agree({"patience": patience(kept, "true")}, {"patience": weeks})
         assert kept.one("SELECT count(*) FROM marts.dim_queues") == whole.one("SELECT count(*) FROM marts.dim_queues")
     assert kept.one("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'kept'") == 0
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from cdr_assets.warehouse import Warehouse
+from cdr_assets.domain.errors import OperatorError
+from cdr_assets.warehouse import Warehouse, expected
 from cdr_assets.warehouse.expected import expected_calls
 
 HOUR = dt.datetime(2026, 3, 2, 5)
@@ -67,3 +68,35 @@ def test_calls_that_vanished_did_not_come(connection: duckdb.DuckDBPyConnection)
     # An hour that is loaded again counts once.
     load(connection, {HOUR - WEEK: 0, HOUR - 2 * WEEK: 4})
     assert expected_calls(connection, [HOUR]) == {HOUR: 3.0}
+
+
+@pytest.fixture
+def special_days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "special_days.csv"
+    monkeypatch.setattr(expected, "_SPECIAL_DAYS", path)
+    return path
+
+
+def test_a_special_day_is_no_example_and_nothing_is_expected_on_it(
+    connection: duckdb.DuckDBPyConnection, special_days: Path
+) -> None:
+    load(connection, {HOUR - n * WEEK: count for n, count in enumerate((0, 0, 30, 90, 20))})
+    special_days.write_text("local_date,name\n", encoding="utf-8")
+    assert expected_calls(connection, [HOUR, HOUR - WEEK]) == {HOUR: 25.0, HOUR - WEEK: 30.0}
+    # A holiday and the day of a campaign, written by Excel.
+    noted = f"local_date,name\r\n{HOUR - WEEK:%Y-%m-%d},Bayram\r\n{HOUR - 3 * WEEK:%Y-%m-%d},\r\n"
+    special_days.write_text(noted, encoding="utf-8-sig")
+    assert expected_calls(connection, [HOUR, HOUR - WEEK]) == {HOUR: 25.0, HOUR - WEEK: None}
+    load(connection, {HOUR - 5 * WEEK: 24})
+    assert expected_calls(connection, [HOUR]) == {HOUR: 24.0}
+
+
+@pytest.mark.parametrize("text", ["local_date,name\n2026-13-01,x\n", "local_date;name\n2026-01-01;x\n"])
+def test_a_line_that_is_no_day_is_named(connection: duckdb.DuckDBPyConnection, special_days: Path, text: str) -> None:
+    special_days.write_text(text, encoding="utf-8")
+    with pytest.raises(OperatorError, match=r"special_days\.csv, line 2: .* is no date; the first line must be"):
+        expected_calls(connection, [HOUR])
+
+
+def test_the_file_of_the_project_can_be_read() -> None:
+    assert expected._special_days(expected._SPECIAL_DAYS) == []

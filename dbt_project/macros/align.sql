@@ -16,9 +16,14 @@
 {%- endmacro %}
 
 {#
-  Gives a subquery of local_date and is_final: a day is final when all of its hours are. An hour that a clock change
-  skips (0 seconds) is never read, and does not count.
+  Give subqueries: local_date, or week_start, and is_final. A day is final when all of its hours are, a week when all of
+  its hours are loaded and final. An hour that a clock change skips (0 seconds) is never read, and does not count.
 #}
-{% macro final_days() -%}
-    (select local_date, bool_and(is_final) as is_final from {{ ref('dim_hours') }} where seconds > 0 group by local_date)
+{% macro final_days() -%} {{ _final('local_date') }} {%- endmacro %}
+
+{# The day before the first loaded one and the day after the last are in dim_hours, and are not final. #}
+{% macro final_weeks() -%} {{ _final('week_start') }} {%- endmacro %}
+
+{% macro _final(period) -%}
+    (select {{ period }}, bool_and(is_final) as is_final from {{ ref('dim_hours') }} where seconds > 0 group by {{ period }})
 {%- endmacro %}

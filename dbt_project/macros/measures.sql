@@ -165,6 +165,41 @@
 {%- endmacro %}
 
 {#
+  Gives the parts of satisfaction, of answers to one question on one scale: rows of fct_csat_answers. Scores are summed
+  as decimals, because the sum of fractions would depend on the order of the rows. Without a scale, nobody knows which
+  scores are the two best. NPS is a measure of the scale from 0 to 10; a scale from 1 to 10 looks the same, so
+  `zero_scores` shows whether the question's scores run from 0.
+#}
+{% macro csat_parts() -%}
+    {%- set exact = 'score::decimal(10, 6)' -%}
+    {%- set parts = [
+        ('answers', 'count(score)'),
+        ('answers_without_score', 'count(*) - count(score)'),
+        ('impossible_scores', count_if('is_score_impossible')),
+        ('score_sum', 'coalesce(sum(' ~ exact ~ '), 0)::double'),
+        ('score_squares_sum', 'coalesce(sum(' ~ exact ~ ' * ' ~ exact ~ '), 0)::double'),
+        ('top_two', 'case when count(scale) > 0 then ' ~ count_if('is_top_two') ~ ' end'),
+    ] -%}
+    {%- for name, condition in [
+        ('promoters', 'score >= 9'), ('passives', 'score >= 7 and score < 9'), ('detractors', 'score < 7'),
+        ('zero_scores', 'score = 0'),
+    ] -%}
+        {%- do parts.append((name, 'case when max(scale) = 10 then ' ~ count_if(condition) ~ ' end')) -%}
+    {%- endfor -%}
+    {{ return(parts) }}
+{%- endmacro %}
+
+{# Gives the rates of satisfaction, as columns of a query on the columns of csat_parts. #}
+{% macro csat_rates() -%}
+    {{ rate('score_sum', 'answers') }} as mean_score,
+    {{ rate('top_two', 'answers') }} as top_two_share,
+    {{ rate('promoters - detractors', 'answers') }} as nps
+{%- endmacro %}
+
+{# Gives the question as the key of a group: as sent, without spaces around it. #}
+{% macro question_of_rows() -%} coalesce(nullif(trim(question), ''), '(none)') {%- endmacro %}
+
+{#
   Take a total of seconds and a number of events; give the ends of the 95 % confidence interval of the mean time to an
   event, if it is exponential and some times were cut off before their event: 2 * total / the chi-squared quantile, with
   the approximation of Wilson and Hilferty (1931).

@@ -18,9 +18,14 @@
   {days_after: n}` has rows that depend on n days before theirs, and also gets the hours up to n days after those that
   changed. One with `meta: {rows_like: mart}` has a row for each row of another mart with intervals and queues, which
   adds and deletes quiet intervals in hours that no call touches; it also gets the hours in which their rows differ.
+
+  A model whose rows are weeks gets every hour of the weeks that changed. It does not get weeks that begin in the hours
+  whose calls were deleted, or in the frozen ones after these: it would build them of a part of their calls.
 #}
 {% macro number_portions(of_every_hour) -%}
     {%- set is_daily = config.get('meta', {}).get('stale') == 'local_date' -%}
+    {%- set is_weekly = config.get('meta', {}).get('stale') == 'week_start' -%}
+    {%- set whole = week_of('hour') if is_weekly else 'hour::date' if is_daily else 'hour' -%}
     {%- set days_after = config.get('meta', {}).get('days_after') -%}
     {%- set like = config.get('meta', {}).get('rows_like') -%}
     create or replace temporary table hours_to_build as
@@ -41,7 +46,14 @@
     ),
 
     hours as (
+        {%- if is_weekly %}
+        select week + to_hours(step::integer) as hour, 'touched' as reason
+        from (select distinct {{ week_of('hour') }} as week from changed where reason = 'touched') as weeks,
+            range(7 * 24) as steps (step)
+        where not exists (from {{ source('raw', 'kept_from') }} where week < (calls_from + {{ frozen_for() }})::date)
+        {%- else %}
         from changed
+        {%- endif %}
         {%- if days_after %}
         union
         select dim_hours.local_hour, 'touched'
@@ -68,7 +80,7 @@
     numbered as (
         select
             hour,
-            sum(calls) over (order by {{ "hour::date" if is_daily else "hour" }})::bigint
+            sum(calls) over (order by {{ whole }})::bigint
             // {{ env_var('CDR_PORTION_CALLS') }} as portion
         from counted
     )

@@ -7,6 +7,7 @@
     partition_hour  partitions with calls that changed
     local_hour      hours that a changed call, as it was or as it is now, counts in, waits in or talks in
     local_date      the days of those hours
+    week_start      the weeks of those hours, which begin on Mondays
 #}
 
 {#
@@ -25,6 +26,8 @@
     (select hour from {{ hours }} reason = 'touched')
     {%- elif column == 'local_date' -%}
     (select distinct hour::date from {{ hours }} reason = 'touched')
+    {%- elif column == 'week_start' -%}
+    (select distinct {{ week_of('hour') }} from {{ hours }} reason = 'touched')
     {%- else -%}
     {{ exceptions.raise_compiler_error("rows can't be replaced by " ~ column) }}
     {%- endif -%}

@@ -17,10 +17,16 @@
    in cdr_assets/domain/lateness.py, and come by way of the environment. #}
 {% macro final_after() -%} interval '{{ env_var("CDR_FINAL_AFTER_HOURS") }} hours' {%- endmacro %}
 
+{# After the hours whose calls were deleted, figures of so many hours are frozen (cdr_assets/domain/lateness.py). #}
+{% macro frozen_for() -%} interval '{{ env_var("CDR_FIGURES_FROZEN_HOURS") }} hours' {%- endmacro %}
+
 {% macro open_for() -%} interval '{{ env_var("CDR_OPEN_FOR_HOURS") }} hours' {%- endmacro %}
 
 {# Takes a local time; gives the quarter of an hour in which it lies: its interval, as planners count. #}
 {% macro interval_of(local_time) -%} time_bucket(interval 15 minutes, {{ local_time }}) {%- endmacro %}
+
+{# Takes a local time; gives the Monday of its week. #}
+{% macro week_of(local_time) -%} date_trunc('week', {{ local_time }})::date {%- endmacro %}
 
 {# Takes an instant; gives the local time. #}
 {% macro local_time(instant) -%} timezone({{ zone() }}, {{ instant }}) {%- endmacro %}

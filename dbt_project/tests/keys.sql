@@ -22,6 +22,9 @@
     ('concurrency_interval', ['interval_start', 'scope', 'kind'], 'local_hour'),
     ('concurrency_hourly', ['local_hour', 'scope', 'kind'], 'local_hour'),
     ('tag_daily', ['local_date', 'tag'], 'local_date'),
+    ('patience', ['week_start', 'queue_key', 'wait_edge_seconds'], 'week_start'),
+    ('csat_daily', ['local_date', 'queue_key', 'agent_id', 'question', 'coalesce(scale, 0)'], 'local_date'),
+    ('csat_tag_daily', ['local_date', 'tag', 'question', 'coalesce(scale, 0)'], 'local_date'),
 ] -%}
 
 {# fct_call_events is a view on these rows, each with its call. #}

@@ -8,12 +8,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from dagster import AssetCheckResult
 
+from cdr_assets.alerts.faults import call_faults
 from cdr_assets.domain.settings import Settings
+from cdr_assets.ingest.balance import find_silence
 from cdr_assets.orchestration.checks.freshness import expected_hour, judge_freshness
 from cdr_assets.orchestration.partitions import hourly_partitions
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.reading import Newest, read_newest
-from cdr_assets.warehouse import Warehouse
+from cdr_assets.warehouse import Warehouse, expected
 from cdr_assets_tests.conftest import settings_for
 from cdr_assets_tests.publishing.privacy import privacy
 
@@ -119,6 +121,28 @@ def test_hours_that_nobody_loaded_say_nothing_of_calls(settings: Settings) -> No
         "no call since the hour 2026-03-30 10:00:00; the 2 h read since then should have brought 20, "
     )
     assert read_newest(published(settings), HOUR + H) == Newest(True, HOUR + H, HOUR, 2, 20.0)
+
+
+def test_no_call_is_missing_on_a_special_day(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check, the alert and the check of the run, which reads the warehouse, before the day is noted and after."""
+    load(settings, hours(HOUR - 2 * WEEK, HOUR - H), 10)
+    load(settings, hours(HOUR, HOUR + 5 * H), 0)
+
+    def told() -> list[bool]:
+        _, come = judged(settings, HOUR + 6 * H)
+        with Warehouse(settings.warehouse_path).connect("test") as connection:
+            connection.execute("UPDATE cdr.loads SET run_id = 'run', loaded = 0 WHERE partition_hour >= ?", [HOUR])
+            silence = find_silence(connection, "run")
+        faults = call_faults(read_newest(settings.published_path, HOUR + 5 * H))
+        return [not come.passed, silence is not None, bool(faults)]
+
+    assert told() == [True, True, True]
+    special_days = tmp_path / "special_days.csv"
+    special_days.write_text(f"local_date,name\n{HOUR:%Y-%m-%d},Bayram\n", encoding="utf-8")
+    monkeypatch.setattr(expected, "_SPECIAL_DAYS", special_days)
+    assert told() == [False, False, False]
 
 
 def test_a_usual_silence_is_none_however_long(settings: Settings) -> None:

@@ -49,6 +49,13 @@ reach as (
         or local_hour = min(local_hour) filter (where fetched_at is not null) over () as is_preceded
     from hours
     left join loads using (local_hour)
+),
+
+-- A day that the file has twice must not double its hours.
+special as (
+    select local_date, string_agg(coalesce(name, '(no name)'), ', ' order by name) as special_day
+    from {{ ref('special_days') }}
+    group by local_date
 )
 
 select
@@ -59,6 +66,7 @@ select
     dayname(local_hour) as weekday_name,
     date_trunc('week', local_hour)::date as week_start,
     date_trunc('month', local_hour)::date as month_start,
+    special_day,
     starts_at_utc,
     ends_at_utc,
     seconds,
@@ -73,4 +81,5 @@ from hours
 left join loads using (local_hour)
 left join open_calls using (local_hour)
 left join reach using (local_hour)
+left join special on special.local_date = local_hour::date
 order by local_hour

@@ -1,6 +1,13 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
-with answers as {{ stale_rows(source('cdr', 'csat_answers'), 'partition_hour', '* exclude (extra)') }},
+{#- A number was given that cannot be a score of its scale. The loader has set it aside. -#}
+{%- set impossible = "score is null and coalesce(try_cast(extra->>'$.score' as double), try_cast(answer as double)) is not null" -%}
+
+with answers as {{ stale_rows(
+    source('cdr', 'csat_answers'),
+    'partition_hour',
+    '* exclude (extra), ' ~ impossible ~ ' as is_score_impossible'
+) }},
 
 calls as {{ stale_rows(
     ref('fct_calls'),
@@ -23,6 +30,7 @@ select
     answers.score,
     answers.scale,
     answers.score >= answers.scale - 1 as is_top_two,
+    answers.is_score_impossible,
     answers.date as answered_at,
     calls.is_vanished
 from answers

@@ -1,0 +1,13 @@
+-- What share of the callers would still wait after so many seconds, if nobody answered?
+SELECT
+    week_start,
+    queue_name,
+    wait_edge_seconds,
+    100 * survival AS would_still_wait_percent,
+    100 * greatest(survival - 1.96 * survival_standard_error, 0) AS at_least_percent,
+    100 * least(survival + 1.96 * survival_standard_error, 1) AS at_most_percent,
+    at_risk AS callers_who_waited_so_long,
+    -- Patience in the mean, if callers lose it at the same rate at each moment.
+    patience_seconds
+FROM marts.patience
+ORDER BY week_start DESC, queue_name, wait_edge_seconds;
