@@ -34,6 +34,9 @@ pytest_plugins = ["cdr_assets_tests.marts.built", "cdr_assets_tests.alerts.recei
 
 _ROOT = Path(__file__).parents[1]
 
+# Where this is set, each process that a test starts compiles our modules anew, for half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 TOKEN = "s3cr3t/t0ken+of=tests"
 
 # The hour that most tests use, in the tenant's local time (Europe/Istanbul).
