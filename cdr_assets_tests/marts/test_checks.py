@@ -11,9 +11,11 @@ _ALL_DATA_TESTS = ("test_type:data",)
 
 # Every table of the schema marts, and its view.
 _TABLES = (
-    "dim_queues", "dim_agents", "dim_hours", "fct_calls", "fct_contacts", "fct_call_events", "fct_csat_answers",
+    "dim_queues", "dim_agents", "dim_hours", "dim_intervals", "fct_calls", "fct_contacts", "fct_call_events",
+    "fct_csat_answers",
     "fct_call_tags", "queue_hourly", "queue_daily", "agent_hourly", "agent_daily", "concurrency_hourly", "tag_daily",
-    "csat_daily", "csat_tag_daily", "patience",
+    "csat_daily", "csat_tag_daily", "patience", "queue_interval", "agent_interval", "concurrency_interval",
+    "staffing_interval",
 )  # fmt: skip
 
 
@@ -30,6 +32,8 @@ def spoil(marts: Marts) -> None:
         "INSERT INTO cdr.call_history FROM cdr.call_history LIMIT 1",
         "UPDATE marts.fct_calls SET is_other_exit = true WHERE is_answered",
         "UPDATE marts.queue_hourly SET voicemail = voicemail + 1",
+        "UPDATE marts.queue_interval SET offered = offered + 1",
+        "UPDATE marts.staffing_interval SET target_share = 0.9",
         "UPDATE marts.agent_hourly SET busy_seconds = busy_seconds + 1",
         "UPDATE marts.concurrency_hourly SET peak = 0",
         "UPDATE marts.tag_daily SET calls = calls + 1",

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cdr_assets.domain.lateness import LOADS_FROZEN
+from cdr_assets.domain.lateness import FIGURES_FROZEN, LOADS_FROZEN
 from cdr_assets.ingest.building import build_stale_marts
 from cdr_assets.warehouse import mark_stale, rebuild_marts, transaction
 from cdr_assets.warehouse.expected import expected_calls
@@ -127,6 +127,23 @@ def test_figures_stay_when_their_calls_are_deleted(upgrades: int, tmp_path: Path
         agree({"patience": patience(kept, "true")}, {"patience": weeks})
         assert kept.one("SELECT count(*) FROM marts.dim_queues") == whole.one("SELECT count(*) FROM marts.dim_queues")
     assert kept.one("SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'kept'") == 0
+
+    # A mart that is new has no rows of hours whose calls were deleted: they would be made of the calls that are left.
+    with kept.warehouse.connect("test") as connection, transaction(connection):
+        rebuild_marts(connection)
+        connection.execute('DROP TABLE kept."marts queue_interval"; DROP TABLE kept."marts staffing_interval"')
+    build(kept)
+    for name in ("queue_interval", "staffing_interval"):
+        rows = figures(kept)[f"marts.{name}"]
+        assert rows["local_hour"].min() == CALLS_FROM + FIGURES_FROZEN
+        later = pl.col("local_hour") >= CALLS_FROM + FIGURES_FROZEN
+        same = ["interval_start", "queue_key", "offered", "is_final"]
+        agree({name: rows.select(same)}, {name: before[f"marts.{name}"].filter(later).select(same)})
+    with kept.warehouse.connect("test") as connection:
+        # Back to figures of all hours, which the rest of the test looks at.
+        for name in ("queue_interval", "staffing_interval"):
+            connection.register("frame", before[f"marts.{name}"])
+            connection.execute(f"DELETE FROM marts.{name}; INSERT INTO marts.{name} BY NAME FROM frame")
 
     # Hours whose calls were deleted say nothing of how many calls an hour should bring.
     with kept.warehouse.connect("test") as connection:

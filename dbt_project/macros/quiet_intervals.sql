@@ -31,6 +31,10 @@
     join {{ ref('dim_queues') }} as queues on queues.first_date <= intervals.local_date
     where
         hours.fetched_at >= hours.ends_at_utc
+        -- Hours whose calls were deleted were not quiet.
+        and not exists (
+            from {{ source('raw', 'kept_from') }} where hours.local_hour < calls_from + {{ frozen_for() }}
+        )
         and (
             intervals.local_date in (select hour::date from hours_to_build where reason = 'touched')
             or queues.first_date in (select hour::date from hours_to_build where reason = 'touched')
