@@ -35,6 +35,10 @@ _DATES: list[Any] = [
 _ITEMS: list[Any] = [
     None, "", 7, -1, 1e300, "x", [], [[]], {"event": "enter", "date": "9999-12-31 23:59:59"},
     {"event": None, "date": "soon"}, {"score": -5, "scale": 5}, {"score": 1e308, "scale": 1e308},
+    {"event": "agent_ring", "date": "2026-03-02 05:30:00", "agent": "Ayşe Yıl"}, "agent_ring", "agent_miss",
+    {"event": "AGENT_RING", "agent": "Ayşe Yıl "}, {"event": "agent_ring", "agent": "905550000001"},
+    {"event": "agent_miss", "date": "2026-03-02 05:30:20", "agent": "Ayşe Yıl"},
+    {"event": "agent_answer", "date": "2026-03-03 09:10:00", "agent": "905550000001"},
     {"score": "4,5", "scale": 5}, {"answer": "905550000001"}, {"score": 7, "scale": 5},
     {"tag": "a" * 500}, {"tag": None}, {"label": "[/x]"}, {"unheard": {"of": [1, 2]}},
 ]  # fmt: skip
@@ -72,6 +76,8 @@ def dirty_records(seed: int, start: dt.datetime, hours: int, count: int) -> list
         made = record(f"k{number}", at, callid=f"c{chance.randrange(count // 2)}", queuekey=f"Q{number % 3}")
         made |= chance.choice(_SHAPES)
         made |= {"callerid": f"9053211122{chance.randrange(12):02}", "agentid": f"A{number % 5}"}
+        if made["inbound"] is False and number % 2:
+            made["called_num"] = f"9053211122{number % 12:02}"
         for _ in range(chance.choice([0, 1, 1, 1, 2, 5])):
             name = chance.choice([*_FIELDS, "queuedate", "talkdate", "hangupdate", "items"])
             if name == "items":

@@ -495,7 +495,7 @@ STALE_HOURS = Table(
             Kind.TEXT,
             Class.FREE_TEXT,
             "'partition': calls of this partition changed; 'touched': before or after its change, a call started, "
-            "waited, talked or ended in this hour.",
+            "waited, talked or ended in this hour; 'renamed': a ring of this hour got another agent in a build.",
         ),
     ),
 )

@@ -65,8 +65,9 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
             if frozen_until:
                 mark_stale(connection, [frozen_until + n * HOUR for n in range(24)])
         if frozen_until:
-            # The dimensions list the queues and agents of these figures too, and the hours after them look back.
-            build(settings, ["dim_queues", "dim_agents", "staffing_interval"])
+            # The dimensions list the queues and agents of these figures too, which explain names of rings; and the
+            # hours after them look back.
+            build(settings, ["dim_queues", "dim_agents", "fct_rings", "agent_daily", "staffing_interval"])
             with warehouse.opened() as connection, transaction(connection):
                 clear_stale_hours(connection)
                 note_built(connection, built)

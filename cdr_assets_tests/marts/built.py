@@ -98,6 +98,10 @@ def real_month(tmp_path_factory: pytest.TempPathFactory) -> Marts:
     return marts
 
 
+def renamed(history: list[dict[str, Any]], old: str, new: str) -> list[dict[str, Any]]:
+    return [event | {"agent": new} if event["agent"] == old else event for event in history]
+
+
 def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
     """The calls as the vendor lists them later: some vanished, ended, renamed, or with another queue, chain, hour or
     outcome."""
@@ -107,7 +111,11 @@ def edit(calls: list[centre.Call], chance: random.Random) -> list[centre.Call]:
         lambda call: {"hangupdate": call["hangupdate"] or call["calldate"] + hour},
         lambda call: {"queue": "Satış (yeni)"} if call["queuekey"] == "Q1" else {},
         lambda _: {"queue": "Destek", "queuekey": "Q2"},
-        lambda call: {"agent": "zeynep@example", "agentid": "A9"} if call["agent"] else {},
+        lambda call: {"agent": "zeynep@example", "agentid": "A9"} if call["agent"] == "can@example" else {},
+        # One person, who had another ID before: the name now fits two agents.
+        lambda call: {"agentid": "A2b"} if call.get("agentid") == "A2" else {},
+        lambda call: {"call_history": call["call_history"][1:]},
+        lambda call: {"call_history": renamed(call["call_history"], "Ece Su", "Ece Ay")},
         lambda call: {"agent": "ayse.yeni@example"} if call.get("agentid") == "A1" else {},
         lambda _: {"callid": chance.choice(calls)["callid"]},
         lambda _: {"callerid": chance.choice(calls)["callerid"]},

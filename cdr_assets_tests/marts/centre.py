@@ -29,6 +29,8 @@ _COLUMNS = {name: kind for name, kind in CALLS.polars_schema.items() if name not
 # Key, name, service level threshold. The second queue's sl flags mean 30 seconds, but that is not configured.
 _QUEUES = [("Q1", "Satış", 20), ("Q2", "Destek", 30), (None, "Faturalama", 20), (None, None, 20)]
 _AGENTS = [("A1", "ayşe@example"), ("A2", "berk@example"), ("A3", "can@example"), (None, "derya@example"), ("A5", None)]
+# How people see the agents' names, which histories have. Two agents share one; one agent has another on the second day.
+_DISPLAY_NAMES = {"A1": "Ayşe Yıl", "A2": "Berk Ak", "A3": "Can Er", None: "Can Er", "A5": "Ece Su"}
 _CALLERS = [f"9053211122{i:02}" for i in range(25)] + ["anonymous", None, "123", "0000000000"]
 
 _ANSWER = {"question": pl.String, "answer": pl.String, "score": pl.Float64, "scale": pl.Float64}
@@ -55,6 +57,11 @@ def week_after() -> list[dt.datetime]:
     return [local_hour(first + dt.timedelta(hours=i)) for i in range(150)]
 
 
+def event(name: str, date: dt.datetime | None = None, agent: str | None = None) -> dict[str, Any]:
+    """An event of a call's history. The date is given in UTC."""
+    return {"event": name, "date": date, "agent": agent}
+
+
 def call(key: str, calldate: dt.datetime, **fields: Any) -> Call:
     """A typed call. Dates are given in UTC; the local times, the partition and the duration are computed."""
     found: Call = {
@@ -63,7 +70,7 @@ def call(key: str, calldate: dt.datetime, **fields: Any) -> Call:
         "callerid": None, "called_num": "908501112233", "queue": None, "queuekey": None, "inbound": True, "agent": None,
         "agentid": None, "hold": 0, "holdduration": 0,
         "voicemail": False, "localrelease": False, "transferred": 0, "channel": "SIP/1",
-        "call_history": ["enter", "hangup"], "csat_answers": [], "call_tags": [],
+        "call_history": [event("enter"), event("hangup")], "csat_answers": [], "call_tags": [],
     }  # fmt: skip
     return found | {"calldate": calldate} | fields
 
@@ -100,6 +107,8 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
     )[0]
     if kind in ("menu", "direct", "outbound"):
         made |= {"queued": False, "inbound": kind != "outbound", "abandon": kind == "menu"}
+        if kind == "outbound":
+            made["called_num"] = random.Random(key).choice(_CALLERS)
         joined = begin
     else:
         # A few are queued before they start, because two machines' clocks differ.
@@ -128,6 +137,7 @@ def _make_call(chance: random.Random, key: str, begin: dt.datetime) -> Call:
         made["shortcall"] = made["abandon"] and wait <= 5
         if kind == "missed":
             made |= {"assigned": True, "agent": agent, "agentid": agent_id}
+    made["call_history"] = _history(random.Random(f"rings of {key} at {begin}"), made, agent_id, joined, left)
     if chance.random() < 0.03:
         made["hangupdate"] = None
     if chance.random() < 0.2:
@@ -155,6 +165,46 @@ def _answers(score: int, key: str) -> list[Any]:
         answer(None, text="7"),
     ]
     return [answer(float(score)), *chance.sample(more, chance.randrange(3))]
+
+
+def _history(
+    chance: random.Random, made: Call, agent_id: str | None, joined: dt.datetime, left: dt.datetime
+) -> list[dict[str, Any]]:
+    """The call's events. Most calls of a queue ring some agents first; what a history may get wrong is in it."""
+
+    def name_of(agent: str | None) -> str | None:
+        is_renamed = agent == "A1" and joined > START.astimezone(dt.UTC) + dt.timedelta(hours=16)
+        return "Ayşe Koç" if is_renamed else _DISPLAY_NAMES[agent]
+
+    events = [event("enter", made["calldate"])]
+    mine = name_of(agent_id)
+    if made["queued"] and chance.random() < 0.85:
+        at = joined
+        for _ in range(chance.choice([0, 0, 0, 1, 1, 2])):
+            other = name_of(chance.choice(list(_DISPLAY_NAMES)))
+            over = at + dt.timedelta(seconds=chance.randrange(1, 20))
+            events += [event("agent_ring", at, other), event(" Agent_Miss ", over, other)]
+            at = over
+        if made["answered"] or made["assigned"]:
+            events.append(event("agent_ring", at, mine))
+            if chance.random() < 0.1:
+                events.append(event("agent_ring", at, mine))
+            events.append(event("agent_answer" if made["answered"] else "agent_miss", left, mine))
+        elif chance.random() < 0.3:
+            events.append(event("agent_ring", at, mine))
+    for wrong in range(2, len(events)):
+        damage = chance.randrange(80)
+        if damage == 0:
+            events[wrong]["date"] = None
+        elif damage == 1:
+            events[wrong]["agent"] = None
+        elif damage == 2:
+            events[wrong]["date"] += dt.timedelta(hours=chance.choice([-30, -2, 2, 30]))
+        elif damage == 3:
+            events[wrong - 1], events[wrong] = events[wrong], events[wrong - 1]
+        elif damage == 4:
+            events[wrong]["event"] = "agent_ring"
+    return [*events, event("hangup", made["hangupdate"])]
 
 
 def load(
@@ -185,7 +235,9 @@ def load(
         )
     )
     children = {
-        "call_history": _items(frame, "call_history", lambda items: {"event": items}),
+        "call_history": _items(
+            frame, "call_history", lambda items: {name: items.struct.field(name) for name in ("event", "date", "agent")}
+        ),
         "csat_answers": _items(
             frame,
             "csat_answers",
@@ -212,6 +264,10 @@ def _frame(calls: list[Call]) -> pl.DataFrame:
             moment = made[name]
             row[f"{name}_utc"] = moment
             row[name] = moment and moment.astimezone(ZONE).replace(tzinfo=None)
+        row["call_history"] = [
+            each | {"date": each["date"] and each["date"].astimezone(ZONE).replace(tzinfo=None)}
+            for each in made["call_history"]
+        ]
         row["duration"] = made["hangupdate"] and int((made["hangupdate"] - made["calldate"]).total_seconds())
         row["partition_hour"] = local_hour(made["calldate"])
         row |= {f"{name}_e164": made[name] for name in CALL_NUMBERS}
@@ -219,8 +275,9 @@ def _frame(calls: list[Call]) -> pl.DataFrame:
         for name in CHILDREN:
             row[f"{name}_count"] = len(made[name])
         rows.append(row)
-    texts = pl.List(pl.String)
-    arrays = {"call_history": texts, "csat_answers": pl.List(pl.Struct(_ANSWER)), "call_tags": texts}
+    events = pl.List(pl.Struct({"event": pl.String, "date": pl.Datetime("us"), "agent": pl.String}))
+    answers = pl.List(pl.Struct(_ANSWER))
+    arrays = {"call_history": events, "csat_answers": answers, "call_tags": pl.List(pl.String)}
     return pl.DataFrame(rows, schema=_COLUMNS | arrays)
 
 

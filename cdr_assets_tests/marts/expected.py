@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -68,6 +69,7 @@ def fct_calls(calls: pl.DataFrame, loads: pl.DataFrame) -> pl.DataFrame:
         "queuedate_utc", "talkdate_utc", "hangupdate_utc", "listed",
         call_key="key",
         callerid="callerid_e164",
+        called_num="called_num_e164",
         callid=_text("callid").fill_null(pl.col("key")),
         queue_key=pl.coalesce(_text("queuekey"), _text("queue"), pl.lit("(none)")),
         queue_name=_text("queue"),
@@ -131,6 +133,121 @@ def dim_queues(facts: pl.DataFrame) -> pl.DataFrame:
 
 def dim_agents(facts: pl.DataFrame) -> pl.DataFrame:
     return _latest(facts, "agent_id", "agent_username")
+
+
+_KINDS = {"agent_ring": "ring", "agent_miss": "miss", "agent_answer": "answer"}
+
+
+@dataclass(frozen=True)
+class _Event:
+    position: int
+    kind: str
+    at: dt.datetime | None
+    name: str | None
+
+
+def _events_of_calls(history: pl.DataFrame) -> dict[str, list[_Event]]:
+    """By call, the events that tell of rings, in the vendor's order."""
+    events: dict[str, list[_Event]] = defaultdict(list)
+    for row in history.sort("key", "position").iter_rows(named=True):
+        if kind := _KINDS.get((row["event"] or "").strip(" ").lower()):
+            name = (row["agent"] or "").strip(" ") or None
+            events[row["key"]].append(_Event(row["position"], kind, row["date"], name))
+    return events
+
+
+def agent_names(facts: pl.DataFrame, history: pl.DataFrame) -> list[tuple[str, str, dt.date, dt.datetime]]:
+    """What calls show surely: agent_id, display name, the call's day and start."""
+    events = _events_of_calls(history)
+    found = []
+    for call in facts.filter(pl.col("listed") & (pl.col("agent_id") != "(none)")).iter_rows(named=True):
+        named = [event for event in events.get(call["call_key"], ()) if event.name]
+        answers = [event for event in named if event.kind == "answer"]
+        talked = any(event.at is not None and event.at == call["talkdate"] for event in answers)
+        name = None
+        if len({event.name for event in answers}) == 1 and talked:
+            name = answers[0].name
+        elif len({event.name for event in named}) == 1 and call["is_assigned"]:
+            name = named[0].name if any(event.kind == "ring" for event in named) else None
+        if name:
+            found.append((call["agent_id"], name, call["local_date"], call["calldate"]))
+    return found
+
+
+def agents_of_names(facts: pl.DataFrame, history: pl.DataFrame) -> dict[str, str]:
+    """The agent of each display name that belongs to one agent only."""
+    agents: dict[str, set[str]] = defaultdict(set)
+    for agent, name, *_ in agent_names(facts, history):
+        agents[name].add(agent)
+    return {name: next(iter(which)) for name, which in agents.items() if len(which) == 1}
+
+
+def display_names(facts: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
+    """agent_id and display_name of dim_agents."""
+    whose = agents_of_names(facts, history)
+    latest: dict[str, tuple[Any, str]] = {}
+    for agent, name, day, start in agent_names(facts, history):
+        if name in whose:
+            latest[agent] = max(latest.get(agent, ((day, start), name)), ((day, start), name))
+    agents = facts["agent_id"].unique().to_list()
+    names = [latest[agent][1] if agent in latest else None for agent in agents]
+    return pl.DataFrame({"agent_id": agents, "display_name": names}, schema_overrides={"display_name": pl.String})
+
+
+def fct_rings(facts: pl.DataFrame, history: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
+    """One row per ring."""
+    whose, events = agents_of_names(facts, history), _events_of_calls(history)
+
+    def instant(local: dt.datetime | None, call: dict[str, Any]) -> dt.datetime | None:
+        if local is None:
+            return None
+        first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(dt.UTC) for fold in (0, 1))
+        return first if first >= call["calldate_utc"] else second
+
+    rows = []
+    for call in facts.iter_rows(named=True):
+        told = events.get(call["call_key"], [])
+        talked = call["is_answered"] or call["is_direct"] or call["is_outbound_answered"]
+        for place, ring in enumerate(told):
+            after = next((event for event in told[place + 1 :] if event.name == ring.name), None)
+            if ring.kind != "ring" or (after and after.kind == "ring" and after.at == ring.at):
+                continue
+            over = None
+            if after and after.kind != "ring":
+                outcome = {"answer": "answered", "miss": "missed"}[after.kind]
+                over = instant(after.at, call)
+            elif after or call["is_open"] or not call["listed"]:
+                outcome = "unknown"
+            elif not talked:
+                outcome, over = "call_left", call["hangupdate_utc"]
+            elif any(event.kind == "answer" for event in told[place + 1 :]):
+                outcome, over = "call_left", call["talkdate_utc"]
+            else:
+                outcome = "unknown"
+            at, start, end = instant(ring.at, call), call["calldate_utc"], call["hangupdate_utc"]
+            known = at is not None and abs(at - start) <= DAY
+            seconds = int((over - at).total_seconds()) if at and known and over else None
+            counted = call["interval_start"]
+            if ring.at and at and end and start <= at <= end:
+                counted = ring.at.replace(minute=ring.at.minute // 15 * 15, second=0, microsecond=0)
+            rows.append(
+                {
+                    "call_key": call["call_key"], "position": ring.position,
+                    "partition_hour": call["partition_hour"], "interval_start": counted,
+                    "local_hour": counted.replace(minute=0), "local_date": counted.date(), "callid": call["callid"],
+                    "queue_key": call["queue_key"], "agent_id": whose.get(ring.name or "", "(none)"),
+                    "display_name": ring.name, "rung_at": ring.at if known else None,
+                    "ring_seconds": seconds if seconds is not None and 0 <= seconds <= 86400 else None,
+                    "outcome": outcome, "is_vanished": not call["listed"],
+                }
+            )  # fmt: skip
+    schema = {
+        "call_key": pl.String, "position": pl.Int64, "partition_hour": pl.Datetime("us"),
+        "interval_start": pl.Datetime("us"), "local_hour": pl.Datetime("us"), "local_date": pl.Date,
+        "callid": pl.String, "queue_key": pl.String, "agent_id": pl.String, "display_name": pl.String,
+        "rung_at": pl.Datetime("us"), "ring_seconds": pl.Int64, "outcome": pl.String, "is_vanished": pl.Boolean,
+    }  # fmt: skip
+    return pl.DataFrame(rows, schema=schema)
 
 
 def final_hours(facts: pl.DataFrame, loads: pl.DataFrame, zone: ZoneInfo) -> pl.DataFrame:
@@ -281,8 +398,8 @@ def agent_mart(facts: pl.DataFrame, pieces: pl.DataFrame, period: str) -> pl.Dat
     return rows.with_columns(_rates())
 
 
-def agent_daily(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
-    """Without agent_username and is_final."""
+def agent_daily(facts: pl.DataFrame, pieces: pl.DataFrame, rings: pl.DataFrame) -> pl.DataFrame:
+    """Without agent_username and is_final. `rings` is fct_rings."""
     talked = pl.col("talk_seconds").is_not_null()
     parts = facts.filter("listed").group_by("local_date", "agent_id").agg(
         *_parts(),
@@ -299,10 +416,69 @@ def agent_daily(facts: pl.DataFrame, pieces: pl.DataFrame) -> pl.DataFrame:
         .group_by(pl.col("local_hour").dt.date().alias("local_date"), "agent_id")
         .agg(busy_seconds=pl.col("seconds").sum())
     )
+    rung = rings.filter(~pl.col("is_vanished")).group_by("local_date", "agent_id").agg(
+        rings=pl.len(),
+        rings_known=(pl.col("outcome") != "unknown").sum(),
+        missed_rings=(pl.col("outcome") == "missed").sum(),
+    )  # fmt: skip
     rows = parts.join(busy, on=["local_date", "agent_id"], how="full", coalesce=True)
-    rows = rows.with_columns(pl.selectors.numeric().exclude("span_seconds").fill_null(0))
+    rows = rows.join(rung, on=["local_date", "agent_id"], how="full", coalesce=True)
+    unknown = ("span_seconds", *rung.columns)
+    rows = rows.with_columns(pl.selectors.numeric().exclude(unknown).fill_null(0))
+    rows = rows.join(_presence(facts, rings), on=["local_date", "agent_id"], how="left")
+    rows = rows.with_columns(pl.col("overlap_seconds").fill_null(0))
     occupancy = _over(pl.col("all_talk_seconds"), pl.col("span_seconds"))
-    return rows.with_columns(*_rates(), occupancy=pl.when(occupancy <= 1).then(occupancy))
+    return rows.with_columns(
+        *_rates(),
+        occupancy=pl.when(occupancy <= 1).then(occupancy),
+        missed_ring_rate=_over(pl.col("missed_rings"), pl.col("rings_known")),
+    )
+
+
+def _presence(facts: pl.DataFrame, rings: pl.DataFrame) -> pl.DataFrame:
+    """By local_date and agent_id: when the agent was seen, idle, and in several talks, counted second by second."""
+    talks: dict[tuple[dt.date, str], list[tuple[int, int]]] = defaultdict(list)
+    seen: dict[tuple[dt.date, str], list[dt.datetime]] = defaultdict(list)
+    for call in facts.filter("listed").iter_rows(named=True):
+        day = call["local_date"], call["agent_id"]
+        if call["talk_seconds"] is not None:
+            talks[day].append((int(call["talkdate_utc"].timestamp()), int(call["hangupdate_utc"].timestamp())))
+            seen[day].append(call["hangupdate"])
+        has_agent = call["is_answered"] or call["is_direct"] or call["is_outbound_answered"]
+        if has_agent and call["talkdate_utc"] and call["talkdate_utc"] >= call["calldate_utc"]:
+            seen[day].append(call["talkdate"])
+    for ring in rings.filter(~pl.col("is_vanished")).iter_rows(named=True):
+        if ring["rung_at"] and ring["rung_at"].date() == ring["local_date"]:
+            seen[ring["local_date"], ring["agent_id"]].append(ring["rung_at"])
+    rows = []
+    for day in talks.keys() | seen.keys():
+        times = defaultdict(int)
+        for start, end in talks[day]:
+            for second in range(start, end):
+                times[second] += 1
+        idle = longest = None
+        if talks[day]:
+            idle = longest = now = 0
+            # A talk of 0 seconds ends a gap too.
+            starts = {start for start, _ in talks[day]}
+            for second in range(min(starts), max(end for _, end in talks[day])):
+                now = 0 if second in times else 1 if second in starts else now + 1
+                idle += now > 0
+                longest = max(longest, now)
+        rows.append(
+            {
+                "local_date": day[0], "agent_id": day[1], "overlap_seconds": sum(n - 1 for n in times.values()),
+                "idle_seconds": idle, "longest_idle_seconds": longest,
+                "first_seen_at": min(seen[day], default=None), "last_seen_at": max(seen[day], default=None),
+            }
+        )  # fmt: skip
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def agent_queue_daily(facts: pl.DataFrame) -> pl.DataFrame:
+    """Without queue_name, agent_username and is_final."""
+    rows = facts.filter("listed").group_by("local_date", "queue_key", "agent_id").agg(_parts())
+    return rows.with_columns(_rates())
 
 
 def distinct_tags(tags: pl.DataFrame) -> pl.DataFrame:
@@ -476,16 +652,7 @@ def is_closed(start: dt.datetime, length: dt.timedelta, loaded: list[dt.datetime
 
 def fct_contacts(facts: pl.DataFrame, loaded: list[dt.datetime]) -> pl.DataFrame:
     """One row per contact. `loaded` are the loaded hours in UTC."""
-    legs_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for leg in facts.filter("listed").sort("calldate_utc", "call_key").iter_rows(named=True):
-        legs_of[leg["callid"]].append(leg)
-    contacts = []
-    for callid, legs in legs_of.items():
-        grouped: dict[dt.datetime, list[dict[str, Any]]] = defaultdict(list)
-        for leg in legs:
-            since = leg["calldate_utc"] - DAY
-            grouped[min(other["calldate_utc"] for other in legs if other["calldate_utc"] >= since)].append(leg)
-        contacts += [_contact(callid, group) for group in grouped.values()]
+    contacts = [_contact(group[0]["callid"], group) for group in _legs_of_contacts(facts)]
     contacts.sort(key=lambda contact: (contact["started_at_utc"], contact["callid"]))
     coming: dict[str, dt.datetime] = {}
     for contact in reversed(contacts):
@@ -504,6 +671,83 @@ def fct_contacts(facts: pl.DataFrame, loaded: list[dt.datetime]) -> pl.DataFrame
     return pl.DataFrame(contacts, infer_schema_length=None)
 
 
+def _legs_of_contacts(facts: pl.DataFrame) -> list[list[dict[str, Any]]]:
+    """The calls of each contact, from the earliest."""
+    legs_of: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for leg in facts.filter("listed").sort("calldate_utc", "call_key").iter_rows(named=True):
+        legs_of[leg["callid"]].append(leg)
+    contacts = []
+    for legs in legs_of.values():
+        grouped: dict[dt.datetime, list[dict[str, Any]]] = defaultdict(list)
+        for leg in legs:
+            since = leg["calldate_utc"] - DAY
+            grouped[min(other["calldate_utc"] for other in legs if other["calldate_utc"] >= since)].append(leg)
+        contacts += grouped.values()
+    return contacts
+
+
+def fct_transfers(facts: pl.DataFrame) -> pl.DataFrame:
+    """One row per step from a leg to the next, and per transfer to no leg."""
+    rows = []
+    for legs in _legs_of_contacts(facts):
+        for leg, after in zip(legs, [*legs[1:], None], strict=True):
+            has_agent = leg["is_answered"] or leg["is_direct"] or leg["is_outbound_answered"]
+            if after is None and not (has_agent and (leg["transfers"] or 0) > 0):
+                continue
+            to = after or dict.fromkeys(("call_key", "queue_key", "agent_id"))
+            kind = None
+            if after:
+                kind = "same_queue" if after["queue_key"] == leg["queue_key"] else "other_queue"
+                if after["queue_key"] == "(none)":
+                    kind = "elsewhere" if after["agent_id"] == "(none)" else "to_agent"
+            rows.append(
+                {
+                    "from_call_key": leg["call_key"], "to_call_key": to["call_key"],
+                    "partition_hour": leg["partition_hour"], "local_date": leg["local_date"],
+                    "from_queue_key": leg["queue_key"], "to_queue_key": to["queue_key"],
+                    "from_agent_id": leg["agent_id"], "to_agent_id": to["agent_id"],
+                    "transferred_at": after["calldate"] if after else leg["hangupdate"],
+                    "seconds_before": leg["talk_seconds"], "transfers": leg["transfers"], "kind": kind,
+                }
+            )  # fmt: skip
+    texts = ("from_call_key", "to_call_key", "from_queue_key", "to_queue_key", "from_agent_id", "to_agent_id", "kind")
+    schema = dict.fromkeys(texts, pl.String) | {
+        "partition_hour": pl.Datetime("us"), "local_date": pl.Date, "transferred_at": pl.Datetime("us"),
+        "seconds_before": pl.Int64, "transfers": pl.Int64,
+    }  # fmt: skip
+    return pl.DataFrame(rows, schema=schema)
+
+
+def fct_callbacks(contacts: pl.DataFrame) -> pl.DataFrame:
+    """One row per abandoned contact. `contacts` is fct_contacts."""
+    found = contacts.sort("started_at_utc", "callid", "first_call_key").to_dicts()
+    rows = []
+    for place, lost in enumerate(found):
+        if not lost["is_abandoned"]:
+            continue
+        usable, after = lost["has_usable_callerid"], None
+        for other in found[place + 1 :] if usable else ():
+            if other["started_at_utc"] > lost["started_at_utc"] + 7 * DAY:
+                break
+            if lost["callerid"] == (other["callerid"] if other["is_inbound"] else other["called_num"]):
+                after = other
+                break
+        delay = (after["started_at_utc"] - lost["started_at_utc"]).total_seconds() if after else None
+        reached = False if usable and lost["window_7d_closed"] else None
+        rows.append(
+            {
+                "first_call_key": lost["first_call_key"], "callerid": lost["callerid"],
+                "queue_key": lost["queue_key"], "abandoned_at": lost["ended_at"], "has_usable_callerid": usable,
+                "next_call_key": after["first_call_key"] if after else None,
+                "direction": ("inbound" if after["is_inbound"] else "outbound") if after else None,
+                "delay_seconds": delay,
+                "is_reached": after["is_connected"] if after else reached,
+                "window_24h_closed": lost["window_24h_closed"], "window_7d_closed": lost["window_7d_closed"],
+            }
+        )  # fmt: skip
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
 def _contact(callid: str, legs: list[dict[str, Any]]) -> dict[str, Any]:
     first = legs[0]
     taken = [leg for leg in legs if leg["is_answered"] or leg["is_direct"]]
@@ -519,6 +763,7 @@ def _contact(callid: str, legs: list[dict[str, Any]]) -> dict[str, Any]:
         "started_at_utc": first["calldate_utc"],
         "ended_at": _whole(max, [leg["hangupdate"] for leg in legs]),
         "callerid": first["callerid"],
+        "called_num": first["called_num"],
         "queue_key": next((leg["queue_key"] for leg in legs if leg["is_offered"]), first["queue_key"]),
         "agent_id": (taken or legs)[0]["agent_id"],
         "legs": len(legs),
@@ -529,6 +774,8 @@ def _contact(callid: str, legs: list[dict[str, Any]]) -> dict[str, Any]:
         "csat_answers": sum(known) if known else None,
         "is_inbound": inbound,
         "is_answered": inbound and bool(taken),
+        "is_connected": bool(with_agent),
+        "is_abandoned": inbound and not with_agent and any(leg["is_abandoned"] for leg in legs),
         "has_usable_callerid": inbound and usable,
         "is_repeat_candidate": inbound and bool(taken) and usable,
     }

@@ -80,6 +80,44 @@ def test_a_contact_is_kept_if_two_portions_change_its_callid(tmp_path: Path, mon
     agree(built, marts.tables())
 
 
+def test_a_name_that_is_learned_later_reaches_earlier_rings(tmp_path: Path) -> None:
+    """And the days of agents; when it turns out that two agents have the name, they lose them again."""
+    marts = Marts(tmp_path, centre.ZONE.key)
+    start = dt.datetime(2026, 1, 25, 10, tzinfo=dt.UTC)
+    day, second = dt.timedelta(days=1), dt.timedelta(seconds=1)
+
+    def answered(key: str, at: dt.datetime, agent: str) -> centre.Call:
+        history = [centre.event("agent_ring", at, "Ayşe Yıl"), centre.event("agent_answer", at + second, "Ayşe Yıl")]
+        talk = {"queuedate": at, "talkdate": at + second, "hangupdate": at + 60 * second}
+        return centre.call(key, at, answered=True, agentid=agent, call_history=history, **talk)
+
+    rung = [centre.event("agent_ring", start, "Ayşe Yıl"), centre.event("agent_miss", start + 9 * second, "Ayşe Yıl")]
+    rung += [centre.event("agent_ring", start + 9 * second, "Berk Ak")]
+    lost = centre.call(
+        "lost", start, abandon=True, waitduration=20, queuedate=start, hangupdate=start + 20 * second, call_history=rung
+    )
+    made = [lost, answered("first", start + 2 * day, "A1"), answered("second", start + 4 * day, "A2")]
+    found = []
+    for call in made:
+        centre.load(marts.warehouse, [call], [centre.local_hour(call["calldate"])], start + 9 * day)
+        marts.build()
+        agents = marts.frame(
+            "SELECT agent_id, missed_rings FROM marts.agent_daily WHERE rings > 0 ORDER BY local_date, agent_id"
+        )
+        names = marts.frame("SELECT agent_id, display_name FROM marts.dim_agents WHERE display_name IS NOT NULL")
+        found.append((agents.rows(), names.rows()))
+        marts.publish()
+        assert not any(marts.published_differences().values())
+        built = marts.tables()
+        marts.build(full_refresh=True)
+        agree(marts.tables(), built)
+    assert found == [
+        ([("(none)", 1)], []),
+        ([("(none)", 0), ("A1", 1), ("A1", 0)], [("A1", "Ayşe Yıl")]),
+        ([("(none)", 1), ("(none)", 0), ("(none)", 0)], []),
+    ]
+
+
 def test_a_build_without_stale_hours_changes_nothing(generated: Marts) -> None:
     before = generated.tables()
     generated.build()

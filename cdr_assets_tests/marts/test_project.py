@@ -47,7 +47,10 @@ RATES_OF = {
     "agent_interval": {"occupancy": ("busy_seconds", "interval_seconds")},
     "agent_hourly": {"occupancy": ("busy_seconds", "hour_seconds")},
     "patience": {"patience_seconds": ("wait_seconds_offered", "wait_known_abandoned")},
-    "agent_daily": {"occupancy": ("all_talk_seconds", "span_seconds")},
+    "agent_daily": {
+        "occupancy": ("all_talk_seconds", "span_seconds"),
+        "missed_ring_rate": ("missed_rings", "rings_known"),
+    },
     "staffing_interval": {
         "handle_seconds": ("handle_talk_seconds", "handle_talk_known"),
         "offered_erlangs": ("if(offered = 0, 0, offered * handle_seconds)", "interval_seconds"),
@@ -142,8 +145,11 @@ def test_whole_numbers_add_up_or_say_that_they_do_not(generated: Marts) -> None:
         )
         parts = sorted((hourly & daily) - NOT_ADDITIVE)
         assert len(parts) > 20
-        # Only an agent's day has a span, from the first talk to the last hang-up; an hour has none.
-        assert daily - hourly <= {"all_talk_seconds", "all_talk_known", "span_seconds"}
+        # Only an agent's day has rings, and a span from the first talk to the last hang-up; an hour has none.
+        assert daily - hourly <= {
+            "all_talk_seconds", "all_talk_known", "overlap_seconds", "span_seconds", "idle_seconds",
+            "longest_idle_seconds", "rings", "rings_known", "missed_rings",
+        }  # fmt: skip
         sums = ", ".join(f"coalesce(sum({part}), 0)::BIGINT AS {part}" for part in parts)
         query = f"SELECT local_date, {key}, {sums} FROM marts.{kind}_{{}} GROUP BY ALL ORDER BY ALL"
         assert_frame_equal(generated.frame(query.format("hourly")), generated.frame(query.format("daily")))

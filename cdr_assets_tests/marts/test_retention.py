@@ -80,7 +80,7 @@ def test_figures_stay_when_their_calls_are_deleted(upgrades: int, tmp_path: Path
     shutil.copytree(tmp_path / "kept", tmp_path / "whole")
     kept.publish()
     before = figures(kept)
-    assert len(before) == 12, before.keys()
+    assert len(before) == 14, before.keys()
 
     delete(kept, CALLS_FROM)
     build(kept)
@@ -88,7 +88,7 @@ def test_figures_stay_when_their_calls_are_deleted(upgrades: int, tmp_path: Path
     assert kept.one("SELECT min(partition_hour) FROM cdr.calls") >= CALLS_FROM
     for name in ("call_history", "call_tags", "csat_answers"):
         assert kept.one(f"SELECT min(partition_hour) FROM cdr.{name}") >= CALLS_FROM
-    for name in ("fct_calls", "fct_contacts", "fct_call_events", "fct_call_tags", "fct_csat_answers"):
+    for name in ("fct_calls", "fct_contacts", "fct_call_events", "fct_rings", "fct_call_tags", "fct_csat_answers"):
         assert kept.one(f"SELECT min(partition_hour) FROM marts.{name}") >= CALLS_FROM
     assert not any(kept.published_differences().values())
     agree(figures(kept), before)

@@ -14,8 +14,9 @@ from cdr_assets.marts.build import parse
 from cdr_assets_tests.conftest import share_parsed
 
 MARTS = {
-    "dim_queues", "dim_agents", "dim_hours", "fct_calls", "fct_contacts", "fct_call_events", "fct_csat_answers",
-    "fct_call_tags", "queue_hourly", "queue_daily", "agent_hourly", "agent_daily", "concurrency_hourly", "tag_daily",
+    "dim_queues", "dim_agents", "dim_hours", "fct_calls", "fct_contacts", "fct_call_events", "fct_rings",
+    "fct_transfers", "fct_callbacks", "fct_csat_answers", "fct_call_tags", "queue_hourly", "queue_daily",
+    "agent_hourly", "agent_daily", "agent_queue_daily", "concurrency_hourly", "tag_daily",
 }  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def test_every_column_of_the_marts_tells_what_it_is_made_of(tmp_path: Path) -> N
 
     for mart in MARTS:
         # Columns that come from no column: counts of rows, and the kind of concurrency.
-        without = {"calls", "legs", "open_calls", "kind"}
+        without = {"calls", "legs", "open_calls", "kind", "rings"}
         assert {name for name, told in columns_of(mart).items() if " From " not in told} <= without, mart
     assert columns_of("queue_interval")["asa_seconds"].endswith(" From marts.fct_calls: is_answered, wait_seconds.")
     # Lineage through a coalesce over all columns, and through an unnested struct.

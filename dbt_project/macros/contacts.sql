@@ -7,6 +7,12 @@
   differ.
 #}
 
+{# Gives the window over calls whose earliest start is that of the call's contact: calls are legs of one for a day. #}
+{% macro legs_before() -%}
+    partition by callid order by started_at_utc
+        range between interval {{ contact_hours() }} hours preceding and current row
+{%- endmacro %}
+
 {#
   Pre-hook of fct_contacts: notes the callids that calls of the stale partitions have now, or had when the contacts were
   last built, before the first portion changes what is known of the others. A contact of several legs may have one in a

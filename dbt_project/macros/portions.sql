@@ -18,6 +18,7 @@
   {days_after: n}` has rows that depend on n days before theirs, and also gets the hours up to n days after those that
   changed. One with `meta: {rows_like: mart}` has a row for each row of another mart with intervals and queues, which
   adds and deletes quiet intervals in hours that no call touches; it also gets the hours in which their rows differ.
+  One with `meta: {has_rings: true}` also gets the hours of rings that got another agent.
 
   A model whose rows are weeks gets every hour of the weeks that changed. It does not get weeks that begin in the hours
   whose calls were deleted, or in the frozen ones after these: it would build them of a part of their calls.
@@ -41,7 +42,11 @@
             range({{ -partitions_in(24) }}, {{ partitions_in(24) + 1 }}) as steps (step),
             (values ('partition'), ('touched')) as reasons (reason)
         {%- else %}
-        from {{ source('cdr', 'stale_hours') }}
+        select hour, reason from {{ source('cdr', 'stale_hours') }} where reason <> 'renamed'
+        {%- if config.get('meta', {}).get('has_rings') %}
+        union
+        select hour, 'touched' from {{ source('cdr', 'stale_hours') }} where reason = 'renamed'
+        {%- endif %}
         {%- endif %}
     ),
 

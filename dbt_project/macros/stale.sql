@@ -1,7 +1,8 @@
 {#
   What a build builds again. An hour is stale if its calls have changed since the last good build. The pipeline writes
-  and empties the table of stale hours, cdr.stale_hours; dbt only reads it. In a model, the stale hours are those of the
-  portion that is being built (macros/portions.sql).
+  and empties the table of stale hours, cdr.stale_hours; dbt only reads it, and adds to it the hours of rings that got
+  another agent (macros/names.sql). In a model, the stale hours are those of the portion that is being built
+  (macros/portions.sql).
 
   A model names in its config, as `meta: {stale: column}`, the column by which its rows are replaced:
     partition_hour  partitions with calls that changed

@@ -13,6 +13,18 @@
     )
 {%- endmacro %}
 
+{#
+  Takes the local time of something in a call, and the instant at which the call started; gives the instant of the
+  first. When the clock is put back, a local time is two instants: the earlier one that is not before the call is meant.
+#}
+{% macro instant_in_call(local_time, started_at_utc) -%}
+    if(
+            {{ starts_at_utc(local_time) }} >= {{ started_at_utc }},
+            {{ starts_at_utc(local_time) }},
+            timezone({{ zone() }}, {{ local_time }})
+        )
+{%- endmacro %}
+
 {# How long after its end an hour must be read to be final, and how long a call may stay without an end. Both are decided
    in cdr_assets/domain/lateness.py, and come by way of the environment. #}
 {% macro final_after() -%} interval '{{ env_var("CDR_FINAL_AFTER_HOURS") }} hours' {%- endmacro %}

@@ -1,4 +1,5 @@
--- All agents of a day together, "(none)" included, have the calls of fct_calls and the talking of agent_hourly.
+-- All agents of a day together, "(none)" included, have the calls of fct_calls and the talking of agent_hourly. All
+-- queues of an agent's day together have what agent_daily counts.
 {{ config(meta={'dagster': {'ref': {'name': 'agent_daily'}}}) }}
 
 with facts as (
@@ -33,6 +34,25 @@ agents as (
     from {{ ref('agent_daily') }}
     where {{ is_tested('local_date') }}
     group by all
+),
+
+queues as (
+    select local_date, agent_id, {{ sums_of(call_parts()) }}
+    from {{ ref('agent_queue_daily') }}
+    where {{ is_tested('local_date') }}
+    group by all
+),
+
+-- Only agents with calls: others talked in calls of another day, or were rung.
+days as (
+    select
+        local_date,
+        agent_id,
+        {%- for name, _ in call_parts() %}
+        {{ name }} {{- "," if not loop.last }}
+        {%- endfor %}
+    from {{ ref('agent_daily') }}
+    where {{ is_tested('local_date') }} and calls <> 0
 )
 
 select local_date
@@ -46,3 +66,6 @@ where
     or coalesce(agents.missed, 0) <> coalesce(facts.missed, 0)
     or coalesce(agents.talk_seconds, 0) <> coalesce(facts.talk_seconds, 0)
     or coalesce(agents.busy_seconds, 0) <> coalesce(hours.busy_seconds, 0)
+union all
+select local_date
+from ((from queues except from days) union all (from days except from queues))

@@ -101,7 +101,7 @@ def _is_ephemeral(node: Mapping[str, Any]) -> bool:
 
 def _key(node: Mapping[str, Any]) -> AssetKey:
     """The asset key, schema and name. The bookkeeping tables that models read count as `cdr/calls`."""
-    if node["resource_type"] == "source" and node["name"] in ("loads", "stale_hours", "unpublished_hours"):
+    if node["resource_type"] == "source" and node["name"] in ("loads", "stale_hours", "unpublished_hours", "kept_from"):
         return AssetKey(CALLS.asset_key)
     return AssetKey([node["schema"], node["name"]])
 

@@ -17,10 +17,7 @@ with legs as (
         and callid in {{ stale_callids() }}
         and partition_hour in {{ partitions_around('partition_hour', 2 * contact_reach(), 2 * contact_reach()) }}
         {%- endif %}
-    window one_contact as (
-        partition by callid order by started_at_utc
-        range between interval {{ contact_hours() }} hours preceding and current row
-    )
+    window one_contact as ({{ legs_before() }})
 )
 
 select
@@ -36,10 +33,12 @@ select
     started_at_utc,
     ended_at,
     callerid,
+    called_num,
     queue_key,
     agent_id,
     is_inbound,
     is_offered,
+    is_abandoned,
     is_answered or is_direct as is_answered_inbound,
     is_answered or is_direct or is_outbound_answered as has_agent,
     transfers,

@@ -7,7 +7,7 @@ with joined as (
             {
                 first_call_key: call_key, interval_start: interval_start, local_hour: local_hour,
                 local_date: local_date, started_at: started_at, started_at_utc: started_at_utc, callerid: callerid,
-                is_inbound: is_inbound
+                called_num: called_num, is_inbound: is_inbound
             },
             leg
         )),
@@ -21,14 +21,17 @@ with joined as (
         {{ sum_if_known('talk_seconds', 'has_agent') }} as talk_seconds,
         {{ sum_if_known('hold_seconds', 'has_agent') }} as hold_seconds,
         sum(csat_answers)::bigint as csat_answers,
-        bool_or(is_answered_inbound) as has_answered_leg
+        bool_or(is_answered_inbound) as has_answered_leg,
+        bool_or(is_abandoned) as has_abandoned_leg,
+        bool_or(has_agent) as is_connected
     from {{ ref('contact_legs') }}
     group by callid, contact_started_at_utc, contact_partition_hour
 )
 
 select
-    * exclude (has_answered_leg),
+    * exclude (has_answered_leg, has_abandoned_leg),
     is_inbound and has_answered_leg as is_answered,
+    is_inbound and has_abandoned_leg and not is_connected as is_abandoned,
     -- A number has five digits or more, not all of them zero: "anonymous" and 0000000000 are no callers.
     is_inbound
     and regexp_matches(coalesce(callerid, ''), '([0-9][^0-9]*){5}')
