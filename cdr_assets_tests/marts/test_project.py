@@ -155,6 +155,14 @@ def test_whole_numbers_add_up_or_say_that_they_do_not(generated: Marts) -> None:
         assert_frame_equal(generated.frame(query.format("hourly")), generated.frame(query.format("daily")))
 
 
+def test_views_for_bi_tools_are_narrow_and_have_names(models: dict[str, dict[str, Any]]) -> None:
+    views = {name: set(model["columns"]) for name, model in models.items() if model["schema"] == "bi"}
+    assert len(views) >= 12
+    for name, columns in views.items():
+        assert 12 <= len(columns) <= 20, name
+        assert not [column for column in columns if column.endswith(("queue_key", "agent_id", "scope"))], name
+
+
 def test_no_model_averages() -> None:
     """Somebody may sum the rows of a model, which is wrong for means. Models count and sum, and divide only at the
     end."""

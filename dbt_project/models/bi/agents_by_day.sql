@@ -5,17 +5,18 @@ select
     outbound_answered,
     assigned,
     missed,
+    rings,
+    missed_rings,
     talk_seconds,
     talk_known,
-    hold_seconds,
-    hold_known,
     transferred,
     transfers_known,
     all_talk_seconds,
+    overlap_seconds,
     span_seconds,
+    idle_seconds,
     aht_ex_acw_seconds,
     occupancy,
-    first_talk_at,
-    last_hangup_at,
-    is_final
+    first_seen_at,
+    last_seen_at
 from {{ ref('agent_daily').include(database=false) }}

@@ -6,6 +6,7 @@ select
     weekday_name,
     week_start,
     month_start,
+    special_day,
     seconds,
     is_loaded,
     open_calls,

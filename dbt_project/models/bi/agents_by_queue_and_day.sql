@@ -1,0 +1,20 @@
+select
+    local_date,
+    queue_name,
+    agent_username,
+    calls,
+    answered,
+    assigned,
+    missed,
+    talk_seconds,
+    talk_known,
+    hold_seconds,
+    hold_known,
+    transferred,
+    transfers_known,
+    aht_ex_acw_seconds,
+    hold_rate,
+    transfer_rate,
+    missed_rate,
+    is_final
+from {{ ref('agent_queue_daily').include(database=false) }}
