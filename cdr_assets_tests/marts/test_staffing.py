@@ -126,6 +126,11 @@ def test_the_models_need_what_pyworkforce_says() -> None:
     assert found == [(row["positions"], None) for *_, row in pyworkforce()]
 
 
+def test_callers_without_any_patience_are_not_known_to_have_one() -> None:
+    """The only abandoned call of a queue waited 0 seconds."""
+    assert needed([(10, 180, 0, Target(0.8, 20, 1))]) == [(14, None)]
+
+
 def test_the_models_need_what_the_formulas_say() -> None:
     cases = [inputs(seed) for seed in range(300)]
     bounded = [(*rest, Target(target.share, target.seconds, 0.8)) for *rest, target in cases]
@@ -134,6 +139,8 @@ def test_the_models_need_what_the_formulas_say() -> None:
         (400, 300, 0.01, Target(0.999, 0, 1)),
         (400, 300, 1e5, Target(0.01, 0, 1)),
         (50, 30, 1e6, Target(0.95, 20, 1)),
+        # Nobody who hangs up is still there at the target's time.
+        (10, 180, 0.001, Target(0.8, 20, 1)),
     ]
     every = [*cases, *bounded, *extreme]  # type: ignore[list-item]
     expected = [

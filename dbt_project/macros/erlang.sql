@@ -15,7 +15,7 @@
 {% macro offered_waits(served, arrivals) -%}
     list_sum(list_transform(
         range((greatest({{ arrivals }} - {{ served }}, 0) + 10 * sqrt({{ arrivals }}) + 40)::bigint),
-        lambda k: exp(k * ln({{ arrivals }}) + lgamma({{ served }}) - lgamma({{ served }} + k + 1))
+        lambda k: exp(k * ln(greatest({{ arrivals }}, 1e-300)) + lgamma({{ served }}) - lgamma({{ served }} + k + 1))
     ))
 {%- endmacro %}
 
@@ -83,10 +83,10 @@
         select
             * exclude (waiting, in_time),
             offered_erlangs * patience_seconds / handle_seconds as arrivals,
-            -- NULL without agents, of which lgamma would fail before the condition below leaves them out.
-            nullif(agents, 0) * patience_seconds / handle_seconds as served,
-            exp(-target_seconds / patience_seconds) as still_there,
-            exp(arrivals * (1 - still_there) - served * target_seconds / patience_seconds) as wait_is_target,
+            -- NULL without agents or patience, of which lgamma would fail before the condition below leaves them out.
+            nullif(agents, 0) * nullif(patience_seconds, 0) / handle_seconds as served,
+            exp(-target_seconds / nullif(patience_seconds, 0)) as still_there,
+            exp(arrivals * (1 - still_there) - served * target_seconds / nullif(patience_seconds, 0)) as wait_is_target,
             {{ offered_waits('served', 'arrivals') }} as all_waits,
             wait_is_target * {{ offered_waits('served', 'arrivals * still_there') }} as longer_waits,
             1 / blocked_by_one_less + arrivals * all_waits as every_state
