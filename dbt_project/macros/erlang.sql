@@ -78,43 +78,56 @@
         group by all
     ),
 
-    -- A unit of time is the mean patience.
-    patient as (
-        select
-            * exclude (waiting, in_time),
-            offered_erlangs * patience_seconds / handle_seconds as arrivals,
-            -- NULL without agents or patience, of which lgamma would fail before the condition below leaves them out.
-            nullif(agents, 0) * nullif(patience_seconds, 0) / handle_seconds as served,
-            exp(-target_seconds / nullif(patience_seconds, 0)) as still_there,
-            exp(arrivals * (1 - still_there) - served * target_seconds / nullif(patience_seconds, 0)) as wait_is_target,
-            {{ offered_waits('served', 'arrivals') }} as all_waits,
-            wait_is_target * {{ offered_waits('served', 'arrivals * still_there') }} as longer_waits,
-            1 / blocked_by_one_less + arrivals * all_waits as every_state
-        from erlang_c
-        join fewest using (interval_start, queue_key)
-        -- With fewer agents, less than the share is answered at all.
-        where agents >= offered_erlangs * target_share and agents <= enough and patience_seconds > 0
-    ),
-
-    erlang_a as (
+    -- Materialized, because DuckDB may otherwise compute the series below for all agents, and look at this condition then:
+    -- twelve times the time. With fewer agents, less than the share is answered at all.
+    candidates as materialized (
         select
             interval_start,
             queue_key,
             agents,
-            (1 / blocked_by_one_less + wait_is_target - 1 + served * (all_waits - longer_waits)) / every_state as in_time,
-            offered_erlangs * (1 - (1 + (arrivals - served) * all_waits) / every_state) / agents as occupancy,
+            offered_erlangs,
             target_share,
-            most_occupancy
-        from patient
-        -- Too large for a number: far too few agents for callers of so much patience.
-        where isfinite(every_state)
+            most_occupancy,
+            blocked_by_one_less,
+            -- A unit of time is the mean patience.
+            target_seconds / patience_seconds as until,
+            offered_erlangs * patience_seconds / handle_seconds as arrivals,
+            agents * patience_seconds / handle_seconds as served
+        from erlang_c
+        join fewest using (interval_start, queue_key)
+        where
+            patience_seconds > 0
+            and agents >= greatest(offered_erlangs * target_share, 1)
+            and agents <= enough
+    ),
+
+    waits as materialized (
+        select
+            *,
+            {{ offered_waits('served', 'arrivals') }} as all_waits,
+            exp(arrivals * (1 - exp(-until)) - served * until) * {{ offered_waits('served', 'arrivals * exp(-until)') }}
+                as longer_waits,
+            exp(arrivals * (1 - exp(-until)) - served * until) as wait_is_target
+        from candidates
+    ),
+
+    erlang_a as (
+        select
+            *,
+            1 / blocked_by_one_less + arrivals * all_waits as every_state,
+            (1 / blocked_by_one_less + wait_is_target - 1 + served * (all_waits - longer_waits)) / every_state as in_time,
+            offered_erlangs * (1 - (1 + (arrivals - served) * all_waits) / every_state) / agents as occupancy
+        from waits
     )
 
     select
         interval_start,
         queue_key,
         any_value(fewest.positions_erlang_c) as positions_erlang_c,
-        min(agents) filter (where in_time >= target_share and occupancy <= most_occupancy) as positions_erlang_a
+        -- A number too large: far too few agents for callers of so much patience.
+        min(agents) filter (
+            where isfinite(every_state) and in_time >= target_share and occupancy <= most_occupancy
+        ) as positions_erlang_a
     from fewest
     left join erlang_a using (interval_start, queue_key)
     group by all
