@@ -33,8 +33,8 @@ _QUEUE_PARTS = (
 _AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known")
 
 # The macros with the marts' formulas: each returns the SQL of one or more rates from the names of their parts. They
-# call dbt's `return`, which plain jinja does not have.
-_MACROS = Environment().from_string(
+# use dbt's `return` and the tag `do`, which plain jinja does not have.
+_MACROS = Environment(extensions=["jinja2.ext.do"]).from_string(
     (PROJECT_DIR / "macros" / "measures.sql").read_text(encoding="utf-8"), globals={"return": lambda value: value}
 )
 _MEASURES: Any = _MACROS.module
