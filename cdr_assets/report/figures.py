@@ -28,7 +28,7 @@ _PARTS = (
 )  # fmt: skip
 _QUEUE_PARTS = (
     *_PARTS, "abandoned_within_threshold", "wait_seconds_offered", "wait_known_offered", "wait_seconds_abandoned",
-    "wait_known_abandoned",
+    "wait_known_abandoned", "menu_seconds", "menu_known",
 )  # fmt: skip
 _AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known")
 
