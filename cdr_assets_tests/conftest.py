@@ -15,7 +15,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from dagster import DagsterInstance, ExecuteInProcessResult, build_schedule_context
+from dagster import DagsterInstance, Definitions, ExecuteInProcessResult, build_schedule_context
 from dagster._core.storage.defs_state.base import set_defs_state_storage
 from dagster._core.storage.tags import PARTITION_NAME_TAG
 from xdist.scheduler import LoadScopeScheduling
@@ -119,6 +119,22 @@ def _dbt_parses_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _dbt_is_quick() -> Iterator[None]:
+    """See quick_dbt.py. Only a test that builds pays for dbt's imports."""
+    invoke = build._invoke
+
+    def invoke_quick(*args: Any) -> Sequence[Any]:
+        from cdr_assets_tests.quick_dbt import spare_work
+
+        spare_work()
+        return invoke(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_invoke", invoke_quick)
+        yield
+
+
 def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A temporary folder of this session that its workers share."""
     base = tmp_path_factory.getbasetemp()
@@ -171,6 +187,13 @@ class Pipeline:
     def __init__(self, settings: Settings, instance: DagsterInstance) -> None:
         self.settings = settings
         self.instance = instance
+        self._built: tuple[Settings, Definitions] | None = None
+
+    def defs(self) -> Definitions:
+        """The definitions for the settings, built again only when a test has changed these: it takes 0.3 s."""
+        if self._built is None or self._built[0] != self.settings:
+            self._built = self.settings.model_copy(), build_defs(self.settings)
+        return self._built[1]
 
     def run(
         self,
@@ -190,7 +213,7 @@ class Pipeline:
             (start + dt.timedelta(hours=hours)).replace(tzinfo=zone),
             dt.datetime.now(dt.UTC),
         )
-        resolved = build_defs(self.settings).resolve_job_def(job)
+        resolved = self.defs().resolve_job_def(job)
         return resolved.execute_in_process(
             instance=self.instance,
             tags=range_tags(chosen),
@@ -202,7 +225,7 @@ class Pipeline:
 
     def merge(self, job: str, *, is_published: bool = True, **config: Any) -> ExecuteInProcessResult:
         """Runs a job that fetches single calls and not hours; without marts and copy if not `is_published`."""
-        resolved = build_defs(self.settings).resolve_job_def(job)
+        resolved = self.defs().resolve_job_def(job)
         return resolved.execute_in_process(
             instance=self.instance,
             run_config=config_of(_ASKS[job], **config),
@@ -217,7 +240,7 @@ class Pipeline:
 
         With `selection`, runs over hours are of these assets, and those that fetch single calls end with the load.
         """
-        defs = build_defs(self.settings)
+        defs = self.defs()
         # An earlier test may have left the storage of its deleted instance, and Dagster would use it.
         with set_defs_state_storage(self.instance.defs_state_storage):
             scheduled = defs.resolve_schedule_def(schedule)

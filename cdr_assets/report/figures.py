@@ -28,13 +28,13 @@ _PARTS = (
 )  # fmt: skip
 _QUEUE_PARTS = (
     *_PARTS, "abandoned_within_threshold", "wait_seconds_offered", "wait_known_offered", "wait_seconds_abandoned",
-    "wait_known_abandoned",
+    "wait_known_abandoned", "menu_seconds", "menu_known",
 )  # fmt: skip
 _AGENT_PARTS = (*_PARTS, "all_talk_seconds", "all_talk_known")
 
 # The macros with the marts' formulas: each returns the SQL of one or more rates from the names of their parts. They
-# call dbt's `return`, which plain jinja does not have.
-_MACROS = Environment().from_string(
+# use dbt's `return` and the tag `do`, which plain jinja does not have.
+_MACROS = Environment(extensions=["jinja2.ext.do"]).from_string(
     (PROJECT_DIR / "macros" / "measures.sql").read_text(encoding="utf-8"), globals={"return": lambda value: value}
 )
 _MEASURES: Any = _MACROS.module

@@ -56,21 +56,13 @@ def test_the_location_loads_and_our_jobs_hold_our_assets_alone(merged: Definitio
         assert not {forecast.key, weather.key, mood.key} & keys
 
 
-def test_an_hour_runs_in_the_merged_location(merged: Definitions, pipeline: Pipeline) -> None:
-    merged_run = merged.resolve_job_def("hourly").execute_in_process(
-        instance=pipeline.instance, partition_key=HOUR.strftime("%Y-%m-%d-%H:%M")
-    )
-    assert merged_run.success
-    assert forecast.op.name not in {event.step_key for event in merged_run.all_events}
-
-
 @pytest.mark.parametrize(
     ("blocking", "raises", "succeeds", "is_published"),
     [(False, False, True, True), (False, True, False, True), (True, False, False, False)],
     ids=["fails", "raises", "blocks"],
 )
-def test_a_users_check_on_a_mart_stops_an_hour_only_if_it_is_blocking(
-    pipeline: Pipeline, blocking: bool, raises: bool, succeeds: bool, is_published: bool
+def test_an_hour_runs_beside_others_and_only_a_blocking_check_on_a_mart_stops_it(
+    merged: Definitions, pipeline: Pipeline, blocking: bool, raises: bool, succeeds: bool, is_published: bool
 ) -> None:
     @asset_check(asset=AssetKey(["marts", "queue_daily"]), blocking=blocking)
     def is_right() -> AssetCheckResult:
@@ -78,9 +70,13 @@ def test_a_users_check_on_a_mart_stops_an_hour_only_if_it_is_blocking(
             raise ValueError("the user's own mistake")
         return AssetCheckResult(passed=False)
 
-    merged = Definitions.merge(build_defs(pipeline.settings), Definitions(asset_checks=[is_right]))
-    run = merged.resolve_job_def("hourly").execute_in_process(
-        instance=pipeline.instance, partition_key=HOUR.strftime("%Y-%m-%d-%H:%M"), raise_on_error=False
+    run = (
+        Definitions.merge(merged, Definitions(asset_checks=[is_right]))
+        .resolve_job_def("hourly")
+        .execute_in_process(
+            instance=pipeline.instance, partition_key=HOUR.strftime("%Y-%m-%d-%H:%M"), raise_on_error=False
+        )
     )
     assert run.success is succeeds
+    assert forecast.op.name not in {event.step_key for event in run.all_events}
     assert pipeline.settings.published_path.exists() is is_published

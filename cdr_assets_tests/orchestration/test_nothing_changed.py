@@ -23,9 +23,9 @@ def count_builds(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     builds: list[object] = []
     run = building.build
 
-    def count(*args: Any) -> Sequence[NodeResult]:
+    def count(*args: Any, **named: Any) -> Sequence[NodeResult]:
         builds.append(args)
-        return run(*args)
+        return run(*args, **named)
 
     monkeypatch.setattr(building, "build", count)
     return builds
@@ -83,7 +83,7 @@ def test_after_a_failed_test_the_next_run_builds_again(
     with monkeypatch.context() as patch:
         wrong = NodeResult("test.cdr_marts.fct_calls_whole", "fail", "Got 1 result", 1, 0.0)
         counted = building.build
-        patch.setattr(building, "build", lambda *args: [*counted(*args), wrong])
+        patch.setattr(building, "build", lambda *args, **named: [*counted(*args, **named), wrong])
         assert not pipeline.run(HOUR).success
     assert pipeline.run(HOUR).success
     assert pipeline.run(HOUR).success

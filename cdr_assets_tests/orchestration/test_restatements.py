@@ -1,6 +1,7 @@
 """cdr.restatements: which hours' figures changed after they were built, through whole runs."""
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -49,8 +50,8 @@ def test_the_figures_before_are_those_that_were_published(
     warehouse = Warehouse(pipeline.settings.warehouse_path)
     calls.add(record("late"))
 
-    def build_and_die(*args: object) -> list[object]:
-        build(*args)
+    def build_and_die(*args: Any, **named: Any) -> list[object]:
+        build(*args, **named)
         raise DbtError("killed")
 
     build = building.build

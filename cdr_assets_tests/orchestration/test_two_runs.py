@@ -3,7 +3,7 @@
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +13,6 @@ import polars as pl
 import pytest
 from dagster import AssetKey, DagsterEventType, EventLogEntry
 
-from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest import building
 from cdr_assets.marts import build as dbt
 from cdr_assets.orchestration.keys import CDR_KEYS, PAGES_KEY, PUBLISHED_KEY
@@ -50,8 +49,8 @@ def test_hours_loaded_by_another_run_after_the_marts_are_not_forgotten(
             mark_stale(connection, [HOUR])
         noted.set()
 
-    def build(settings: Settings, select: Sequence[str] = ()) -> Any:
-        results = dbt.build(settings, select)
+    def build(*args: Any, **named: Any) -> Any:
+        results = dbt.build(*args, **named)
         threading.Thread(target=note).start()
         return results
 
