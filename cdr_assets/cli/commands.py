@@ -245,6 +245,21 @@ def rotate_key() -> None:
     tell(published.own_failed)
 
 
+@app.command()
+def rebuild() -> None:
+    """Build all marts from scratch, after a change of a seed (thresholds, targets) or a model, and publish the copy.
+
+    Other runs wait meanwhile. Nothing is fetched.
+    """
+    from cdr_assets.ingest.building import rebuild
+    from cdr_assets.warehouse import Warehouse
+
+    settings = _settings_and_files()
+    published = rebuild(Warehouse(settings.warehouse_path), settings, "cdr rebuild")
+    say(f"built all marts from scratch; {published.told}")
+    tell(published.own_failed)
+
+
 _Backup = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of the backup.")]
 
 

@@ -4,10 +4,13 @@ How dbt runs is in `marts`; how the copy is written is in `publishing`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import duckdb
 
 from cdr_assets.domain.errors import OperatorError
 from cdr_assets.domain.hours import HOUR
+from cdr_assets.domain.masking import mask
 from cdr_assets.domain.protection import prepare_published
 from cdr_assets.domain.settings import Settings
 from cdr_assets.ingest.loading import retype
@@ -17,7 +20,7 @@ from cdr_assets.marts.own import build_own, drop_other_tables, own_made_of
 from cdr_assets.publishing.copy import publish
 from cdr_assets.publishing.secret_key import read_or_make_secret_key, replace_secret_key
 from cdr_assets.publishing.shown import CLASSES, Privacy
-from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale, transaction
+from cdr_assets.warehouse import Warehouse, clear_stale_hours, mark_stale, rebuild_marts, transaction
 from cdr_assets.warehouse.built import (
     is_built,
     is_own_built,
@@ -28,6 +31,9 @@ from cdr_assets.warehouse.built import (
 )
 from cdr_assets.warehouse.restatements import note_figures, note_restatements
 from cdr_assets.warehouse.retention import keep_frozen_figures, put_figures_back
+
+# Failing rows that a test's message shows.
+_EXAMPLES = 3
 
 
 def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence[str] = ()) -> Sequence[NodeResult]:
@@ -54,6 +60,9 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
     if broken:
         told = "; ".join(f"{result.unique_id.split('.')[-1]}: {result.message}" for result in broken)
         raise DbtError(f"the marts could not be built and keep what they held: {told}")
+    if any(result.failures for result in results):
+        with warehouse.opened() as connection:
+            results = [_with_examples(connection, result) for result in results]
     if not select:
         # After a failed test, the next run builds and tests again.
         built = None if any(result.status == "fail" for result in results) else made_of(settings)
@@ -72,6 +81,15 @@ def build_stale_marts(warehouse: Warehouse, settings: Settings, select: Sequence
                 clear_stale_hours(connection)
                 note_built(connection, built)
     return results
+
+
+def _with_examples(connection: duckdb.DuckDBPyConnection, result: NodeResult) -> NodeResult:
+    """A test's result with the first of its failing rows in the message: dbt says only how many there are."""
+    if not (result.failures and result.query):
+        return result
+    rows = connection.execute(f"FROM ({result.query}) LIMIT {_EXAMPLES}").fetchall()
+    examples = "; ".join(", ".join(str(value) for value in row if value is not None) for row in rows)
+    return replace(result, message=mask(f"{result.message}: {examples}{' ...' if result.failures > _EXAMPLES else ''}"))
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,16 @@ def publish_copy(warehouse: Warehouse, settings: Settings, holder: str) -> Publi
                 mode=settings.cdr_published_readers.file_mode,
             )
     return Published(f"published {settings.published_path}, {size / 1e6:.1f} MB", own_failed)
+
+
+def rebuild(warehouse: Warehouse, settings: Settings, holder: str) -> Published:
+    """Builds all marts from scratch, after a change of a seed or a model, and publishes the copy.
+
+    Figures of hours whose calls were deleted stay. Raises the errors of `publish_copy`.
+    """
+    with warehouse.held(holder), warehouse.opened() as connection, transaction(connection):
+        rebuild_marts(connection)
+    return publish_copy(warehouse, settings, holder)
 
 
 def rotate_key(warehouse: Warehouse, settings: Settings, holder: str) -> Published:

@@ -48,13 +48,17 @@ class DbtError(OperatorError):
 
 @dataclass(frozen=True)
 class NodeResult:
-    """Result of a model or test: dbt id, status (success, pass, warn, fail, error, skipped), failing rows, seconds."""
+    """Result of a model or test: dbt id, status (success, pass, warn, fail, error, skipped), failing rows, seconds.
+
+    `query` is the SQL of a test, which selects its failing rows; empty for a model.
+    """
 
     unique_id: str
     status: str
     message: str
     failures: int
     seconds: float
+    query: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,7 @@ def run_dbt(settings: Settings, project: Path, args: list[str], parsed: bytes | 
             message=_told(result.message or ""),
             failures=result.failures or 0,
             seconds=result.execution_time,
+            query=result.node.compiled_code or "" if result.node.resource_type == "test" else "",
         )
         for result in results
     ]
@@ -240,7 +245,15 @@ def _settings_read(settings: Settings) -> dict[str, str]:
 def _invoke(args: list[str], project: Path, manifest: "Manifest | None" = None) -> Sequence[Any]:
     # Importing dbt takes almost two seconds, which only a build or a first parse should spend.
     from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.artifacts.schemas.results import NodeStatus
     from dbt.cli.main import dbtRunner
+    from dbt.task.build import BuildTask
+
+    # After a failed test, dbt would skip the models and tests that depend on the tested model. Their stale hours would
+    # be forgotten, and their checks would not be seen. dbt has no option for it.
+    BuildTask.MARK_DEPENDENT_ERRORS_STATUSES = [
+        status for status in BuildTask.MARK_DEPENDENT_ERRORS_STATUSES if status != NodeStatus.Fail
+    ]
 
     # No log: dbt prints errors as DuckDB says them, with values in them. `run_dbt` returns them masked.
     flags = [

@@ -2,13 +2,18 @@
 
 import csv
 import random
+import shutil
 from pathlib import Path
 
 import duckdb
 import jinja2
 import pytest
 
+from cdr_assets.ingest.building import build_stale_marts
+from cdr_assets.marts import build
 from cdr_assets.marts.build import PROJECT_DIR
+from cdr_assets.warehouse import rebuild_marts
+from cdr_assets_tests.marts.built import Marts
 from cdr_assets_tests.marts.erlang import Target, agents_erlang_a, agents_erlang_c, erlang_a, erlang_c
 from cdr_assets_tests.marts.queueing import Queue, theory
 
@@ -148,3 +153,65 @@ def test_the_models_need_what_the_formulas_say() -> None:
         for load, handle, patience, target in every
     ]
     assert needed(every) == expected  # type: ignore[arg-type]
+
+
+SEED = "queue_key,valid_from,share,seconds,most_occupancy,shrinkage,after_call_seconds"
+
+
+def test_lines_of_targets_with_a_fault_count_nowhere_and_are_named(
+    generated: Marts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [
+        "Q1,2026-10-01,0.9,30,0.85,0.3,60",
+        "Q2,2026-10-01,80,20,85,30,",
+        "Q3,2026-10-01,0.8,20,,1,",
+        "Q4,01.10.2026,0.8,20,,,",
+        "Q5,2026-10-01,0.8,20,,,",
+        "Q5,2026-10-01,0.9,20,,,",
+        "Q6,2026-10-01,0.8,20,,,",
+    ]
+    project = tmp_path / "dbt_project"
+    shutil.copytree(PROJECT_DIR, project)
+    (project / "seeds" / "targets.csv").write_text("\n".join([SEED, *lines]) + "\n", encoding="utf-8")
+    monkeypatch.setattr(build, "PROJECT_DIR", project)
+    marts = Marts(tmp_path, generated.settings.alotech_timezone)
+    shutil.copy(generated.settings.warehouse_path, marts.settings.warehouse_path)
+    with marts.warehouse.held("test"), marts.warehouse.opened() as connection:
+        rebuild_marts(connection)
+    with marts.warehouse.held("test"):
+        results = {each.unique_id.split(".")[2]: each for each in build_stale_marts(marts.warehouse, marts.settings)}
+    told = results["targets_in_force"]
+    assert (told.status, told.failures) == ("warn", 6)
+    assert told.message.count("; ") == 2
+    faults = marts.frame(f"SELECT queue_key, failure FROM ({told.query}) ORDER BY ALL").rows()
+    assert faults == [
+        ("Q2", "share is not between 0 and 1"),
+        ("Q3", "shrinkage is not from 0 to below 1"),
+        ("Q4", "valid_from is no date like 2026-03-02"),
+        ("Q5", "two lines of one queue and day"),
+        ("Q5", "two lines of one queue and day"),
+        ("Q6", "no call has this queue"),
+    ]
+    aimed = marts.frame(
+        """SELECT DISTINCT queue_key, target_share, target_seconds, most_occupancy, shrinkage, after_call_seconds
+           FROM marts.staffing_interval WHERE queue_key IN ('Q1', 'Q2') ORDER BY queue_key"""
+    )
+    assert aimed.rows() == [("Q1", 0.9, 30, 0.85, 0.3, 60.0), ("Q2", 0.8, 20, 1.0, 0.0, 0.0)]
+    wrong = marts.one(
+        """SELECT count(*) FROM marts.staffing_interval
+           WHERE agents_erlang_c <> CASE queue_key WHEN 'Q1' THEN (positions_erlang_c * 10 + 6) // 7
+                                                   ELSE positions_erlang_c END"""
+    )
+    assert wrong == 0
+
+
+def test_the_bounds_of_patience_are_those_of_the_chi_squared_distribution() -> None:
+    """39 s and one hang-up; tables of the distribution give 0.05064, 11.1433 (2 and 4 degrees) and 24.4330, 59.3417."""
+    macros = (PROJECT_DIR / "macros" / "measures.sql").read_text(encoding="utf-8")
+    bounds = "{{ mean_at_least('total', 'events') }}, {{ mean_at_most('total', 'events') }}"
+    query = jinja2.Environment(extensions=["jinja2.ext.do"]).from_string(macros + "SELECT " + bounds).render()
+    query += " FROM (VALUES (39, 1), (1000, 20), (5, 0)) AS given (total, events)"
+    one, twenty, none = duckdb.sql(query).fetchall()
+    assert one == pytest.approx((78 / 11.1433, 78 / 0.0506356), rel=2e-3)
+    assert twenty == pytest.approx((2000 / 61.7768, 2000 / 24.4330), rel=2e-3)
+    assert none == (None, None)

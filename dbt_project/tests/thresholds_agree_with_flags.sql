@@ -1,5 +1,5 @@
 -- A queue's sl flags contradict its threshold: the configured one is wrong, or the vendor's was changed without notice.
--- What to do: put the queue's threshold and the day it holds from into seeds/thresholds.csv, then build with --full-refresh.
+-- What to do: put the queue's threshold and the day it holds from into seeds/thresholds.csv, then run `cdr rebuild`.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'dim_queues'}}}) }}
 
 select queue_key, local_date, threshold_seconds, longest_wait_within, shortest_wait_beyond

@@ -1,6 +1,6 @@
 -- The marts were built with other thresholds than seeds/thresholds.csv has now: a build of stale hours does not change
 -- them.
--- What to do: build with --full-refresh.
+-- What to do: run `cdr rebuild`.
 {{ config(severity='warn', meta={'dagster': {'ref': {'name': 'queue_days'}}}) }}
 
 select days.queue_key, days.local_date, days.threshold_seconds, configured.threshold_seconds as configured_seconds

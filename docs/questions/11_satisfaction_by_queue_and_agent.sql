@@ -2,7 +2,7 @@
 SELECT
     queues.queue_name,
     agents.agent_username,
-    question,
+    coalesce(nullif(trim(question), ''), '(none)') AS question,
     scale,
     count(score) AS answers,
     avg(score) AS mean_score,

@@ -2,7 +2,7 @@
 SELECT
     queue_name,
     outcome,
-    count(*) AS rings,
+    count(call_key) AS rings,
     count(ring_seconds) AS ring_known,
     sum(ring_seconds) / nullif(count(ring_seconds), 0) AS ring_seconds_per_ring,
     quantile_cont(ring_seconds, 0.9) AS ring_seconds_p90

@@ -1,6 +1,7 @@
 -- Which agents' mean score differs from that of all agents by more than chance?
 WITH sums AS (
     SELECT
+        agent_id,
         agent_username,
         question,
         scale,
@@ -31,8 +32,9 @@ SELECT
     standard_error,
     mean_of_all,
     CASE
-        WHEN n < 10 THEN 'too few answers'
-        WHEN abs(mean_score - mean_of_all) > 1.96 * standard_error THEN 'differs'
+        WHEN n < 10 OR standard_error = 0 THEN 'too few answers'
+        -- Of a hundred agents who do not differ, one is named by chance.
+        WHEN abs(mean_score - mean_of_all) > 2.58 * standard_error THEN 'differs'
         ELSE 'may be chance'
     END AS difference
 FROM agents

@@ -9,6 +9,8 @@ SELECT
     ceil(sum(agents_erlang_a) / nullif(count(agents_erlang_a), 0)) AS agents_erlang_a
 FROM marts.staffing_interval
 JOIN marts.dim_intervals USING (interval_start)
+-- On a queue's first day the handle time is not known, and the agents are known for its quiet quarters only.
+WHERE handle_seconds IS NOT NULL
 GROUP BY ALL
 HAVING sum(offered) > 0
 ORDER BY queue_name, weekday, starts;

@@ -1,4 +1,4 @@
--- How much work was offered in each hour of the last week, and how much of it was carried?
+-- How much work was offered in each hour of the last week, and how much was carried (all talks, outbound too; offered work has the target's work after calls)?
 WITH offered AS (
     SELECT local_hour, queue_key, queue_name, sum(offered_erlangs * interval_seconds) AS offered_seconds,
         -- Without the load of one quarter, the hour's is not known.

@@ -53,9 +53,9 @@ reach as (
 
 -- A day that the file has twice must not double its hours.
 special as (
-    select local_date, string_agg(coalesce(name, '(no name)'), ', ' order by name) as special_day
-    from {{ ref('special_days') }}
-    group by local_date
+    select special_date, string_agg(coalesce(name, '(no name)'), ', ' order by name) as special_day
+    from (select *, try_cast(local_date as date) as special_date from {{ ref('special_days') }})
+    group by special_date
 )
 
 select
@@ -81,5 +81,5 @@ from hours
 left join loads using (local_hour)
 left join open_calls using (local_hour)
 left join reach using (local_hour)
-left join special on special.local_date = local_hour::date
+left join special on special_date = local_hour::date
 order by local_hour

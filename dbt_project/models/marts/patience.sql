@@ -93,9 +93,9 @@ select
     wait_known_offered,
     wait_known_abandoned,
     wait_seconds_offered,
-    {{ rate('wait_seconds_offered', 'wait_known_abandoned') }} as patience_seconds,
-    {{ mean_at_least('wait_seconds_offered', 'wait_known_abandoned') }} as patience_seconds_low,
-    {{ mean_at_most('wait_seconds_offered', 'wait_known_abandoned') }} as patience_seconds_high,
+    {{ rate('nullif(wait_seconds_offered, 0)', 'wait_known_abandoned') }} as patience_seconds,
+    {{ mean_at_least('nullif(wait_seconds_offered, 0)', 'wait_known_abandoned') }} as patience_seconds_low,
+    {{ mean_at_most('nullif(wait_seconds_offered, 0)', 'wait_known_abandoned') }} as patience_seconds_high,
     coalesce(is_final, false) as is_final
 from at_edges
 join {{ ref('dim_queues') }} using (queue_key)

@@ -70,7 +70,7 @@ aimed as (
         coalesce(targets.shrinkage, 0)::double as shrinkage,
         coalesce(targets.after_call_seconds, 0)::double as after_call_seconds
     from built
-    asof left join {{ ref('targets') }} as targets
+    asof left join (from {{ targets_read() }} where fault is null) as targets
         on built.queue_key = targets.queue_key and built.local_date >= targets.valid_from
 ),
 
@@ -83,13 +83,14 @@ loads as (
         end as handle_from,
         if(handle_from = 'queue', of_queue.talk_seconds, of_weekday.talk_seconds) as handle_talk_seconds,
         if(handle_from = 'queue', of_queue.talk_known, of_weekday.talk_known) as handle_talk_known,
-        {{ rate('handle_talk_seconds', 'handle_talk_known') }} + after_call_seconds as handle_seconds,
+        -- Calls that were all answered for 0 seconds tell nothing of the work.
+        nullif({{ rate('handle_talk_seconds', 'handle_talk_known') }} + after_call_seconds, 0) as handle_seconds,
         intervals.seconds as interval_seconds,
         intervals.is_final,
         if(offered = 0, 0, offered * handle_seconds / interval_seconds) as offered_erlangs,
         of_queue.waited_seconds as patience_waited_seconds,
         of_queue.abandons as patience_abandons,
-        {{ rate('patience_waited_seconds', 'patience_abandons') }} as patience_seconds
+        {{ rate('nullif(patience_waited_seconds, 0)', 'patience_abandons') }} as patience_seconds
     from aimed
     left join of_weekday using (interval_start, queue_key)
     left join of_queue using (local_date, queue_key)
@@ -122,16 +123,16 @@ select
     patience_waited_seconds,
     patience_abandons,
     patience_seconds,
-    {{ mean_at_least('patience_waited_seconds', 'patience_abandons') }} as patience_seconds_low,
-    {{ mean_at_most('patience_waited_seconds', 'patience_abandons') }} as patience_seconds_high,
+    {{ mean_at_least('nullif(patience_waited_seconds, 0)', 'patience_abandons') }} as patience_seconds_low,
+    {{ mean_at_most('nullif(patience_waited_seconds, 0)', 'patience_abandons') }} as patience_seconds_high,
     target_share,
     target_seconds,
     most_occupancy,
     shrinkage,
     positions_erlang_c,
     positions_erlang_a,
-    ceil(positions_erlang_c / (1 - shrinkage))::bigint as agents_erlang_c,
-    ceil(positions_erlang_a / (1 - shrinkage))::bigint as agents_erlang_a,
+    {{ scheduled('positions_erlang_c') }} as agents_erlang_c,
+    {{ scheduled('positions_erlang_a') }} as agents_erlang_a,
     coalesce(agents_seen, 0) as agents_seen,
     coalesce(agents_seen, 0) - positions_erlang_c as gap,
     coalesce(is_final, false) as is_final
