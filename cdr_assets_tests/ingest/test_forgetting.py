@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from cdr_assets.transforms import (
 )
 from cdr_assets.warehouse import Warehouse, WarehouseError, place, transaction
 from cdr_assets.warehouse.retention import delete_before
-from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, pipelines_in, record
+from cdr_assets_tests.conftest import HOUR, TOKEN, Pipeline, record
 from cdr_assets_tests.ingest.test_audit import compared
 from cdr_assets_tests.marts import centre
 
@@ -162,51 +161,29 @@ def test_an_own_line_stays_where_it_is_one() -> None:
         assert (blank["callerid"], blank["called_num"]) == left
 
 
-def store_plainly(patch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def plain_storage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is compressed, so that a number that is left in a file can be found there."""
-    patch.setattr("pyarrow.compress", lambda body, **_: bytes(body))
-    patch.setattr(
+    monkeypatch.setattr("pyarrow.compress", lambda body, **_: bytes(body))
+    monkeypatch.setattr(
         "pyarrow.decompress", lambda body, _, asbytes=False, **__: bytes(body) if asbytes else pa.py_buffer(body)
     )
-    patch.setattr(place, "_SETTINGS", f"{place._SETTINGS}; SET force_compression = 'uncompressed'")
-    patch.setattr("cdr_assets.warehouse.ddl.declaration", lambda name, kind: f'"{name}" {kind}')
-    patch.setattr("cdr_assets.publishing.copy.declaration", lambda name, kind: f'"{name}" {kind}')
-
-
-def list_calls(calls: ListedCalls) -> None:
-    for call in field_calls():
-        calls.add(call, f"{HOUR}" if call["key"] == "rejected" else None)
-
-
-# The sandboxes have other ports, and are one tenant.
-SETTINGS = {"cdr_callers": "clear", "alotech_tenant": "acme"}
-
-
-@pytest.fixture(scope="module")
-def loaded_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data folder after a run over these calls."""
-    list_calls(calls := ListedCalls())
-    with (
-        Sandbox(calls, token=TOKEN) as sandbox,
-        pipelines_in(tmp_path_factory.mktemp("once")) as make,
-        pytest.MonkeyPatch.context() as patch,
-    ):
-        store_plainly(patch)
-        pipeline = make(sandbox.base_url, **SETTINGS)
-        assert pipeline.run(HOUR).success
-        return pipeline.settings.cdr_data_dir
+    monkeypatch.setattr(place, "_SETTINGS", f"{place._SETTINGS}; SET force_compression = 'uncompressed'")
+    monkeypatch.setattr("cdr_assets.warehouse.ddl.declaration", lambda name, kind: f'"{name}" {kind}')
+    monkeypatch.setattr("cdr_assets.publishing.copy.declaration", lambda name, kind: f'"{name}" {kind}')
 
 
 @pytest.fixture
 def loaded(
-    calls: ListedCalls, make_pipeline: Callable[..., Pipeline], loaded_once: Path, monkeypatch: pytest.MonkeyPatch
+    calls: ListedCalls,
+    make_pipeline: Callable[..., Pipeline],
+    plain_storage: None,  # noqa: ARG001
 ) -> Iterator[Pipeline]:
-    """A pipeline with a copy of that folder, whose sandbox lists the same calls."""
-    store_plainly(monkeypatch)
-    list_calls(calls)
+    for call in field_calls():
+        calls.add(call, f"{HOUR}" if call["key"] == "rejected" else None)
     with Sandbox(calls, token=TOKEN) as sandbox:
-        pipeline = make_pipeline(sandbox.base_url, **SETTINGS)
-        shutil.copytree(loaded_once, pipeline.settings.cdr_data_dir)
+        pipeline = make_pipeline(sandbox.base_url, cdr_callers="clear")
+        assert pipeline.run(HOUR).success
         yield pipeline
 
 
