@@ -495,9 +495,10 @@ def tag_daily(facts: pl.DataFrame, tags: pl.DataFrame) -> pl.DataFrame:
 def csat_answers(facts: pl.DataFrame, answers: pl.DataFrame) -> pl.DataFrame:
     """The answers of listed calls, with the columns by which csat_daily and csat_tag_daily group them."""
     sent = pl.coalesce(pl.col("extra").str.json_path_match("$.score"), "answer").cast(pl.Float64, strict=False)
+    score = pl.when(pl.col("score") < 1e6).then("score")
     typed = answers.select(
-        "score", "scale", call_key="key", question=_text("question").fill_null("(none)"),
-        is_impossible=pl.col("score").is_null() & sent.is_not_null(),
+        "scale", score=score, call_key="key", question=_text("question").fill_null("(none)"),
+        is_impossible=score.is_null() & sent.is_not_null(),
     )  # fmt: skip
     calls = facts.filter("listed").select("call_key", "local_date", "queue_key", "agent_id")
     return typed.join(calls, on="call_key")

@@ -171,7 +171,7 @@
   `zero_scores` shows whether the question's scores run from 0.
 #}
 {% macro csat_parts() -%}
-    {%- set exact = 'score::decimal(10, 6)' -%}
+    {%- set exact = 'score::decimal(12, 6)' -%}
     {%- set parts = [
         ('answers', 'count(score)'),
         ('answers_without_score', 'count(*) - count(score)'),

@@ -1,12 +1,17 @@
 {{ config(meta={'stale': 'partition_hour'}) }}
 
-{#- A number was given that cannot be a score of its scale. The loader has set it aside. -#}
-{%- set impossible = "score is null and coalesce(try_cast(extra->>'$.score' as double), try_cast(answer as double)) is not null" -%}
+{#-
+  A number was given that cannot be a score. The loader has set it aside if it does not fit its scale. Without a scale it
+  may be any number, a phone number for instance; no survey has a million scores.
+-#}
+{%- set impossible = "score >= 1e6 or score is null"
+    ~ " and coalesce(try_cast(extra->>'$.score' as double), try_cast(answer as double)) is not null" -%}
 
 with answers as {{ stale_rows(
     source('cdr', 'csat_answers'),
     'partition_hour',
-    '* exclude (extra), ' ~ impossible ~ ' as is_score_impossible'
+    '* exclude (extra) replace (if(score < 1e6, score, null) as score), '
+    ~ 'coalesce(' ~ impossible ~ ', false) as is_score_impossible'
 ) }},
 
 calls as {{ stale_rows(
