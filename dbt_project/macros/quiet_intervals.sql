@@ -5,17 +5,23 @@
   since, more than a portion should hold.
 #}
 
-{# Deletes the rows of zeros of days before the queue's first, which they were not when the rows were written. #}
+{# Deletes the rows of zeros that are true no more: of days before the queue's first, and of hours that are not loaded. #}
 {% macro delete_quiet_intervals() -%}
-    {%- set is_early -%}
+    {%- set is_wrong -%}
         calls = 0
-        and not exists (
-            from {{ ref('dim_queues') }} as queues
-            where queues.queue_key = mart.queue_key and queues.first_date <= mart.local_date
+        and (
+            not exists (
+                from {{ ref('dim_queues') }} as queues
+                where queues.queue_key = mart.queue_key and queues.first_date <= mart.local_date
+            )
+            or not exists (
+                from {{ ref('dim_hours') }} as hours
+                where hours.local_hour = mart.local_hour and hours.fetched_at >= hours.ends_at_utc
+            )
         )
     {%- endset -%}
-    {{ note_unpublished('select local_hour from ' ~ this ~ ' as mart where ' ~ is_early) }};
-    delete from {{ this }} as mart where {{ is_early }}
+    {{ note_unpublished('select local_hour from ' ~ this ~ ' as mart where ' ~ is_wrong) }};
+    delete from {{ this }} as mart where {{ is_wrong }}
 {%- endmacro %}
 
 {#

@@ -81,8 +81,10 @@ loads as (
             when of_weekday.talk_known >= {{ var('handle_calls') }} then 'weekday and interval'
             when of_queue.talk_known > 0 then 'queue'
         end as handle_from,
-        if(handle_from = 'queue', of_queue.talk_seconds, of_weekday.talk_seconds) as handle_talk_seconds,
-        if(handle_from = 'queue', of_queue.talk_known, of_weekday.talk_known) as handle_talk_known,
+        case handle_from when 'queue' then of_queue.talk_seconds when 'weekday and interval' then of_weekday.talk_seconds end
+            as handle_talk_seconds,
+        case handle_from when 'queue' then of_queue.talk_known when 'weekday and interval' then of_weekday.talk_known end
+            as handle_talk_known,
         -- Calls that were all answered for 0 seconds tell nothing of the work.
         nullif({{ rate('handle_talk_seconds', 'handle_talk_known') }} + after_call_seconds, 0) as handle_seconds,
         intervals.seconds as interval_seconds,
