@@ -7,7 +7,7 @@
 {% macro align(dimension, key, column) -%}
     {%- set differs = 'mart.' ~ key ~ ' = member.' ~ key ~ ' and mart.' ~ column ~ ' <> member.' ~ column -%}
     {%- if is_published_by_hour() -%}
-        {{ note_unpublished('select mart.local_hour from ' ~ this ~ ' as mart, ' ~ dimension ~ ' as member where ' ~ differs) }};
+        {{ note_unpublished('select mart.' ~ config.get('meta').stale ~ ' from ' ~ this ~ ' as mart, ' ~ dimension ~ ' as member where ' ~ differs) }};
     {%- endif %}
     update {{ this }} as mart
     set {{ column }} = member.{{ column }}

@@ -27,8 +27,7 @@
 #}
 {% macro agents_needed(loads) -%}
 (
-    -- Up to so many agents that hardly any call waits. The probability of so many calls in an Erlang B system of more
-    -- agents, times a constant that keeps it in the range of a number.
+    -- From no agents to so many that hardly any call waits.
     with states as (
         select
             *,
@@ -40,6 +39,7 @@
         where offered_erlangs > 0
     ),
 
+    -- Proportional to the probability of so many calls at once, if none may wait. The constant keeps the largest near 1.
     weights as (
         select
             *,
@@ -78,8 +78,8 @@
         group by all
     ),
 
-    -- Materialized, because DuckDB may otherwise compute the series below for all agents, and look at this condition then:
-    -- twelve times the time. With fewer agents, less than the share is answered at all.
+    -- Materialized, because DuckDB may otherwise compute the series below for all agents before it applies this condition,
+    -- which takes twelve times as long. With fewer agents, less than the share is answered at all.
     candidates as materialized (
         select
             interval_start,

@@ -49,7 +49,7 @@
     insert into {{ source('cdr', 'stale_hours') }}
     select local_hour, 'renamed'
     from renamed_rings
-    where local_hour >= coalesce((select calls_from + {{ frozen_for() }} from {{ source('raw', 'kept_from') }}), '-infinity')
+    where local_hour >= {{ frozen_until() }}
     except
     from {{ source('cdr', 'stale_hours') }};
     update {{ this }} as rings

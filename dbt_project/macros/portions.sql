@@ -55,7 +55,7 @@
         select week + to_hours(step::integer) as hour, 'touched' as reason
         from (select distinct {{ week_of('hour') }} as week from changed where reason = 'touched') as weeks,
             range(7 * 24) as steps (step)
-        where not exists (from {{ source('raw', 'kept_from') }} where week < (calls_from + {{ frozen_for() }})::date)
+        where week >= {{ frozen_until() }}::date
         {%- else %}
         from changed
         {%- endif %}

@@ -5,7 +5,7 @@
   since, more than a portion should hold.
 #}
 
-{# Deletes the rows of zeros that are true no more: of days before the queue's first, and of hours that are not loaded. #}
+{# Deletes the rows of zeros that are no longer true: of days before the queue's first, and of hours that are not loaded. #}
 {% macro delete_quiet_intervals() -%}
     {%- set is_wrong -%}
         calls = 0
@@ -25,9 +25,9 @@
 {%- endmacro %}
 
 {#
-  Inserts the rows of zeros that are missing. They can miss on the days of the stale hours, of which others may be built
-  with them because of a threshold, and on all days since the first day of a queue whose first day is one of these. An
-  hour that was read before its end is not known to be quiet.
+  Inserts the rows of zeros that are missing. The build deletes them in the stale hours, and in other hours of the same
+  days if a threshold moved. A queue whose first day is one of these days lacks them on all days since. An hour that was
+  read before its end is not known to be quiet.
 #}
 {% macro insert_quiet_intervals() -%}
     create or replace temporary table quiet_intervals as
@@ -38,9 +38,7 @@
     where
         hours.fetched_at >= hours.ends_at_utc
         -- Hours whose calls were deleted were not quiet.
-        and not exists (
-            from {{ source('raw', 'kept_from') }} where hours.local_hour < calls_from + {{ frozen_for() }}
-        )
+        and hours.local_hour >= {{ frozen_until() }}
         and (
             intervals.local_date in (select hour::date from hours_to_build where reason = 'touched')
             or queues.first_date in (select hour::date from hours_to_build where reason = 'touched')

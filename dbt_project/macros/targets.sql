@@ -40,5 +40,19 @@
     )
 {%- endmacro %}
 
+{#
+  Gives the values of a target, as pairs of a name and an expression on `targets`, a line of targets_read; where the seed
+  is silent, the defaults.
+#}
+{% macro target_values() -%}
+    {{ return([
+        ('target_share', 'coalesce(targets.share, ' ~ var('target_share') ~ ')::double'),
+        ('target_seconds', 'coalesce(targets.seconds, ' ~ var('threshold_seconds') ~ ')::integer'),
+        ('most_occupancy', 'coalesce(targets.most_occupancy, 1)::double'),
+        ('shrinkage', 'coalesce(targets.shrinkage, 0)::double'),
+        ('after_call_seconds', 'coalesce(targets.after_call_seconds, 0)::double'),
+    ]) }}
+{%- endmacro %}
+
 {# Gives the agents to schedule for so many positions. Rounded first: 21 / (1 - 0.3) is a little more than 30 in floats. #}
 {% macro scheduled(positions) -%} ceil(round({{ positions }} / (1 - shrinkage), 9))::bigint {%- endmacro %}

@@ -29,8 +29,19 @@
    in cdr_assets/domain/lateness.py, and come by way of the environment. #}
 {% macro final_after() -%} interval '{{ env_var("CDR_FINAL_AFTER_HOURS") }} hours' {%- endmacro %}
 
-{# After the hours whose calls were deleted, figures of so many hours are frozen (cdr_assets/domain/lateness.py). #}
-{% macro frozen_for() -%} interval '{{ env_var("CDR_FIGURES_FROZEN_HOURS") }} hours' {%- endmacro %}
+{#
+  Gives the first local hour whose figures are not frozen: so many hours after the last whose calls were deleted
+  (cdr_assets/domain/lateness.py). It is -infinity if no calls were deleted.
+#}
+{% macro frozen_until() -%}
+    coalesce(
+        (
+            select calls_from + interval '{{ env_var("CDR_FIGURES_FROZEN_HOURS") }} hours'
+            from {{ source('raw', 'kept_from') }}
+        ),
+        '-infinity'::timestamp
+    )
+{%- endmacro %}
 
 {% macro open_for() -%} interval '{{ env_var("CDR_OPEN_FOR_HOURS") }} hours' {%- endmacro %}
 

@@ -11,19 +11,13 @@ where fault is not null or queue_key not in (select queue_key from {{ ref('dim_q
 union all
 select built.queue_key, min(built.local_date), 'built with another target'
 from (
-    select distinct
-        queue_key, local_date, target_share, target_seconds, most_occupancy, shrinkage, after_call_seconds
+    select distinct queue_key, local_date {%- for name, _ in target_values() %}, {{ name }} {%- endfor %}
     from {{ ref('staffing_interval') }}
 ) as built
 asof left join (from targets where fault is null) as targets
     on built.queue_key = targets.queue_key and built.local_date >= targets.valid_from
 where
-    (built.target_share, built.target_seconds, built.most_occupancy, built.shrinkage, built.after_call_seconds)
-    is distinct from (
-        coalesce(targets.share, {{ var('target_share') }})::double,
-        coalesce(targets.seconds, {{ var('threshold_seconds') }})::integer,
-        coalesce(targets.most_occupancy, 1)::double,
-        coalesce(targets.shrinkage, 0)::double,
-        coalesce(targets.after_call_seconds, 0)::double
-    )
+    {% for name, value in target_values() -%}
+    {{ 'or ' if not loop.first }}built.{{ name }} is distinct from {{ value }}
+    {% endfor -%}
 group by built.queue_key

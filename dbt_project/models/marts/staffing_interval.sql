@@ -64,11 +64,9 @@ seen as (
 aimed as (
     select
         built.*,
-        coalesce(targets.share, {{ var('target_share') }})::double as target_share,
-        coalesce(targets.seconds, {{ var('threshold_seconds') }})::integer as target_seconds,
-        coalesce(targets.most_occupancy, 1)::double as most_occupancy,
-        coalesce(targets.shrinkage, 0)::double as shrinkage,
-        coalesce(targets.after_call_seconds, 0)::double as after_call_seconds
+        {%- for name, value in target_values() %}
+        {{ value }} as {{ name }} {{- "," if not loop.last }}
+        {%- endfor %}
     from built
     asof left join (from {{ targets_read() }} where fault is null) as targets
         on built.queue_key = targets.queue_key and built.local_date >= targets.valid_from
